@@ -1,0 +1,19 @@
+#pragma once
+// What changes every optimizer step and therefore lives on the device (an i32 tensor of 16 elements): a captured graph
+// replays without edits. Written by step_begin and grad_norm, read by the optimizers.
+#include <cstdint>
+
+namespace heddle {
+
+struct StepState {
+  int32_t updates;   // optimizer updates so far, this one included: t of Adam's bias correction
+  int32_t skip;      // 1: the gradients were not finite, parameters stay
+  float lr;          // learning rate of this step
+  float clip;        // factor on every gradient, from the global norm
+  float grad_norm;   // before clipping
+  float loss_scale;  // gradients carry this factor (1 in f32); the optimizer divides by it
+  int32_t reserved[10];
+};
+static_assert(sizeof(StepState) == 64);
+
+}  // namespace heddle

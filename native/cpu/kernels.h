@@ -1,0 +1,66 @@
+#pragma once
+// Every file in native/cpu is compiled once per instruction set, with HEDDLE_ISA its name (baseline, avx2, avx512), and fills
+// that set's Backend. Rules, checked by test/native/symbols.cmake: helpers live in an anonymous namespace, no std:: templates
+// or other inline functions with shared names (the linker could keep the AVX-512 copy for everyone).
+#include "cpu/host/pool.h"
+#include "ops/backend.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+
+void copy(const CopyArgs&);
+void fill(const FillArgs&);
+void random(const RandomArgs&);
+void gather(const GatherArgs&);
+void gather_backward(const GatherBackwardArgs&);
+void unary(const UnaryArgs&);
+void unary_backward(const UnaryBackwardArgs&);
+void binary(const BinaryArgs&);
+void where(const WhereArgs&);
+void swiglu(const SwigluArgs&);
+void swiglu_backward(const SwigluBackwardArgs&);
+void dropout(const DropoutArgs&);
+void reduce(const ReduceArgs&);
+void column_sum(const ColumnSumArgs&);
+void softmax(const SoftmaxArgs&);
+void softmax_backward(const SoftmaxBackwardArgs&);
+void matmul(const MatmulArgs&);
+void embedding(const EmbeddingArgs&);
+void embedding_backward(const EmbeddingBackwardArgs&);
+void rope(const RopeArgs&);
+void norm(const NormArgs&);
+void norm_backward(const NormBackwardArgs&);
+void attention(const AttentionArgs&);
+void attention_backward(const AttentionBackwardArgs&);
+void cross_entropy(const CrossEntropyArgs&);
+void step_begin(const StepBeginArgs&);
+void grad_norm(const GradNormArgs&);
+void optimizer(const OptimizerArgs&);
+void muon_momentum(const MuonMomentumArgs&);
+void muon_apply(const MuonApplyArgs&);
+
+extern const Backend backend;
+
+namespace {
+
+// f(item) for item in [0, items), on the stream's threads.
+template <class F>
+inline void parallel(int64_t items, F&& f) {
+  if (items == 1) {
+    f(int64_t{0});
+    return;
+  }
+  pool_run(items, [](void* context, int64_t item) { (*static_cast<decltype(&f)>(context))(item); }, &f);
+}
+
+// f(low, high) over [0, n) in pieces of `grain`: the pieces depend on n and grain alone, so sums per piece are reproducible.
+template <class F>
+inline void parallel_range(int64_t n, int64_t grain, F&& f) {
+  if (n <= 0) return;
+  parallel((n + grain - 1) / grain, [&](int64_t i) {
+    const int64_t low = i * grain, high = low + grain < n ? low + grain : n;
+    f(low, high);
+  });
+}
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA
