@@ -20,4 +20,7 @@ struct OpError : std::runtime_error {
   ErrorCode code;
 };
 
+// For files that are compiled once per instruction set: a throw expression there would leave weak copies of OpError in its objects.
+[[noreturn]] void throw_op_error(const char* message);
+
 }  // namespace heddle
