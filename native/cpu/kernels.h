@@ -1,7 +1,7 @@
 #pragma once
 // Every file in native/cpu is compiled once per instruction set, with HEDDLE_ISA its name (baseline, avx2, avx512), and fills
 // that set's Backend. Rules, checked by test/native/symbols.cmake: helpers live in an anonymous namespace, no std:: templates
-// or other inline functions with shared names (the linker could keep the AVX-512 copy for everyone).
+// or other inline functions with shared names (the linker could keep the AVX-512 copy for everyone); errors by throw_op_error.
 #include "cpu/host/pool.h"
 #include "ops/backend.h"
 
