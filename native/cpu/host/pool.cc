@@ -1,0 +1,141 @@
+#include "cpu/host/pool.h"
+
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "cpu/host/thread_pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace heddle::cpu {
+namespace {
+
+// Kernels of one step follow each other within microseconds; a helper looks this long for the next before it sleeps.
+constexpr int kSpins = 2000;
+
+thread_local ThreadPool* current_pool = nullptr;
+thread_local bool inside_item = false;
+
+struct Scratch {
+  float* data[kScratchSlots] = {};
+  size_t floats[kScratchSlots] = {};
+  ~Scratch() {
+    for (float* p : data) std::free(p);
+  }
+};
+thread_local Scratch scratch;
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads) {
+  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard<std::mutex> lock(sleep_mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  for (auto& t : helpers_) t.join();
+}
+
+void ThreadPool::make_current() { current_pool = this; }
+
+void ThreadPool::run(int64_t items, void (*fn)(void*, int64_t), void* context) {
+  fn_ = fn;
+  context_ = context;
+  items_ = items;
+  next_.store(0, std::memory_order_relaxed);
+  state_.store((state_.load(std::memory_order_relaxed) & ~kJoined) + kEpoch + kOpen);  // nobody is in: the last run waited for that
+  if (sleepers_.load()) {
+    { std::lock_guard<std::mutex> lock(sleep_mutex_); }
+    wake_.notify_all();
+  }
+  work();
+  state_.fetch_sub(kOpen);
+  while (state_.load(std::memory_order_acquire) & kJoined) pause();
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void ThreadPool::work() {
+  inside_item = true;
+  for (int64_t item; (item = next_.fetch_add(1, std::memory_order_relaxed)) < items_;) {
+    try {
+      fn_(context_, item);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(error_mutex_);
+      if (!error_ || item < error_item_) {
+        error_ = std::current_exception();
+        error_item_ = item;
+      }
+    }
+  }
+  inside_item = false;
+}
+
+// True: joined a job that this helper has not seen. False: the pool stops.
+bool ThreadPool::wait_for_job(uint64_t* seen) {
+  const auto fresh = [&](uint64_t s) { return (s & kOpen) && s / kEpoch != *seen; };
+  for (int spins = 0;; ++spins) {
+    uint64_t s = state_.load(std::memory_order_acquire);
+    while (fresh(s))
+      if (state_.compare_exchange_weak(s, s + 1)) {
+        *seen = s / kEpoch;
+        return true;
+      }
+    if (stop_.load(std::memory_order_relaxed)) return false;
+    if (spins < kSpins) {
+      pause();
+      continue;
+    }
+    std::unique_lock<std::mutex> lock(sleep_mutex_);
+    sleepers_.fetch_add(1);
+    wake_.wait(lock, [&] { return stop_.load() || fresh(state_.load()); });
+    sleepers_.fetch_sub(1);
+    spins = 0;
+  }
+}
+
+void ThreadPool::help() {
+  uint64_t seen = 0;
+  while (wait_for_job(&seen)) {
+    work();
+    state_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+void pool_run(int64_t items, void (*fn)(void*, int64_t), void* context) {
+  if (!current_pool || current_pool->threads() == 1 || items <= 1 || inside_item) {
+    for (int64_t i = 0; i < items; ++i) fn(context, i);
+    return;
+  }
+  current_pool->run(items, fn, context);
+}
+
+int pool_threads() { return current_pool && !inside_item ? current_pool->threads() : 1; }
+
+float* pool_scratch(int slot, size_t floats) {
+  if (scratch.floats[slot] < floats) {
+    std::free(scratch.data[slot]);
+    scratch.floats[slot] = 0;
+    const size_t bytes = (floats * sizeof(float) + 4095) / 4096 * 4096;
+    scratch.data[slot] = static_cast<float*>(std::aligned_alloc(64, bytes));
+    if (!scratch.data[slot]) throw std::bad_alloc();
+    scratch.floats[slot] = bytes / sizeof(float);
+  }
+  return scratch.data[slot];
+}
+
+}  // namespace heddle::cpu
