@@ -1,7 +1,10 @@
+// test/long/ holds what takes minutes: run by `npm run test:all`, or by naming a file of it.
+const withLong = process.env.HEDDLE_TEST === 'all' || process.argv.some((arg) => arg.includes('test/long'));
+
 export default {
-  files: ['test/**/*.test.ts'],
+  files: ['test/**/*.test.ts', ...(withLong ? [] : ['!test/long/**'])],
   extensions: { ts: 'module' },
   nodeArguments: ['--import=tsx'],
   workerThreads: false, // tsx on Node 20 does not reach worker threads
-  timeout: '2m',
+  timeout: withLong ? '20m' : '2m',
 };

@@ -1,0 +1,167 @@
+// From a fresh clone to a working build: `npm start`, `npm test` and npm's `prepare` begin here. Plain Node, because it
+// runs before npm ci. Does only what is missing or stale, one line a step; silent when all is fresh.
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { build } from './build.mjs';
+import { explain, installer, installTools, missingTools, npm, root } from './tools.mjs';
+
+const LOG = 'build/setup.log';
+const STAMPS = 'build/setup.json';
+const LOCK = 'build/setup.lock';
+const NATIVE_INPUTS = [
+  'native',
+  'cuda',
+  'cmake',
+  'test/native',
+  'CMakeLists.txt',
+  'scripts/build.mjs',
+  'scripts/tools.mjs',
+  'package-lock.json',
+];
+const NATIVE_OPTIONS = ['HEDDLE_CUDA', 'HEDDLE_ARCHS', 'HEDDLE_SANITIZE'];
+process.chdir(root);
+
+const json = (file) => JSON.parse(readFileSync(file, 'utf8'));
+const read = (file, otherwise) => {
+  try {
+    return json(file);
+  } catch {
+    return otherwise;
+  }
+};
+
+function fail(message) {
+  console.error(`setup: ${message}`);
+  process.exit(1);
+}
+
+function step(name, work) {
+  process.stdout.write(`setup: ${name} ... `);
+  const log = openSync(LOG, 'w');
+  const start = Date.now();
+  try {
+    const note = work(['ignore', log, log]);
+    console.log(`${((Date.now() - start) / 1000).toFixed(1)} s${note ? `: ${note}` : ''}`);
+  } catch (e) {
+    console.log('failed');
+    const tail = readFileSync(LOG, 'utf8').trimEnd().split('\n').slice(-40).join('\n');
+    fail(`${e.message}\n${tail}\n(all of it in ${LOG})`);
+  }
+}
+
+// A hash of contents, not times: checking out another branch and back builds nothing.
+function fingerprint(paths, ...more) {
+  const hash = createHash('sha1').update(JSON.stringify(more));
+  const add = (p) => {
+    if (statSync(p).isDirectory()) for (const name of readdirSync(p).sort()) add(`${p}/${name}`);
+    else hash.update(p).update(readFileSync(p));
+  };
+  paths.filter((p) => existsSync(p)).forEach(add);
+  return hash.digest('hex');
+}
+
+// Is every package of the lock file installed, in that version? (Optional ones may be for another platform.)
+function installed() {
+  const have = read('node_modules/.package-lock.json', { packages: {} }).packages;
+  return Object.entries(json('package-lock.json').packages).every(
+    ([where, p]) => !where || (have[where] ? have[where].integrity === p.integrity : p.optional),
+  );
+}
+
+const gpus = () => (existsSync('/dev') ? readdirSync('/dev').filter((name) => /^(nvidia\d+|dxg)$/.test(name)) : []);
+
+function state() {
+  const stamps = read(STAMPS, {});
+  const options = NATIVE_OPTIONS.map((name) => process.env[name] ?? '');
+  const native = fingerprint(NATIVE_INPUTS, options, gpus(), process.platform, process.arch);
+  const types = fingerprint(['lib', 'tsconfig.json', 'package-lock.json']);
+  return {
+    native,
+    types,
+    stamps,
+    packagesStale: process.env.npm_lifecycle_event !== 'prepare' && !installed(), // in `prepare` npm ci is running this very moment
+    nativeStale: stamps.native !== native || !existsSync('build/Release/heddle.node'),
+    typesStale: stamps.types !== types || !existsSync('dist/cli/main.js'),
+  };
+}
+
+// Two commands at once (npm start and npm test in two terminals): the second waits.
+function lock() {
+  mkdirSync('build', { recursive: true });
+  for (let said = false; ; ) {
+    try {
+      writeFileSync(LOCK, String(process.pid), { flag: 'wx' });
+      process.on('exit', () => rmSync(LOCK, { force: true }));
+      return;
+    } catch (e) {
+      if (e.code !== 'EEXIST') throw e;
+    }
+    if (!isAlive(LOCK)) rmSync(LOCK, { force: true });
+    else if (!said) console.log('setup: waiting for another setup of this folder');
+    said = true;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+  }
+}
+
+function isAlive(lockFile) {
+  try {
+    const pid = Number(readFileSync(lockFile, 'utf8'));
+    if (!pid) return Date.now() - statSync(lockFile).mtimeMs < 5000; // created, not yet written
+    process.kill(pid, 0);
+    return true;
+  } catch (e) {
+    return e.code === 'EPERM';
+  }
+}
+
+function main() {
+  const [, major, minor] = /(\d+)\.(\d+)/.exec(json('package.json').engines.node).map(Number);
+  const [nodeMajor, nodeMinor] = process.versions.node.split('.').map(Number);
+  if (nodeMajor < major || (nodeMajor === major && nodeMinor < minor)) {
+    fail(
+      `Node ${major}.${minor} or newer is needed, this is ${process.versions.node}. Install with\n    nvm install 22\nor from nodejs.org`,
+    );
+  }
+  const isFresh = ({ packagesStale, nativeStale, typesStale }) => !packagesStale && !nativeStale && !typesStale;
+  if (isFresh(state())) return;
+  if (process.env.npm_lifecycle_event === 'prepare' && !existsSync('node_modules/typescript')) {
+    console.log('setup: nothing built, the development packages were left out');
+    return;
+  }
+  lock();
+  const { native, types, stamps, packagesStale, nativeStale, typesStale } = state(); // what the other one left to do
+  const done = (stamp) => writeFileSync(STAMPS, JSON.stringify(Object.assign(stamps, stamp)));
+
+  const missing = nativeStale ? missingTools() : []; // before the downloads
+  if (missing.length) {
+    const how = installer();
+    if (!how) fail(explain(missing));
+    step(`installing ${missing.join(', ')} with ${how}`, (stdio) => installTools(how, stdio));
+  }
+  if (packagesStale) {
+    step('dependencies', (stdio) => {
+      const [program, ...first] = npm();
+      // --ignore-scripts: `prepare` would come back here
+      const r = spawnSync(program, [...first, 'ci', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund'], { stdio });
+      if (r.status !== 0) throw new Error('npm ci failed');
+    });
+  }
+  if (nativeStale) {
+    step('native addon', build);
+    done({ native });
+  }
+  if (typesStale) {
+    step('TypeScript', (stdio) => {
+      rmSync('dist', { recursive: true, force: true }); // a module deleted in lib/ must not be published
+      const r = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', '.'], { stdio });
+      if (r.status !== 0) throw new Error('tsc found errors');
+      for (const name of readdirSync('lib', { recursive: true })) {
+        if (name.endsWith('.d.ts')) cpSync(`lib/${name}`, `dist/${name}`); // tsc leaves those behind
+      }
+    });
+    done({ types });
+  }
+}
+
+main();
