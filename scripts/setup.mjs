@@ -45,7 +45,9 @@ function step(name, work) {
     console.log(`${((Date.now() - start) / 1000).toFixed(1)} s${note ? `: ${note}` : ''}`);
   } catch (e) {
     console.log('failed');
-    const tail = readFileSync(LOG, 'utf8').trimEnd().split('\n').slice(-40).join('\n');
+    const lines = readFileSync(LOG, 'utf8').trimEnd().split('\n');
+    const errors = lines.slice(0, -20).filter((line) => /error/i.test(line)); // the first one is the cause, the end often only its echo
+    const tail = [...errors.slice(0, 15), ...lines.slice(-20)].join('\n');
     fail(`${e.message}\n${tail}\n(all of it in ${LOG})`);
   }
 }
