@@ -1,0 +1,131 @@
+#include "core/stream.h"
+
+#include <exception>
+#include <utility>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace heddle {
+namespace {
+
+constexpr int kSpins = 2000;  // ops arrive every few microseconds while a step is being enqueued
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+Stream::Stream(Hooks hooks) : hooks_(std::move(hooks)), ring_(kSlots), worker_([this] { loop(); }) {}
+
+Stream::~Stream() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  wake_worker_.notify_one();
+  worker_.join();
+}
+
+Stream::Task& Stream::claim() {
+  const int64_t head = head_.load(std::memory_order_relaxed);
+  if (head - tail_.load(std::memory_order_acquire) >= kSlots) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    producer_sleeps_ = true;
+    wake_producer_.wait(lock, [&] { return head - tail_.load() < kSlots; });
+    producer_sleeps_ = false;
+  }
+  return ring_[head % kSlots];
+}
+
+void Stream::publish() {
+  head_.fetch_add(1);
+  if (worker_sleeps_.load()) {
+    { std::lock_guard<std::mutex> lock(mutex_); }
+    wake_worker_.notify_one();
+  }
+}
+
+void Stream::notify(std::function<void(StreamResult)> done) {
+  Task& t = claim();
+  t.op = "";
+  t.run = nullptr;
+  t.done = std::move(done);
+  publish();
+}
+
+void Stream::wait() {
+  struct {
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool done = false;
+    StreamResult result;
+  } box;
+  notify([&box](StreamResult r) {
+    std::lock_guard<std::mutex> lock(box.mutex);
+    box.result = std::move(r);
+    box.done = true;
+    box.wake.notify_one();
+  });
+  std::unique_lock<std::mutex> lock(box.mutex);
+  box.wake.wait(lock, [&] { return box.done; });
+  if (box.result) throw OpError(box.result->message, box.result->code);
+}
+
+void Stream::execute(Task& t) {
+  if (!t.run) {
+    StreamResult result = std::exchange(error_, std::nullopt);
+    if (hooks_.finish)
+      if (StreamResult late = hooks_.finish(); late && !result) result = std::move(late);
+    std::exchange(t.done, nullptr)(std::move(result));
+    return;
+  }
+  if (error_) return;
+  try {
+    t.run(t.payload);
+  } catch (const OpError& e) {
+    error_ = StreamError{e.code, e.what()};
+  } catch (const std::bad_alloc&) {
+    error_ = StreamError{ErrorCode::out_of_memory, std::string(t.op) + ": the system has no memory left for scratch buffers"};
+  } catch (const std::exception& e) {
+    error_ = StreamError{ErrorCode::internal, std::string(t.op) + ": " + e.what()};
+  }
+}
+
+void Stream::loop() {
+  if (hooks_.enter) hooks_.enter();
+  for (int spins = 0;;) {
+    const int64_t tail = tail_.load(std::memory_order_relaxed);
+    if (stop_.load(std::memory_order_relaxed)) break;
+    if (tail == head_.load(std::memory_order_acquire)) {
+      if (++spins < kSpins) {
+        pause();
+        continue;
+      }
+      std::unique_lock<std::mutex> lock(mutex_);
+      worker_sleeps_ = true;
+      wake_worker_.wait(lock, [&] { return stop_.load() || head_.load() != tail; });
+      worker_sleeps_ = false;
+      spins = 0;
+      continue;
+    }
+    spins = 0;
+    execute(ring_[tail % kSlots]);
+    tail_.store(tail + 1);
+    if (producer_sleeps_.load()) {
+      { std::lock_guard<std::mutex> lock(mutex_); }
+      wake_producer_.notify_one();
+    }
+  }
+  for (int64_t tail = tail_.load(); tail != head_.load(); ++tail)
+    if (Task& t = ring_[tail % kSlots]; !t.run) t.done(StreamError{ErrorCode::device, "the device's stream has ended"});
+  if (hooks_.leave) hooks_.leave();
+}
+
+}  // namespace heddle

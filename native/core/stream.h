@@ -1,0 +1,89 @@
+#pragma once
+// Every device is a stream, the CPU too: ops enqueue, one worker thread executes in order, and only reading back waits.
+// One producer (the JavaScript thread of the instance), one consumer (the worker).
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#include "core/error.h"
+
+namespace heddle {
+
+// Found while executing; surfaces at the next wait. Kernels between the error and that wait are skipped.
+struct StreamError {
+  ErrorCode code;
+  std::string message;
+};
+using StreamResult = std::optional<StreamError>;
+
+class Stream {
+ public:
+  // `enter` runs on the worker before its first task (thread pool, CUDA device), `finish` before a waiter is told that all
+  // before it is done (a CUDA stream waits for the card; the CPU has nothing to do).
+  struct Hooks {
+    std::function<void()> enter, leave;
+    std::function<StreamResult()> finish;
+  };
+
+  explicit Stream(Hooks hooks);
+  ~Stream();  // drops what has not begun
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // Runs f() on the worker, after everything enqueued before. f is plain data (an argument struct and a kernel): what it
+  // points to must be device memory, which outlives it because memory is reused in stream order. May throw OpError.
+  template <class F>
+  void enqueue(const char* op, F f) {
+    static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= kPayload, "tasks are plain data");
+    Task& t = claim();
+    t.op = op;
+    t.run = [](void* p) { (*std::launder(static_cast<F*>(p)))(); };
+    new (t.payload) F(f);
+    publish();
+  }
+
+  // Calls done(error) on the worker when everything before is done. Takes the error: the next wait starts afresh. When the
+  // stream ends first, done gets an error that says so.
+  void notify(std::function<void(StreamResult)> done);
+
+  // Waits here. Throws the error that executing found.
+  void wait();
+
+  int64_t pending() const { return head_.load() - tail_.load(); }
+
+ private:
+  static constexpr size_t kPayload = 640;
+  static constexpr int64_t kSlots = 1024;  // a producer further ahead than this waits
+  struct Task {
+    const char* op;
+    void (*run)(void*);  // null: a notification
+    alignas(16) unsigned char payload[kPayload];
+    std::function<void(StreamResult)> done;
+  };
+
+  Task& claim();
+  void publish();
+  void loop();
+  void execute(Task& t);
+
+  Hooks hooks_;
+  std::vector<Task> ring_;
+  std::atomic<int64_t> head_{0}, tail_{0};  // next to write, next to run
+  std::atomic<bool> stop_{false}, worker_sleeps_{false}, producer_sleeps_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_worker_, wake_producer_;
+  StreamResult error_;  // worker only
+  std::thread worker_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,53 @@
+#pragma once
+// A tensor: a shared buffer on one device, seen through a shape, strides (in elements) and an offset.
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/dtype.h"
+#include "ops/backend.h"
+
+namespace heddle {
+
+using Shape = std::vector<int64_t>;
+
+struct Storage {
+  Storage(Device* device, size_t bytes, const char* op);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  Device* device;
+  size_t bytes;
+  void* data;
+};
+
+struct Tensor {
+  std::shared_ptr<Storage> storage;
+  int64_t offset = 0;  // elements
+  DType dtype = DType::f32;
+  Shape shape, stride;
+
+  static Tensor empty(Device* device, DType dtype, const Shape& shape);
+
+  Device* device() const { return storage->device; }
+  int64_t rank() const { return static_cast<int64_t>(shape.size()); }
+  int64_t elements() const;
+  bool dense() const;  // row-major without gaps
+  template <class T>
+  T* data() const {
+    return reinterpret_cast<T*>(static_cast<char*>(storage->data) + offset * static_cast<int64_t>(size_of(dtype)));
+  }
+  View view() const;  // at most kMaxRank dimensions
+};
+
+std::string text(const Shape& s);    // "(2, 3)"
+std::string text(const Tensor& t);   // "f32 (2, 3)"
+Shape dense_strides(const Shape& s);
+
+// Who is running, for error messages and the memory report: the JavaScript name of the op that was called.
+extern thread_local const char* current_op;
+
+}  // namespace heddle

@@ -1,0 +1,69 @@
+#include "core/device.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include "core/error.h"
+#include "cpu/host/dispatch.h"
+#include "cpu/host/thread_pool.h"
+
+namespace heddle {
+namespace {
+
+constexpr size_t kHuge = size_t{2} << 20;
+
+void* allocate(size_t bytes) {
+  const bool large = bytes >= 2 * kHuge;
+  const size_t alignment = large ? kHuge : 64;
+  void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+#ifdef MADV_HUGEPAGE
+  if (p && large) madvise(p, bytes, MADV_HUGEPAGE);  // fewer TLB misses in matmul; a wish, not a need
+#endif
+  return p;
+}
+
+void release(void* p, size_t) { std::free(p); }
+
+void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
+
+}  // namespace
+
+int default_threads() {
+  if (const char* text = std::getenv("HEDDLE_THREADS"); text && *text) {
+    char* end;
+    const long n = std::strtol(text, &end, 10);
+    if (*end || n < 1 || n > 1024) throw OpError("HEDDLE_THREADS must be an integer from 1 to 1024, got " + std::string(text));
+    return static_cast<int>(n);
+  }
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+std::unique_ptr<Device> make_cpu_device(int threads) {
+  auto device = std::make_unique<Device>();
+  device->name = "cpu";
+  device->backend = &cpu::backend();
+  device->computes_half = false;
+  device->copy_bytes = copy_bytes;
+  auto pool = std::make_shared<std::unique_ptr<cpu::ThreadPool>>();
+  device->stream = std::make_unique<Stream>(Stream::Hooks{
+      [pool, threads] {
+        *pool = std::make_unique<cpu::ThreadPool>(threads);
+        (*pool)->make_current();
+      },
+      [pool] { pool->reset(); },
+      nullptr,
+  });
+  device->memory = std::make_unique<Allocator>(Allocator::Source{allocate, release}, device->stream.get());
+  return device;
+}
+
+}  // namespace heddle

@@ -1,0 +1,89 @@
+#include "ops/check.h"
+
+#include <algorithm>
+
+namespace heddle {
+
+void fail(const std::string& message, ErrorCode code) { throw OpError(std::string(current_op) + ": " + message, code); }
+
+void require_shape(const Tensor& t, const char* argument, const Shape& shape) { require(t.shape == shape, argument, text(shape), text(t.shape)); }
+
+void require_float(const Tensor& t, const char* argument) { require(is_float(t.dtype), argument, "f32, bf16 or f16", name_of(t.dtype)); }
+
+void require_dtype(const Tensor& t, const char* argument, DType dtype) { require(t.dtype == dtype, argument, name_of(dtype), name_of(t.dtype)); }
+
+void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
+  if (a.device() != b.device())
+    fail(std::string(a_name) + " and " + b_name + " must be on one device, got " + a.device()->name + " and " + b.device()->name);
+}
+
+int64_t dimension(int64_t dim, const Tensor& t, const char* argument) {
+  const int64_t rank = t.rank();
+  require(dim >= -rank && dim < rank, argument, "a dimension of " + text(t.shape), std::to_string(dim));
+  return dim < 0 ? dim + rank : dim;
+}
+
+Shape broadcast(const Shape& a, const Shape& b) {
+  Shape out(std::max(a.size(), b.size()));
+  for (size_t i = 0; i < out.size(); ++i) {
+    const size_t from_end = out.size() - i;
+    const int64_t x = from_end > a.size() ? 1 : a[a.size() - from_end], y = from_end > b.size() ? 1 : b[b.size() - from_end];
+    if (x != y && x != 1 && y != 1) fail("shapes must broadcast, got " + text(a) + " and " + text(b));
+    out[i] = x == 1 ? y : x;
+  }
+  return out;
+}
+
+void copy_into(const Tensor& dst, const Tensor& src) {
+  if (dst.elements()) launch(dst.device(), dst.device()->backend->copy, CopyArgs{src.view(), dst.view()});
+}
+
+Tensor copy_of(const Tensor& t, DType dtype) {
+  Tensor out = Tensor::empty(t.device(), dtype, t.shape);
+  copy_into(out, t);
+  return out;
+}
+
+Tensor dense_f32(const Tensor& t, const char* argument) {
+  require_float(t, argument);
+  return t.dtype == DType::f32 && t.dense() ? t : copy_of(t, DType::f32);
+}
+
+Tensor dense_i32(const Tensor& t, const char* argument) {
+  require(t.dtype == DType::i32 || t.dtype == DType::u8, argument, "i32 or u8", name_of(t.dtype));
+  return t.dtype == DType::i32 && t.dense() ? t : copy_of(t, DType::i32);
+}
+
+Tensor rows_f32(const Tensor& t, const char* argument) {
+  require_float(t, argument);
+  const bool fits = t.dtype == DType::f32 && (t.rank() == 0 || t.shape.back() == 1 || t.stride.back() == 1);
+  return fits ? t : copy_of(t, DType::f32);
+}
+
+Tensor reshaped(const Tensor& t, const Shape& shape) {
+  Tensor r = t;
+  r.shape = shape;
+  r.stride = dense_strides(shape);
+  return r;
+}
+
+Tensor result_as(const Tensor& f32, DType dtype) { return f32.dtype == dtype ? f32 : copy_of(f32, dtype); }
+
+Output::Output(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate)
+    : wanted_(wanted), target_(wanted), direct_(wanted.dtype == DType::f32 && wanted.dense()), accumulate_(accumulate) {
+  require_float(wanted, argument);
+  require_shape(wanted, argument, shape);
+  if (!direct_) target_ = Tensor::empty(wanted.device(), DType::f32, shape);
+}
+
+void Output::finish() const {
+  if (direct_ || !wanted_.elements()) return;
+  Tensor result = target_;
+  if (accumulate_) {
+    const Tensor before = copy_of(wanted_, DType::f32);
+    launch(wanted_.device(), wanted_.device()->backend->binary, BinaryArgs{Binary::add, before.view(), target_.view(), target_.view(), false});
+  }
+  copy_into(wanted_, result);
+}
+
+}  // namespace heddle

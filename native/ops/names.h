@@ -1,0 +1,40 @@
+#pragma once
+// The enums of backend.h as JavaScript spells them, in their order.
+#include "ops/backend.h"
+
+namespace heddle {
+
+template <class E>
+struct EnumNames;
+
+template <>
+struct EnumNames<DType> {
+  static constexpr const char* names[] = {"f32", "bf16", "f16", "i32", "u8", "bool"};
+};
+template <>
+struct EnumNames<Distribution> {
+  static constexpr const char* names[] = {"uniform", "normal"};
+};
+template <>
+struct EnumNames<Unary> {
+  static constexpr const char* names[] = {"neg", "abs", "sign", "square", "sqrt",    "rsqrt", "reciprocal", "exp",  "log",
+                                          "sin", "cos", "tanh", "sigmoid", "relu", "relu2", "silu",       "geluTanh", "geluErf"};
+};
+template <>
+struct EnumNames<Binary> {
+  static constexpr const char* names[] = {"add", "sub", "mul", "div", "maximum", "minimum", "pow", "eq", "ne", "lt", "le", "gt", "ge"};
+};
+template <>
+struct EnumNames<Reduce> {
+  static constexpr const char* names[] = {"sum", "mean", "max", "min", "argmax", "argmin"};
+};
+template <>
+struct EnumNames<Activation> {
+  static constexpr const char* names[] = {"none", "geluTanh", "geluErf", "relu", "relu2", "silu"};
+};
+template <>
+struct EnumNames<Optimizer> {
+  static constexpr const char* names[] = {"adamw", "adam", "sgd", "lion"};
+};
+
+}  // namespace heddle

@@ -1,0 +1,96 @@
+#pragma once
+// Every op: its signature is its schema. The binder (native/napi/bind.h) reads it, decodes the arguments and prints the
+// TypeScript declaration. Checks and output shapes are in the .cc of the family, once for all devices.
+//
+// Ops named ...Into and ...Backward write where they are told: `accumulate` adds to what the output holds, otherwise it is
+// overwritten without being read. Half-precision operands are computed in f32 and results come back in the operand's type.
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <vector>
+
+#include "core/tensor.h"
+#include "ops/backend.h"
+
+namespace heddle::ops {
+
+// ---- movement.cc ----
+Tensor empty(Device* device, DType dtype, const Shape& shape);  // undefined contents
+void fill(const Tensor& out, double value);
+void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream);  // f32
+Tensor cast(const Tensor& x, DType dtype);                                                                    // always a dense copy
+void copy_into(const Tensor& out, const Tensor& x);                                                           // x broadcasts, types convert
+Tensor concat(const std::vector<Tensor>& tensors, int64_t dim);
+Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);  // index as x, but for the size of `dim`
+void gather_backward(const Tensor& dy, int64_t dim, const Tensor& index, const Tensor& dx, bool accumulate);
+
+// ---- views.cc: no data moves ----
+Tensor alias(const Tensor& x);                            // a second owner of the same memory
+Tensor reshape(const Tensor& x, const Shape& shape);      // one -1 is worked out; copies where strides do not allow a view
+Tensor permute(const Tensor& x, const Shape& dims);
+Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step);  // negative counts from the end
+Tensor expand(const Tensor& x, const Shape& shape);       // broadcasts with stride 0
+
+// ---- elementwise.cc ----
+Tensor unary(const Tensor& x, Unary kind);
+void unary_backward(const Tensor& x, const Tensor& dy, Unary kind, const Tensor& dx, bool accumulate);
+Tensor binary(const Tensor& a, const Tensor& b, Binary kind);
+void binary_into(const Tensor& a, const Tensor& b, Binary kind, const Tensor& out, bool accumulate);
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+Tensor swiglu(const Tensor& gate, const Tensor& up);
+void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, const Tensor& dgate, const Tensor& dup, bool accumulate);
+Tensor dropout(const Tensor& x, double p, const Tensor& random, int64_t stream);
+void dropout_backward(const Tensor& dy, double p, const Tensor& random, int64_t stream, const Tensor& dx, bool accumulate);
+
+// ---- reduce.cc ----
+Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims);
+void sum_into(const Tensor& x, const Tensor& out, bool accumulate);  // over the dimensions that broadcast out to x
+Tensor softmax(const Tensor& x, bool log);                           // over the last dimension
+void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor& dx, bool accumulate);
+
+// ---- matmul.cc ----
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b);  // (..., M, K) x (..., K, N), leading ones broadcast
+void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate);
+// y = activation(x w^T + bias) + residual; x (..., in), w (out, in), or (in, out) with conv1d as in GPT-2 files.
+// The second value is what the activation got, when keep_pre asks for it.
+std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
+                                                 Activation activation, bool conv1d, bool keep_pre);
+
+// ---- embedding.cc ----
+Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first);  // ids (..., T) -> (..., T, C)
+void embedding_backward(const Tensor& dy, const Tensor& ids, const Tensor& dtable, bool accumulate);
+
+// ---- rope.cc ---- x (B, T, H, D); `rotary` 0: all of D
+Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved);
+void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, const Tensor& dx,
+                   bool accumulate);
+
+// ---- norm.cc ---- over the last dimension; returns h = x + residual (x itself without), y, mean (not for rms), rstd
+std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b,
+                                                               bool rms, double eps);
+void norm_backward(const Tensor& h, const Tensor* w, const Tensor* mean, const Tensor& rstd, const Tensor& dy, bool rms, const Tensor* dx,
+                   bool accumulate_dx, const Tensor* dw, bool accumulate_dw, const Tensor* db, bool accumulate_db);
+
+// ---- attention.cc ---- q (B, Tq, H, D), k and v (B, Tk, Hkv, D), any strides; returns o (B, Tq, H, D), lse (B, H, Tq)
+std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
+                                     const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
+                                     int64_t stream);
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o, double scale,
+                        bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
+                        const Tensor* random, int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk,
+                        const Tensor& dv, bool accumulate_dv);
+
+// ---- loss.cc ---- logits (..., V), targets (...); returns the losses (...) f32. dlogits, when given, gets the gradient of
+// scale * sum of losses and may be logits itself. Columns from `valid` on are padding (0: none).
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& scale, const Tensor* dlogits, int64_t valid,
+                     int64_t ignore_index, double smoothing, double z_loss);
+
+// ---- optim.cc ---- flat f32 buffers; state is an i32 tensor of 16 elements (core/step_state.h)
+void step_begin(const Tensor& state, double lr, bool keep_clip);
+void grad_norm(const Tensor& g, const Tensor& state, double max_norm);
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state, int64_t decay_n,
+                    double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov);
+void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov);
+void muon_apply(const Tensor& p, const Tensor& x, const Tensor& state, double weight_decay, double ratio);
+
+}  // namespace heddle::ops
