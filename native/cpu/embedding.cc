@@ -1,0 +1,65 @@
+// Rows of a table by token id, and the gradient of the table.
+#include "core/error.h"
+#include "cpu/kernels.h"
+#include "cpu/rows.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+constexpr int64_t kClear = 1 << 16;  // elements that one item clears
+
+void check_ids(const int32_t* ids, int64_t n, int64_t V) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (ids[i] >= 0 && ids[i] < V) continue;
+    char message[128];
+    __builtin_snprintf(message, sizeof message, "embedding: ids[%lld] must be within [0, %lld), got %d", static_cast<long long>(i),
+                       static_cast<long long>(V), ids[i]);
+    throw_op_error(message);
+  }
+}
+
+// Columns that one item owns in the backward pass: at most 16 items, none narrower than two cache lines.
+int64_t columns_per_item(int64_t C) {
+  const int64_t share = (C / 16 + kPartials - 1) / kPartials * kPartials;
+  return share < kPartials ? kPartials : share;
+}
+
+}  // namespace
+
+void embedding(const EmbeddingArgs& a) {
+  check_ids(a.ids, a.n, a.V);
+  const int64_t C = a.C;
+  parallel_range(a.n, rows_per_item(C), [&](int64_t low, int64_t high) {
+    for (int64_t i = low; i < high; ++i) {
+      const float* row = a.table + a.ids[i] * C;
+      float* out = a.out + i * C;
+      if (a.positions) {
+        const float* position = a.positions + (a.first + i % a.T) * C;
+        each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n) + load_n(position + c, n), n); });
+      } else {
+        each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n), n); });
+      }
+    }
+  });
+}
+
+// An item owns some columns of the whole table: every element has one writer, which adds in order of i, and the work is
+// even however often an id occurs.
+void embedding_backward(const EmbeddingBackwardArgs& a) {
+  check_ids(a.ids, a.n, a.V);
+  const int64_t C = a.C;
+  if (!a.accumulate) {
+    parallel_range(a.V * C, kClear, [&](int64_t low, int64_t high) {
+      __builtin_memset(a.dtable + low, 0, static_cast<unsigned long>(high - low) * sizeof(float));
+    });
+  }
+  parallel_range(C, columns_per_item(C), [&](int64_t low, int64_t high) {
+    for (int64_t i = 0; i < a.n; ++i) {
+      const float* dy = a.dy + i * C + low;
+      float* to = a.dtable + a.ids[i] * C + low;
+      each_vector(high - low, [&](int64_t c, int n) { store_n(to + c, load_n(to + c, n) + load_n(dy + c, n), n); });
+    }
+  });
+}
+
+}  // namespace heddle::cpu::HEDDLE_ISA
