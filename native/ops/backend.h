@@ -275,7 +275,8 @@ struct OptimizerArgs {
   const float* g;
   int64_t n, decay_n;
   const StepState* state;
-  float beta1, beta2, eps, weight_decay, dampening;
+  double beta1, beta2;  // double: 1 - beta2 of a rounded 0.999 would be off by 1e-5
+  float eps, weight_decay, dampening;
   bool nesterov;
 };
 struct MuonMomentumArgs {  // m = beta*m + (1-beta)*g'; x = nesterov ? (1-beta)*g' + beta*m : m
@@ -283,7 +284,7 @@ struct MuonMomentumArgs {  // m = beta*m + (1-beta)*g'; x = nesterov ? (1-beta)*
   float *m, *x;
   int64_t n;
   const StepState* state;
-  float beta;
+  double beta;
   bool nesterov;
 };
 struct MuonApplyArgs {  // p = p * (1 - lr*wd) - lr * ratio * x, unless skip
