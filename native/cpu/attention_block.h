@@ -1,0 +1,223 @@
+#pragma once
+// What the forward and the backward of attention share: the mask as one interval of keys per query, packed blocks, scores,
+// exponentials, dropout.
+//
+// Work goes by blocks of kQueries x kKeys. Block borders are multiples of kKeys from key 0, for every query and every shape, and
+// a key that a query does not see changes none of the query's bits. Hence a row depends on its own data and keys only:
+// not on the queries beside it, on what was skipped, or on how the rows were shared out.
+#include "cpu/attention_tile.h"
+#include "cpu/matmul_transpose.h"
+#include "ops/backend.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+constexpr int kQueries = 64, kKeys = 64;
+static_assert(kKeys % kPanel == 0, "a block of keys is whole panels");
+
+constexpr float kInfinity = __builtin_inff();
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
+
+// ---- the mask ----
+
+struct Interval {
+  int64_t low, high;  // keys [low, high)
+};
+
+// The keys that query i sees, documents apart.
+inline Interval visible_keys(const AttentionShape& s, int64_t i) {
+  const int64_t position = i + s.Tk - s.Tq;
+  Interval keys{0, s.Tk};
+  if (s.causal) keys.high = position + 1;
+  if (s.window > 0) {
+    const int64_t window = smaller(s.window, s.Tq + s.Tk);
+    keys.low = larger(0, position - window + 1);
+    if (!s.causal) keys.high = smaller(s.Tk, position + window);
+  }
+  if (keys.high <= keys.low) keys = {0, 0};
+  return keys;
+}
+
+// The rows of one block of queries.
+struct Rows {
+  int count = 0;
+  Interval keys[kQueries];  // seen over the whole sequence
+  int32_t document[kQueries];
+  int32_t document_min = 0, document_max = 0;
+
+  void add(Interval seen, int32_t d) {
+    keys[count] = seen;
+    document[count] = d;
+    document_min = count && document_min < d ? document_min : d;
+    document_max = count && document_max > d ? document_max : d;
+    ++count;
+  }
+};
+
+// One block of queries against one block of keys: what each row sees of it, relative to the block's first key.
+struct BlockMask {
+  Range row[kQueries];
+  bool any;             // some row sees something
+  bool full;            // every row sees all keys of a whole block
+  bool documents;       // equality of documents must be looked at
+};
+
+inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const int32_t* k_documents) {
+  BlockMask mask;
+  mask.any = false;
+  mask.full = keys == kKeys;
+  for (int r = 0; r < rows.count; ++r) {
+    const int64_t low = larger(rows.keys[r].low - first_key, 0), high = smaller(rows.keys[r].high - first_key, keys);
+    mask.row[r] = low < high ? Range{static_cast<int>(low), static_cast<int>(high)} : Range{0, 0};
+    mask.any |= low < high;
+    mask.full &= low == 0 && high == kKeys;
+  }
+  mask.documents = false;
+  if (k_documents && mask.any) {
+    int32_t low = k_documents[0], high = low;
+    for (int j = 1; j < keys; ++j) {
+      low = k_documents[j] < low ? k_documents[j] : low;
+      high = k_documents[j] > high ? k_documents[j] : high;
+    }
+    if (rows.document_max < low || rows.document_min > high) mask.any = false;
+    mask.documents = !(low == high && rows.document_min == rows.document_max);
+    mask.full &= !mask.documents;
+  }
+  return mask;
+}
+
+// The hull of what rows [m, m + count) see.
+inline Range hull(const BlockMask& mask, int m, int count) {
+  Range h{kKeys, 0};
+  for (int r = m; r < m + count; ++r) {
+    const Range& row = mask.row[r];
+    if (row.high <= row.low) continue;
+    if (row.low < h.low) h.low = row.low;
+    if (row.high > h.high) h.high = row.high;
+  }
+  return h.high > h.low ? h : Range{0, 0};
+}
+
+inline Range whole_vectors(Range r) { return {r.low / VW * VW, (r.high + VW - 1) / VW * VW}; }
+
+inline vi lane_numbers() {
+  vi v;
+  for (int i = 0; i < VW; ++i) v[i] = i;
+  return v;
+}
+
+// Scores that the row does not see become -inf, within the whole vectors of `span`.
+inline void mask_row(float* scores, Range span, Range seen, bool documents, const int32_t* k_documents, int keys, int32_t document) {
+  const vi lanes = lane_numbers();
+  for (int j = span.low; j < span.high; j += VW) {
+    if (!documents && j >= seen.low && j + VW <= seen.high) continue;
+    const vi key = lanes + j;
+    vi hidden = (key < seen.low) | (key >= seen.high);
+    if (documents) {
+      vi d{};
+      __builtin_memcpy(&d, k_documents + j, static_cast<unsigned>(smaller(VW, keys - j)) * 4u);
+      hidden |= d != document;
+    }
+    store(scores + j, select(hidden, splat(-kInfinity), load(scores + j)));
+  }
+}
+
+// ---- packing ----
+
+// Rows of D elements to dense rows of `width` >= D, zero behind D.
+inline void pack_rows(const float* from, int64_t stride, int rows, int64_t D, float* to, int64_t width) {
+  for (int r = 0; r < rows; ++r) {
+    const float* x = from + r * stride;
+    float* y = to + r * width;
+    int64_t d = 0;
+    for (; d + VW <= D; d += VW) store(y + d, load(x + d));
+    if (d < D) store_part(y + d, load_part(x + d, static_cast<int>(D - d)), static_cast<int>(D - d));
+    for (d = D; d < width; ++d) y[d] = 0.0f;
+  }
+}
+
+// Keys (rows) [0, keys) transposed to panels: to[panel][d][kPanel], zero behind the last key.
+inline void pack_transposed(const float* from, int64_t stride, int keys, int64_t D, float* to) {
+  for (int first = 0; first < keys; first += VW) {
+    const float* x = from + first * stride;
+    float* y = to + first / kPanel * kPanel * D + first % kPanel;
+    const int count = keys - first < VW ? keys - first : VW;
+    int64_t d = 0;
+    if (count == VW) {
+      const float* rows[VW];
+      for (int i = 0; i < VW; ++i) rows[i] = x + i * stride;
+      for (; d + VW <= D; d += VW) {
+        vf column[VW];
+        transpose_square(rows, d, column);
+        for (int i = 0; i < VW; ++i) store(y + (d + i) * kPanel, column[i]);
+      }
+    }
+    for (; d < D; ++d)
+      for (int i = 0; i < VW; ++i) y[d * kPanel + i] = i < count ? x[i * stride + d] : 0.0f;
+  }
+}
+
+// ---- scores ----
+
+// scores[r][j] = factor * sum_d q[r][d] * k[j][d], for the whole vectors of each row tile's hull; the rest is left as it was.
+inline void block_scores(const BlockMask& mask, int rows, int keys, const float* q, int64_t q_stride, const float* k_panels, int64_t D,
+                         float factor, float* scores) {
+  for (int first = 0; first < keys; first += kPanel) {
+    Product p{q, q_stride, 1, k_panels + first * D, kPanel, scores + first, kKeys};
+    p.factor = factor;
+    for (int m = 0; m < rows; m += kTileRows) {
+      const int count = rows - m < kTileRows ? rows - m : kTileRows;
+      Range span = whole_vectors(hull(mask, m, count));
+      if (span.low < first) span.low = first;
+      if (span.high > first + kPanel) span.high = first + kPanel;
+      if (span.high <= span.low) continue;
+      const int skipped = span.low - first;
+      run_tile(count, (span.high - span.low) / VW, p, m, D, p.b + skipped, p.c + skipped);
+    }
+  }
+}
+
+// e^x for x <= 88, as exp() of vec.h but with zero for what would be denormal: such products only cost time.
+inline vf exp_score(vf x) {
+  const vf magic = splat(12582912.0f);
+  const vf clamped = vmin(splat(88.0f), vmax(splat(-88.0f), x));  // NaN stays
+  const vf shifted = fma(clamped, splat(1.44269504f), magic);
+  const vf n = shifted - magic;
+  vf r = fma(n, splat(-0.693359375f), clamped);
+  r = fma(n, splat(2.12194440e-4f), r);
+  vf p = splat(1.0f / 5040);
+  p = fma(p, r, splat(1.0f / 720));
+  p = fma(p, r, splat(1.0f / 120));
+  p = fma(p, r, splat(1.0f / 24));
+  p = fma(p, r, splat(1.0f / 6));
+  p = fma(p, r, splat(0.5f));
+  p = fma(p, r, splat(1.0f));
+  p = fma(p, r, splat(1.0f));
+  const vf power = bits_to_float((float_to_bits(shifted) - float_to_bits(magic) + 127) << 23);
+  return select(x < splat(-87.0f), vf{}, p * power);
+}
+
+// ---- dropout ----
+
+// keep[j] = 1 / (1 - p) for the kept elements first + j, 0 for the dropped, j in [low, high).
+inline void dropout_row(const AttentionShape& s, uint64_t first, int low, int high, float* keep) {
+  constexpr int kLanes = 8;  // counter blocks at a time, so that the rounds run as vectors
+  const uint32_t threshold = drop_threshold(s.dropout);
+  const float scale = 1.0f / (1.0f - s.dropout);
+  const uint64_t start = first + static_cast<uint64_t>(low), end = first + static_cast<uint64_t>(high);
+  for (uint64_t block = start / 4; block * 4 < end; block += kLanes) {
+    Random4 draws[kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      draws[l] = philox(s.random->seed_low, s.random->seed_high, block + static_cast<uint64_t>(l), s.stream, s.random->step);
+    }
+    const uint64_t from = larger(static_cast<int64_t>(start), static_cast<int64_t>(block * 4)) - block * 4;
+    const uint64_t to = smaller(static_cast<int64_t>(end), static_cast<int64_t>(block * 4 + 4 * kLanes)) - block * 4;
+    for (uint64_t i = from; i < to; ++i) keep[block * 4 + i - first] = draws[i / 4].x[i % 4] >= threshold ? scale : 0.0f;
+  }
+}
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA

@@ -1,0 +1,123 @@
+#pragma once
+// The matrix products of attention: small dense blocks in cache, one register tile at a time.
+//
+//   C[m][n] = combine(C[m][n], sum_k A(m,k) * B[k][n])
+//
+// Vectors run along n; A(m,k) = a[m*a_m + k*a_k] is broadcast, so A may be transposed at no cost. Every element is one chain of
+// fma over ascending k, whatever the tile, the vector width or the other rows: AVX2 and AVX-512 give the same bits, and so
+// do one query and many.
+#include "cpu/vec.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+// Register tile: kTileRows x kTileVectors accumulators, of 32 vector registers (AVX-512, NEON) or 16.
+constexpr int kTileRows = 6;
+#if defined(__AVX512F__)
+constexpr int kTileVectors = 4;
+#else
+constexpr int kTileVectors = 2;
+#endif
+constexpr int kPanel = kTileVectors * VW;
+
+struct Product {
+  const float* a;
+  int64_t a_m, a_k;
+  const float* b;
+  int64_t b_k;
+  float* c;
+  int64_t c_m;
+  // The sum over k of this call is rounded on its own and then combined: C = keep[m] * C + sum with `keep`, C + sum with `add`,
+  // factor * sum otherwise. Long sums are thereby taken in blocks, which halves the digits lost.
+  float factor = 1.0f;
+  bool add = false;
+  const float* keep = nullptr;
+};
+
+template <int M, int N>
+inline void tile(const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
+  vf sum[M][N] = {};
+  const float* a = p.a + m * p.a_m;
+  const int64_t a_m = p.a_m, a_k = p.a_k, b_k = p.b_k;
+  for (int64_t k = 0; k < depth; ++k) {
+    vf row[N];
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) row[n] = load(b + n * VW);
+#pragma GCC unroll 6
+    for (int i = 0; i < M; ++i) {
+      const vf x = splat(a[i * a_m]);
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) sum[i][n] = fma(x, row[n], sum[i][n]);
+    }
+    a += a_k;
+    b += b_k;
+  }
+  c += m * p.c_m;
+#pragma GCC unroll 6
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      float* out = c + i * p.c_m + n * VW;
+      if (p.keep) {
+        store(out, fma(load(out), splat(p.keep[m + i]), sum[i][n]));
+      } else if (p.add) {
+        store(out, load(out) + sum[i][n]);
+      } else {
+        store(out, sum[i][n] * p.factor);
+      }
+    }
+  }
+}
+
+template <int N>
+inline void tile_of_rows(int rows, const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
+  switch (rows) {
+    case 6: return tile<6, N>(p, m, depth, b, c);
+    case 5: return tile<5, N>(p, m, depth, b, c);
+    case 4: return tile<4, N>(p, m, depth, b, c);
+    case 3: return tile<3, N>(p, m, depth, b, c);
+    case 2: return tile<2, N>(p, m, depth, b, c);
+    default: return tile<1, N>(p, m, depth, b, c);
+  }
+}
+
+// Rows [m, m + rows) of one tile, `vectors` of them wide.
+inline void run_tile(int rows, int vectors, const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
+  switch (vectors) {
+#if defined(__AVX512F__)
+    case 4: return tile_of_rows<4>(rows, p, m, depth, b, c);
+    case 3: return tile_of_rows<3>(rows, p, m, depth, b, c);
+#endif
+    case 2: return tile_of_rows<2>(rows, p, m, depth, b, c);
+    default: return tile_of_rows<1>(rows, p, m, depth, b, c);
+  }
+}
+
+struct Range {
+  int low, high;  // [low, high), empty when high <= low
+};
+
+// All `width` columns (a multiple of VW) of rows [0, M). `depth_of(m, rows)` is the range of k that counts for a tile of rows:
+// what lies outside it is known to be zero.
+template <class F>
+inline void product(const Product& p, int M, int width, F&& depth_of) {
+  for (int n = 0; n < width; n += kPanel) {
+    const int vectors = (width - n < kPanel ? width - n : kPanel) / VW;
+    for (int m = 0; m < M; m += kTileRows) {
+      const int rows = M - m < kTileRows ? M - m : kTileRows;
+      const Range k = depth_of(m, rows);
+      if (k.high <= k.low) {
+        if (!p.keep && !p.add)
+          for (int i = 0; i < rows; ++i)
+            for (int v = 0; v < vectors; ++v) store(p.c + (m + i) * p.c_m + n + v * VW, vf{});
+        continue;
+      }
+      Product q = p;
+      q.a += k.low * p.a_k;
+      run_tile(rows, vectors, q, m, k.high - k.low, p.b + k.low * p.b_k + n, p.c + n);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA
