@@ -1,0 +1,109 @@
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { FileError } from '../util/errors.ts';
+
+/** An open file. `read` and `write` may do less than asked, as the system calls behind them may. */
+export interface OpenFile {
+  /** Reads up to `buffer.length` bytes from `position`; returns how many came, 0 at the end of the file. */
+  read(buffer: Uint8Array, position: number): Promise<number>;
+  /** Appends up to all of `bytes`; returns how many were taken. */
+  write(bytes: Uint8Array): Promise<number>;
+  size(): Promise<number>;
+  /** Returns when the content has reached the disk. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** All that checkpoints ask of a file system, so that tests can put one in its place that fails where they wish. */
+export interface FileSystem {
+  /** `wx` makes a new file and fails where there is one. */
+  open(path: string, flags: 'r' | 'wx'): Promise<OpenFile>;
+  /** Names in a folder, in no order; of a folder that does not exist, none. */
+  list(folder: string): Promise<string[]>;
+  /** Makes the folder and those above it. */
+  makeFolder(folder: string): Promise<void>;
+  /** Returns when the folder's entries (files made, renamed) have reached the disk. */
+  syncFolder(folder: string): Promise<void>;
+  /** Replaces a file; a folder's new name must be free. */
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file or a folder with all in it; nothing there is no error. */
+  remove(path: string): Promise<void>;
+}
+
+const isCode = (error: unknown, ...codes: string[]): boolean =>
+  error instanceof Error && 'code' in error && codes.includes(String(error.code));
+
+class NodeFile implements OpenFile {
+  readonly #handle: FileHandle;
+
+  constructor(handle: FileHandle) {
+    this.#handle = handle;
+  }
+
+  async read(buffer: Uint8Array, position: number): Promise<number> {
+    return (await this.#handle.read(buffer, 0, buffer.length, position)).bytesRead;
+  }
+
+  async write(bytes: Uint8Array): Promise<number> {
+    return (await this.#handle.write(bytes)).bytesWritten;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  sync(): Promise<void> {
+    return this.#handle.sync();
+  }
+
+  close(): Promise<void> {
+    return this.#handle.close();
+  }
+}
+
+/** Windows refuses a rename while a virus scanner or an indexer looks into the folder; it lets go after a moment. */
+async function renamePatiently(from: string, to: string): Promise<void> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await rename(from, to);
+    } catch (error) {
+      if (process.platform !== 'win32' || attempt === 5 || !isCode(error, 'EPERM', 'EACCES', 'EBUSY')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20 * 2 ** attempt));
+    }
+  }
+}
+
+/** The real one. */
+export const nodeFileSystem: FileSystem = {
+  open: async (path, flags) => new NodeFile(await open(path, flags)),
+  list: async (folder) => {
+    try {
+      return await readdir(folder);
+    } catch (error) {
+      if (isCode(error, 'ENOENT')) return [];
+      throw error;
+    }
+  },
+  makeFolder: async (folder) => void (await mkdir(folder, { recursive: true })),
+  syncFolder: async (folder) => {
+    if (process.platform === 'win32') return; // folders cannot be opened there; NTFS journals its entries
+    const handle = await open(folder, constants.O_RDONLY);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  },
+  rename: renamePatiently,
+  remove: (path) => rm(path, { recursive: true, force: true }),
+};
+
+/** Runs `task`; what the file system throws comes out as a FileError that names the path and what was being done. */
+export async function naming<T>(path: string, doing: string, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    throw new FileError(path, `cannot ${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}

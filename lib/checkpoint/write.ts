@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import { dirname } from 'node:path';
+import { FileError } from '../util/errors.ts';
+import { type FileSystem, naming } from './filesystem.ts';
+
+/** What proves later that a file is the one that was written. */
+export interface FileStamp {
+  readonly size: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+/**
+ * Writes a file that must not exist yet and returns when it has reached the disk. A failure removes what was begun.
+ * @throws FileError naming the file; whatever `chunks` throws comes through as it is.
+ */
+export async function writeNewFile(
+  fs: FileSystem,
+  file: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<FileStamp> {
+  const hash = createHash('sha256');
+  let size = 0;
+  const target = await naming(file, 'create', () => fs.open(file, 'wx'));
+  try {
+    for await (const chunk of chunks) {
+      hash.update(chunk);
+      size += chunk.length;
+      for (let rest = chunk; rest.length > 0; ) {
+        const taken = await naming(file, 'write', () => target.write(rest));
+        if (taken === 0) throw new FileError(file, `cannot write: none of ${rest.length} bytes were taken`);
+        rest = rest.subarray(taken);
+      }
+    }
+    await naming(file, 'sync to disk', () => target.sync());
+    await naming(file, 'close', () => target.close());
+  } catch (error) {
+    // The first error is the one to tell; the file may be closed, or gone, already.
+    await target.close().catch(() => undefined);
+    await fs.remove(file).catch(() => undefined);
+    throw error;
+  }
+  return { size, sha256: hash.digest('hex') };
+}
+
+/**
+ * Writes a file under a temporary name beside its own and renames it when it is complete and on the disk: at every moment the name
+ * holds the whole old content or the whole new one.
+ */
+export async function replaceFile(
+  fs: FileSystem,
+  file: string,
+  chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): Promise<FileStamp> {
+  const temporary = `${file}.tmp-${process.pid}`;
+  await naming(temporary, 'remove', () => fs.remove(temporary));
+  const stamp = await writeNewFile(fs, temporary, chunks);
+  try {
+    await naming(file, 'put in place', () => fs.rename(temporary, file));
+  } catch (error) {
+    await fs.remove(temporary).catch(() => undefined);
+    throw error;
+  }
+  await naming(dirname(file), 'sync to disk', () => fs.syncFolder(dirname(file)));
+  return stamp;
+}
