@@ -1,0 +1,131 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import { binaryPath, type NativeInfo, packageVersion, platformName } from '../native/load.ts';
+import { HeddleError } from '../util/errors.ts';
+
+/** One line of the report. `problem`: heddle does not work; `note`: it works, but could do better. */
+interface Finding {
+  name: string;
+  status: 'ok' | 'note' | 'problem';
+  value: string;
+  remedy?: string;
+}
+
+const NODE_MINIMUM = [20, 19] as const;
+const CUDA_DRIVER_MINIMUM = 580;
+const MEMORY_MINIMUM_GIB = 2;
+
+/**
+ * `heddle doctor [--json]`: what this machine and this installation are, each trouble with its remedy, on stdout.
+ * Returns the exit code: 0 when heddle works here, 1 when it does not.
+ */
+export async function runDoctor(options: { json: boolean }): Promise<number> {
+  const { findings: native, info } = examineBinary();
+  const findings = [examineNode(), ...native, examineMemory(), ...examineCuda(info)];
+  const ok = findings.every((f) => f.status !== 'problem');
+  if (options.json) {
+    const report = { ok, version: packageVersion(), platform: platformName(), node: process.versions.node, native: info ?? null, findings };
+    console.log(JSON.stringify(report));
+  } else {
+    console.log(`heddle ${packageVersion()} on ${platformName()}`);
+    for (const f of findings) console.log(line(f));
+    console.log(ok ? 'heddle works here.' : 'heddle does not work here yet: see the lines marked ✗.');
+  }
+  return ok ? 0 : 1;
+}
+
+function line({ name, status, value, remedy }: Finding): string {
+  const mark = { ok: '✓', note: '!', problem: '✗' }[status];
+  return `${mark} ${name.padEnd(13)} ${value}${remedy ? `\n    → ${remedy}` : ''}`;
+}
+
+function examineNode(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isOld = major < NODE_MINIMUM[0] || (major === NODE_MINIMUM[0] && minor < NODE_MINIMUM[1]);
+  if (!isOld) return { name: 'Node', status: 'ok', value: process.versions.node };
+  return {
+    name: 'Node',
+    status: 'problem',
+    value: process.versions.node,
+    remedy: `install Node ${NODE_MINIMUM.join('.')} or newer: nvm install 22`,
+  };
+}
+
+// The binary is loaded in a process of its own first: if it crashes, the doctor lives to tell.
+function examineBinary(): { findings: Finding[]; info?: NativeInfo } {
+  let file: string;
+  try {
+    file = binaryPath();
+  } catch (e) {
+    if (!(e instanceof HeddleError)) throw e;
+    return { findings: [{ name: 'binary', status: 'problem', value: `none for ${platformName()}`, remedy: 'npx heddle build' }] };
+  }
+  const script = 'process.stdout.write(JSON.stringify(require(process.argv[1]).info()))';
+  const child = spawnSync(process.execPath, ['-e', script, file], { encoding: 'utf8', timeout: 30_000 });
+  if (child.status !== 0) {
+    const said = /^\w*Error(?: \[\w+\])?: (.*)$/m.exec(child.stderr)?.[1] ?? child.stderr.trim().split('\n').at(-1) ?? '';
+    const how = child.signal ? `crashed with ${child.signal}` : `did not load: ${said}`;
+    const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0]; // then it is not the binary's fault
+    const remedy = variable ? `correct ${variable} or unset it` : 'npx heddle build';
+    return { findings: [{ name: 'binary', status: 'problem', value: `${file} ${how}`, remedy }] };
+  }
+  const info = JSON.parse(child.stdout) as NativeInfo;
+  return { findings: [examineVersion(file, info), ...examineLevels(info), examineThreads(info)], info };
+}
+
+function examineVersion(file: string, info: NativeInfo): Finding {
+  if (info.version === packageVersion()) return { name: 'binary', status: 'ok', value: file };
+  const value = `${file} was built from version ${info.version}, this is ${packageVersion()}`;
+  return { name: 'binary', status: 'problem', value, remedy: 'npx heddle build' };
+}
+
+function examineLevels({ isa, isas, compiledIsas }: NativeInfo): Finding[] {
+  const forced = process.env.HEDDLE_CPU ? ' (forced by HEDDLE_CPU)' : '';
+  const findings: Finding[] = [{ name: 'instructions', status: 'ok', value: `${isa}${forced}; this CPU can run ${isas.join(', ')}` }];
+  const absent = compiledIsas.filter((name) => !isas.includes(name));
+  if (absent.length) findings.push({ name: 'not run here', status: 'ok', value: `${absent.join(', ')}: this CPU does not have it` });
+  if (isa === 'baseline' && process.arch === 'x64') {
+    const remedy = process.env.HEDDLE_CPU ? 'unset HEDDLE_CPU' : 'training is several times faster on a CPU with AVX2';
+    findings.push({ name: 'speed', status: 'note', value: 'no AVX2 in use', remedy });
+  }
+  return findings;
+}
+
+function examineThreads({ threads }: NativeInfo): Finding {
+  const available = os.availableParallelism();
+  const value = `${threads} of ${available} available`;
+  if (threads <= available) return { name: 'threads', status: 'ok', value };
+  return { name: 'threads', status: 'note', value, remedy: `more threads than processors slow training down: HEDDLE_THREADS=${available}` };
+}
+
+function examineMemory(): Finding {
+  const gib = (bytes: number) => bytes / 2 ** 30;
+  const limit = process.constrainedMemory() ?? 0;
+  const total = limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem();
+  const value = `${gib(total).toFixed(1)} GiB, ${gib(Math.min(os.freemem(), total)).toFixed(1)} GiB free`;
+  if (gib(total) >= MEMORY_MINIMUM_GIB) return { name: 'memory', status: 'ok', value };
+  const remedy = 'train a smaller model, or raise the memory limit of the container';
+  return { name: 'memory', status: 'note', value, remedy };
+}
+
+function examineCuda(info: NativeInfo | undefined): Finding[] {
+  const state = info?.cuda ?? 'unknown: the binary does not load';
+  const hasGpu = existsSync('/dev') && readdirSync('/dev').some((name) => /^(nvidia\d+|dxg)$/.test(name));
+  if (!hasGpu) return [{ name: 'CUDA', status: 'ok', value: `${state}; no NVIDIA GPU here` }];
+  const driver = driverVersion();
+  const findings: Finding[] = [{ name: 'CUDA', status: 'note', value: `${state}; an NVIDIA GPU is here, driver ${driver ?? 'unknown'}` }];
+  if (driver && Number.parseInt(driver, 10) < CUDA_DRIVER_MINIMUM) {
+    const remedy = `install driver ${CUDA_DRIVER_MINIMUM} or newer`;
+    findings.push({ name: 'CUDA driver', status: 'note', value: driver, remedy });
+  }
+  return findings;
+}
+
+function driverVersion(): string | undefined {
+  try {
+    return /Kernel Module.*?\s(\d+\.\d[\d.]*)/.exec(readFileSync('/proc/driver/nvidia/version', 'utf8'))?.[1];
+  } catch {
+    return undefined;
+  }
+}

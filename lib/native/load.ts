@@ -1,0 +1,84 @@
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { NativeLoadError } from './errors.ts';
+
+/** What the native binary says of itself and of this machine. */
+export interface NativeInfo {
+  /** Version of the package that it was built from. */
+  version: string;
+  /** Instruction set in use: the best of `isas`, or `HEDDLE_CPU`. */
+  isa: string;
+  /** Instruction sets that this CPU has, of those compiled. */
+  isas: string[];
+  /** Instruction sets that were compiled. */
+  compiledIsas: string[];
+  /** Threads of a CPU stream. */
+  threads: number;
+  /** State of the CUDA backend, in words. */
+  cuda: string;
+}
+
+interface NodeGypBuild {
+  resolve(root: string): string;
+}
+
+const BUILD_COMMAND = 'npx heddle build';
+const require = createRequire(import.meta.url);
+
+/** The package's folder: the same from lib/ as from dist/. */
+export function packageRoot(): string {
+  return path.dirname(require.resolve('#package'));
+}
+
+/** Version of the package, from its package.json. */
+export function packageVersion(): string {
+  return (require('#package') as { version: string }).version;
+}
+
+/** `linux-x64 (glibc 2.36)`, `linux-arm64 (musl)`, `darwin-arm64`. */
+export function platformName(): string {
+  const name = `${process.platform}-${process.arch}`;
+  if (process.platform !== 'linux') return name;
+  const { header } = process.report.getReport() as unknown as { header: { glibcVersionRuntime?: string } };
+  return `${name} (${header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : 'musl'})`;
+}
+
+/**
+ * Path of the native binary: one built here (build/Release) before the prebuilt one of this platform.
+ * @throws NativeLoadError when there is neither
+ */
+export function binaryPath(): string {
+  const root = packageRoot();
+  try {
+    return (require('node-gyp-build') as NodeGypBuild).resolve(root);
+  } catch (cause) {
+    const platform = platformName();
+    throw new NativeLoadError(`heddle has no native binary for ${platform} in ${root}`, {
+      platform,
+      hint: `Build it from source: ${BUILD_COMMAND}`,
+      cause,
+    });
+  }
+}
+
+/**
+ * Loads the native binary: the addon's exports, untyped.
+ * @throws NativeLoadError naming the platform, the path, what the loader said and the command that builds from source
+ */
+export function loadAddon(): object {
+  const file = binaryPath();
+  try {
+    return require(file) as object;
+  } catch (cause) {
+    const platform = platformName();
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0]; // then it is not the binary's fault
+    const hint = variable ? `Correct ${variable} or unset it` : `Build it from source: ${BUILD_COMMAND}`;
+    throw new NativeLoadError(`heddle's native binary for ${platform} did not load: ${file}\n  ${said}`, {
+      platform,
+      path: file,
+      hint,
+      cause,
+    });
+  }
+}
