@@ -86,6 +86,20 @@ struct Partials {
   }
 };
 
+// The sum of f(i, n), a vector of n elements from i on with zeros behind them. In f32 over blocks, whose totals are added in
+// double: long rows lose nothing.
+template <class F>
+inline double sum_of(int64_t size, F&& f) {
+  constexpr int64_t block = 4096;
+  double total = 0;
+  for (int64_t low = 0; low < size; low += block) {
+    Partials sum;
+    each_partial(low + block < size ? block : size - low, [&](int64_t i, int j, int n) { sum.add(j, f(low + i, n)); });
+    total += sum.total_double();
+  }
+  return total;
+}
+
 // The greatest element, NaN ignored; -inf when there is none.
 HEDDLE_ROW_KERNEL inline float row_max(const float* x, int64_t size) {
   const vf none = splat(-__builtin_inff());

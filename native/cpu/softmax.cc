@@ -7,14 +7,12 @@ namespace {
 
 // The sum of e^(x - max), and e^(x - max) itself in y when y is given. Rows of -inf alone become NaN through inf - inf.
 HEDDLE_ROW_KERNEL double exp_sum(const float* x, int64_t cols, float max, float* y) {
-  Partials sum;
   const vf m = splat(max);
-  each_partial(cols, [&](int64_t i, int j, int n) {
+  return sum_of(cols, [&](int64_t i, int n) {
     const vf e = exp(load_n(x + i, n) - m);
     if (y) store_n(y + i, e, n);
-    sum.add(j, first_n(e, n));
+    return first_n(e, n);
   });
-  return sum.total_double();
 }
 
 void softmax_row(const float* x, float* y, int64_t cols) {
@@ -32,14 +30,11 @@ void log_softmax_row(const float* x, float* y, int64_t cols) {
 // softmax: dx = y * (dy - sum(y * dy)); log-softmax: dx = dy - e^y * sum(dy)
 template <bool log>
 HEDDLE_ROW_KERNEL void backward_row(const float* y, const float* dy, float* dx, int64_t cols, bool accumulate) {
-  Partials sum;
-  each_partial(cols, [&](int64_t i, int j, int n) {
-    if (log)
-      sum.add(j, load_n(dy + i, n));
-    else
-      sum.add_product(j, load_n(y + i, n), load_n(dy + i, n));
+  const double sum = sum_of(cols, [&](int64_t i, int n) {
+    const vf up = load_n(dy + i, n);
+    return log ? up : load_n(y + i, n) * up;
   });
-  const vf total = splat(static_cast<float>(sum.total_double()));
+  const vf total = splat(static_cast<float>(sum));
   each_vector(cols, [&](int64_t i, int n) {
     const vf out = load_n(y + i, n), up = load_n(dy + i, n);
     const vf v = log ? fma(-exp(out), total, up) : out * (up - total);
