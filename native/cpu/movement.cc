@@ -1,0 +1,206 @@
+// Moving data: copies with conversion, fills, gather and its gradient.
+#include "cpu/kernels.h"
+
+#include <cstdio>
+
+#include "core/error.h"
+#include "cpu/convert.h"
+#include "cpu/strided.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+constexpr int64_t kBlock = 256;
+constexpr int64_t kTile = 16;
+
+// Elements as bits: only conversions care what they mean.
+struct Bits32 {
+  typedef uint32_t T __attribute__((may_alias));
+};
+struct Bits16 {
+  typedef uint16_t T __attribute__((may_alias));
+};
+struct Bits8 {
+  typedef uint8_t T __attribute__((may_alias));
+};
+
+// f(Bits{}) for the element's size.
+template <class F>
+inline void with_size(size_t bytes, F&& f) {
+  if (bytes == 4)
+    f(Bits32{});
+  else if (bytes == 2)
+    f(Bits16{});
+  else
+    f(Bits8{});
+}
+
+template <class Bits>
+inline void copy_strided(const void* from, int64_t src_stride, void* to, int64_t dst_stride, int64_t n) {
+  const auto* src = static_cast<const typename Bits::T*>(from);
+  auto* dst = static_cast<typename Bits::T*>(to);
+  if (src_stride == 1 && dst_stride == 1)
+    __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(typename Bits::T));
+  else if (dst_stride == 1)
+    for (int64_t i = 0; i < n; ++i) dst[i] = src[i * src_stride];
+  else
+    for (int64_t i = 0; i < n; ++i) dst[i * dst_stride] = src[i * src_stride];
+}
+
+inline void copy_elements(size_t bytes, const void* src, int64_t src_stride, void* dst, int64_t dst_stride, int64_t n) {
+  with_size(bytes, [&](auto bits) { copy_strided<decltype(bits)>(src, src_stride, dst, dst_stride, n); });
+}
+
+// One row with conversion: strided ends pass through blocks on the stack.
+void convert_row(DType from, const char* src, int64_t src_stride, DType to, char* dst, int64_t dst_stride, int64_t n) {
+  if (src_stride == 1 && dst_stride == 1) return convert(from, src, to, dst, n);
+  const auto from_size = static_cast<int64_t>(size_of(from)), to_size = static_cast<int64_t>(size_of(to));
+  uint32_t block_in[kBlock], block_out[kBlock];
+  for (int64_t i = 0; i < n; i += kBlock) {
+    const int64_t count = n - i < kBlock ? n - i : kBlock;
+    const char* s = src + i * src_stride * from_size;
+    char* d = dst + i * dst_stride * to_size;
+    if (src_stride != 1) copy_elements(size_of(from), s, src_stride, block_in, 1, count);
+    const void* in = src_stride == 1 ? static_cast<const void*>(s) : block_in;
+    convert(from, in, to, dst_stride == 1 ? static_cast<void*>(d) : block_out, count);
+    if (dst_stride != 1) copy_elements(size_of(to), block_out, 1, d, dst_stride, count);
+  }
+}
+
+// dst's rows are dense and src's are not, but src is dense along another dimension: that of dst's columns. In tiles, so that
+// whole cache lines of both are used.
+template <class Bits>
+void transpose(const Nest<2>& nest, int columns, const void* from, void* to) {
+  using T = typename Bits::T;
+  const int64_t width = nest.row(), height = nest.shape[columns];
+  const int64_t dst_step = nest.stride[0][columns], src_step = nest.row_stride(1);
+  Nest<2> outer = nest;  // the other dimensions
+  outer.rank = nest.rank - 1;
+  for (int d = columns; d + 1 < nest.rank; ++d) {
+    outer.shape[d] = nest.shape[d + 1];
+    for (int i = 0; i < 2; ++i) outer.stride[i][d] = nest.stride[i][d + 1];
+  }
+  outer.shape[outer.rank - 1] = 1;
+  const int64_t strips = (height + kTile - 1) / kTile;
+  const int64_t strip_size = width * kTile;
+  parallel_range(outer.rows() * strips, strip_size < kPiece ? kPiece / strip_size : 1, [&](int64_t low, int64_t high) {
+    for (int64_t item = low; item < high; ++item) {
+      const RowWalk<2> walk(outer, item / strips);
+      const int64_t first = item % strips * kTile, last = first + kTile < height ? first + kTile : height;
+      T* d = static_cast<T*>(to) + walk.offset[0];
+      const T* s = static_cast<const T*>(from) + walk.offset[1];
+      for (int64_t x = 0; x < width; x += kTile) {
+        const int64_t end = x + kTile < width ? x + kTile : width;
+        for (int64_t y = first; y < last; ++y)
+          for (int64_t i = x; i < end; ++i) d[y * dst_step + i] = s[i * src_step + y];
+      }
+    }
+  });
+}
+
+// The dimension along which src is dense when a transposing copy pays, or -1.
+int transposed_columns(const Nest<2>& nest) {
+  if (nest.row_stride(0) != 1 || nest.row_stride(1) == 1 || nest.row_stride(1) == 0 || nest.row() < 4) return -1;
+  for (int d = 0; d + 1 < nest.rank; ++d)
+    if (nest.stride[1][d] == 1 && nest.shape[d] >= 4) return d;
+  return -1;
+}
+
+int32_t checked_index(const char* op, int32_t index, int64_t axis) {
+  if (index < 0 || index >= axis) {
+    char message[120];
+    std::snprintf(message, sizeof message, "%s: index must be within [0, %lld), got %d", op, static_cast<long long>(axis), index);
+    throw_op_error(message);
+  }
+  return index;
+}
+
+}  // namespace
+
+void copy(const CopyArgs& a) {
+  const Nest<2> nest({&a.dst, &a.src});
+  if (nest.row() == 0 || nest.rows() == 0) return;
+  const DType from = a.src.dtype, to = a.dst.dtype;
+  const auto from_size = static_cast<int64_t>(size_of(from)), to_size = static_cast<int64_t>(size_of(to));
+  if (from == to) {
+    if (const int columns = transposed_columns(nest); columns >= 0) {
+      with_size(size_of(to), [&](auto bits) { transpose<decltype(bits)>(nest, columns, a.src.data, a.dst.data); });
+      return;
+    }
+  }
+  for_each_row(nest, [&](const int64_t* offset, int64_t n) {
+    char* d = static_cast<char*>(a.dst.data) + offset[0] * to_size;
+    const char* s = static_cast<const char*>(a.src.data) + offset[1] * from_size;
+    if (from == to)
+      copy_elements(size_of(to), s, nest.row_stride(1), d, nest.row_stride(0), n);
+    else
+      convert_row(from, s, nest.row_stride(1), to, d, nest.row_stride(0), n);
+  });
+}
+
+void fill(const FillArgs& a) {
+  uint32_t bits = 0;  // the value in dst's type
+  const auto value = static_cast<float>(a.value);
+  if (a.dst.dtype == DType::i32) {  // not through f32, whose 24 bits would round
+    const double v = a.value;
+    bits = static_cast<uint32_t>(v != v ? 0 : v >= 0x1p31 ? INT32_MAX : v <= -0x1p31 ? INT32_MIN : static_cast<int32_t>(v));
+  } else if (a.dst.dtype == DType::boolean) {  // nor a tiny value to 0
+    bits = a.value != 0 ? 1 : 0;
+  } else {
+    alignas(4) unsigned char element[4] = {};
+    from_f32(&value, a.dst.dtype, element, 1);
+    __builtin_memcpy(&bits, element, 4);
+  }
+  const Nest<1> nest({&a.dst});
+  const int64_t stride = nest.row_stride(0);
+  with_size(size_of(a.dst.dtype), [&](auto size) {
+    using T = typename decltype(size)::T;
+    const T x = static_cast<T>(bits);
+    for_each_row(nest, [&](const int64_t* offset, int64_t n) {
+      T* d = static_cast<T*>(a.dst.data) + offset[0];
+      if (stride == 1)
+        for (int64_t i = 0; i < n; ++i) d[i] = x;
+      else
+        for (int64_t i = 0; i < n; ++i) d[i * stride] = x;
+    });
+  });
+}
+
+void gather(const GatherArgs& a) {
+  if (a.inner <= 0) return;
+  parallel_range(a.outer * a.picks, (kPiece + a.inner - 1) / a.inner, [&](int64_t low, int64_t high) {
+    for (int64_t row = low; row < high; ++row) {
+      const float* x = a.x + row / a.picks * a.axis * a.inner;
+      const int32_t* index = a.index + row * a.inner;
+      float* out = a.out + row * a.inner;
+      for (int64_t k = 0; k < a.inner; ++k) out[k] = x[checked_index("gather", index[k], a.axis) * a.inner + k];
+    }
+  });
+}
+
+// Parallel over what cannot meet: i, and slices of k.
+void gather_backward(const GatherBackwardArgs& a) {
+  if (a.inner <= 0 || a.outer <= 0 || a.axis <= 0) return;
+  constexpr int64_t kSlice = 64;
+  const int64_t slices = (a.inner + kSlice - 1) / kSlice;
+  const int64_t work = (a.axis + a.picks) * (a.inner < kSlice ? a.inner : kSlice);
+  parallel_range(a.outer * slices, work < kPiece ? kPiece / work : 1, [&](int64_t low, int64_t high) {
+    for (int64_t item = low; item < high; ++item) {
+      const int64_t i = item / slices, first = item % slices * kSlice;
+      const int64_t count = first + kSlice < a.inner ? kSlice : a.inner - first;
+      float* dx = a.dx + i * a.axis * a.inner + first;
+      if (!a.accumulate)
+        for (int64_t row = 0; row < a.axis; ++row)
+          __builtin_memset(dx + row * a.inner, 0, static_cast<size_t>(count) * sizeof(float));
+      for (int64_t j = 0; j < a.picks; ++j) {
+        const int64_t at = (i * a.picks + j) * a.inner + first;
+        for (int64_t k = 0; k < count; ++k) {
+          float& sum = dx[checked_index("gather", a.index[at + k], a.axis) * a.inner + k];
+          sum = sum + a.dy[at + k];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace heddle::cpu::HEDDLE_ISA
