@@ -99,11 +99,12 @@ HEDDLE_ROW_KERNEL float dense_extreme(const float* x, int64_t size) {
     const vf v = first_n(load_n(x + i, n), n, none);
     best[j] = select(beats<min>(v, best[j]), v, best[j]);
   });
-  for (int j = 1; j < NV; ++j) best[0] = select(beats<min>(best[j], best[0]), best[j], best[0]);
-  float found = best[0][0];
-  for (int i = 1; i < VW; ++i)
-    if (beats<min>(static_cast<double>(best[0][i]), found)) found = best[0][i];
-  return found;
+  vi unordered{};
+  for (int j = 0; j < NV; ++j) unordered = unordered | (best[j] != best[j]);
+  for (int w = NV / 2; w; w /= 2)
+    for (int j = 0; j < w; ++j) best[j] = select(beats<min>(best[j + w], best[j]), best[j + w], best[j]);
+  if (lane_max(select(unordered != 0, splat(1.0f), vf{})) != 0) return __builtin_nanf("");
+  return min ? -lane_max(-best[0]) : lane_max(best[0]);
 }
 
 int64_t first_equal(const float* x, float value) {  // the first NaN for NaN

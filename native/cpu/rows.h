@@ -24,9 +24,7 @@ inline void store_n(float* p, vf v, int n) {
 // v in the first n lanes, `other` behind them.
 inline vf first_n(vf v, int n, vf other = vf{}) {
   if (n == VW) return v;
-  vi lane;
-  for (int i = 0; i < VW; ++i) lane[i] = i;
-  return select(lane < n, v, other);
+  return select(lane_numbers() < n, v, other);
 }
 
 // f(i, n) for vectors of n elements from i on: n = VW (a constant) but for the last.
@@ -72,11 +70,7 @@ struct Partials {
     for (int j = 0; j < NV; ++j) v[j] = part[j];
     for (int w = NV / 2; w; w /= 2)
       for (int j = 0; j < w; ++j) v[j] = v[j] + v[j + w];
-    alignas(64) float s[VW];
-    store(s, v[0]);
-    for (int w = VW / 2; w; w /= 2)
-      for (int i = 0; i < w; ++i) s[i] = s[i] + s[i + w];
-    return s[0];
+    return lane_sum(v[0]);
   }
   // The same order in double: adding the partials rounds nothing away.
   double total_double() const {
@@ -100,16 +94,35 @@ inline double sum_of(int64_t size, F&& f) {
   return total;
 }
 
+inline float lane_max(vf v) {  // of lanes without NaN
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+  const __m256 v8 = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+#elif defined(__AVX2__)
+  const __m256 v8 = v;
+#endif
+#if defined(__AVX2__)
+  const __m128 v4 = _mm_max_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+#else
+  const __m128 v4 = v;
+#endif
+  const __m128 v2 = _mm_max_ps(v4, _mm_movehl_ps(v4, v4));
+  return v2[0] > v2[1] ? v2[0] : v2[1];
+#else
+  const float a = v[0] > v[2] ? v[0] : v[2], b = v[1] > v[3] ? v[1] : v[3];
+  return a > b ? a : b;
+#endif
+}
+
 // The greatest element, NaN ignored; -inf when there is none.
 HEDDLE_ROW_KERNEL inline float row_max(const float* x, int64_t size) {
   const vf none = splat(-__builtin_inff());
   vf best[NV];
   for (int j = 0; j < NV; ++j) best[j] = none;
   each_partial(size, [&](int64_t i, int j, int n) { best[j] = vmax(first_n(load_n(x + i, n), n, none), best[j]); });
-  for (int j = 1; j < NV; ++j) best[0] = vmax(best[j], best[0]);
-  float max = best[0][0];
-  for (int i = 1; i < VW; ++i) max = best[0][i] > max ? best[0][i] : max;
-  return max;
+  for (int w = NV / 2; w; w /= 2)
+    for (int j = 0; j < w; ++j) best[j] = vmax(best[j], best[j + w]);
+  return lane_max(best[0]);
 }
 
 // Rows per item of a kernel that treats rows alone: about 64 KiB.

@@ -35,8 +35,28 @@ inline vf splat(float x) { return x - vf{}; }
 inline vf bits_to_float(vi v) { return (vf)v; }  // a cast between vectors of one size keeps the bits
 inline vi float_to_bits(vf v) { return (vi)v; }
 inline vf select(vi mask, vf a, vf b) { return mask ? a : b; }  // lane-wise: mask lane != 0 ? a : b
-inline vf vmin(vf a, vf b) { return select(a < b, a, b); }      // b where either is NaN
-inline vf vmax(vf a, vf b) { return select(a > b, a, b); }
+inline vf vmin(vf a, vf b) {  // b where either is NaN, as the x86 instruction has it
+#if defined(__AVX512F__)
+  return (vf)(_mm512_min_ps(a, b));
+#elif defined(__AVX2__)
+  return (vf)(_mm256_min_ps(a, b));
+#elif defined(__x86_64__)
+  return (vf)(_mm_min_ps(a, b));
+#else
+  return select(a < b, a, b);
+#endif
+}
+inline vf vmax(vf a, vf b) {
+#if defined(__AVX512F__)
+  return (vf)(_mm512_max_ps(a, b));
+#elif defined(__AVX2__)
+  return (vf)(_mm256_max_ps(a, b));
+#elif defined(__x86_64__)
+  return (vf)(_mm_max_ps(a, b));
+#else
+  return select(a > b, a, b);
+#endif
+}
 inline vf vabs(vf a) { return bits_to_float(float_to_bits(a) & 0x7fffffff); }
 
 inline vf fma(vf a, vf b, vf c) {
@@ -59,13 +79,35 @@ inline float fma(float a, float b, float c) {
 #endif
 }
 
-// The first n < VW lanes, zero behind them.
-inline vf load_part(const float* p, int n) {
-  vf v{};
-  __builtin_memcpy(&v, p, static_cast<unsigned>(n) * 4u);
+inline vi lane_numbers() {
+  vi v;
+  for (int i = 0; i < VW; ++i) v[i] = i;
   return v;
 }
-inline void store_part(float* p, vf v, int n) { __builtin_memcpy(p, &v, static_cast<unsigned>(n) * 4u); }
+
+// The first n <= VW lanes, zero behind them; nothing behind them is touched.
+inline vf load_part(const float* p, int n) {
+#if defined(__AVX512F__)
+  return (vf)(_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p));
+#elif defined(__AVX2__)
+  return (vf)(_mm256_maskload_ps(p, (__m256i)(lane_numbers() < n)));
+#else
+  vf v{};
+  for (int i = 0; i < VW; ++i)
+    if (i < n) v[i] = p[i];
+  return v;
+#endif
+}
+inline void store_part(float* p, vf v, int n) {
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, (__m256i)(lane_numbers() < n), v);
+#else
+  for (int i = 0; i < VW; ++i)
+    if (i < n) p[i] = v[i];
+#endif
+}
 
 // e^x within 2 ulp, denormal results included; 0 below, inf above, NaN stays. x = n ln2 + r, |r| <= ln2/2; the Taylor
 // series to r^7 leaves 5e-9; 2^n in two factors reaches denormals and infinity.
@@ -84,9 +126,33 @@ inline vf exp(vf x) {
   p = fma(p, r, splat(0.5f));
   p = fma(p, r, splat(1.0f));
   p = fma(p, r, splat(1.0f));
+#if defined(__AVX512F__)
+  return (vf)(_mm512_scalef_ps(p, n));  // the same bits: only the last product rounds there too
+#else
   const vi k = float_to_bits(shifted) - float_to_bits(magic);
   const vi half = k >> 1;
   return p * bits_to_float((half + 127) << 23) * bits_to_float((k - half + 127) << 23);
+#endif
+}
+
+// The sum of the lanes, added pairwise: (i, i + 8), (i, i + 4), ...
+inline float lane_sum(vf v) {
+#if defined(__x86_64__)
+#if defined(__AVX512F__)
+  const __m256 v8 = _mm512_castps512_ps256(v) + _mm512_extractf32x8_ps(v, 1);
+#elif defined(__AVX2__)
+  const __m256 v8 = v;
+#endif
+#if defined(__AVX2__)
+  const __m128 v4 = _mm256_castps256_ps128(v8) + _mm256_extractf128_ps(v8, 1);
+#else
+  const __m128 v4 = v;
+#endif
+  const __m128 v2 = v4 + _mm_movehl_ps(v4, v4);
+  return v2[0] + v2[1];
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
 }
 
 // A sum in 16 partial sums: element i goes to partial i % 16, and the partials are added pairwise (i, i + 8), (i, i + 4), ...
@@ -95,11 +161,11 @@ struct Sum16 {
   vf part[N] = {};
   void add(int j, vf v) { part[j] = part[j] + v; }
   float total() const {
-    alignas(64) float s[16];
-    for (int j = 0; j < N; ++j) store(s + j * VW, part[j]);
-    for (int w = 8; w; w /= 2)
-      for (int i = 0; i < w; ++i) s[i] = s[i] + s[i + w];
-    return s[0];
+    vf v[N];
+    for (int j = 0; j < N; ++j) v[j] = part[j];
+    for (int w = N / 2; w; w /= 2)
+      for (int j = 0; j < w; ++j) v[j] = v[j] + v[j + w];
+    return lane_sum(v[0]);
   }
 };
 
