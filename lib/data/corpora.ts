@@ -66,7 +66,8 @@ const TANG_POEMS: CorpusRecipe = {
   },
   render(data, path) {
     const poems: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
-    if (!Array.isArray(poems) || !poems.every(isPoem)) throw new FileError(path, 'must be an array of poems with title, author and paragraphs');
+    if (!Array.isArray(poems) || !poems.every(isPoem))
+      throw new FileError(path, 'must be an array of poems with title, author and paragraphs');
     return poems
       .map((poem) => [poem.title, poem.author, ...poem.paragraphs].map((line) => line.trim()))
       .filter((lines) => lines.slice(2).some((line) => line !== ''))

@@ -59,7 +59,7 @@ class CountTree {
 
   #grow(): void {
     const capacity = this.#keys.length * 2;
-    const copyU32 = (old: Uint32Array): Uint32Array => {
+    const copyU32 = (old: Uint32Array): Uint32Array<ArrayBuffer> => {
       const grown = new Uint32Array(capacity);
       grown.set(old);
       return grown;
@@ -78,7 +78,12 @@ class CountTree {
 }
 
 /** Walks `bytes`, giving for each byte the nodes of its contexts of 0, 1, ... bytes (-1: never seen) before moving on. */
-function walk(bytes: Uint8Array, order: number, visit: (byte: number, contexts: Int32Array) => void, next: (context: number, byte: number) => number): void {
+function walk(
+  bytes: Uint8Array,
+  order: number,
+  visit: (byte: number, contexts: Int32Array) => void,
+  next: (context: number, byte: number) => number,
+): void {
   const contexts = new Int32Array(order).fill(-1);
   contexts[0] = 0;
   for (const byte of bytes) {
@@ -97,7 +102,8 @@ function walk(bytes: Uint8Array, order: number, visit: (byte: number, contexts: 
  * @throws ArgumentError when either text is empty or the order is not from 1 to 8.
  */
 export function ngramBitsPerByte(train: Uint8Array, validation: Uint8Array, order = 4, options: { maxNodes?: number } = {}): number {
-  if (!Number.isInteger(order) || order < 1 || order > 8) throw new ArgumentError(`ngramBitsPerByte: order must be an integer from 1 to 8, got ${order}`);
+  if (!Number.isInteger(order) || order < 1 || order > 8)
+    throw new ArgumentError(`ngramBitsPerByte: order must be an integer from 1 to 8, got ${order}`);
   if (train.length === 0) throw new ArgumentError('ngramBitsPerByte: train must hold at least one byte, got none');
   if (validation.length === 0) throw new ArgumentError('ngramBitsPerByte: validation must hold at least one byte, got none');
   const tree = new CountTree(Math.min(options.maxNodes ?? MAX_NODES, 2 ** 24 - 1));

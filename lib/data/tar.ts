@@ -86,7 +86,12 @@ function checkHeaderSum(file: string, block: Uint8Array): void {
 /** Refuses names that would leave the folder they are unpacked to, on any system. */
 function checkPath(file: string, path: string): void {
   const bad =
-    path === '' || path.includes('\0') || path.includes('\\') || path.startsWith('/') || /^[A-Za-z]:/.test(path) || path.split('/').includes('..');
+    path === '' ||
+    path.includes('\0') ||
+    path.includes('\\') ||
+    path.startsWith('/') ||
+    /^[A-Za-z]:/.test(path) ||
+    path.split('/').includes('..');
   if (bad) throw new FileError(file, `archive: entry name must be a relative path inside the archive, got ${JSON.stringify(path)}`);
 }
 
@@ -98,7 +103,8 @@ function paxRecords(file: string, data: Uint8Array): Map<string, string> {
   while (at < data.length) {
     const space = data.indexOf(32, at);
     const length = space < 0 ? Number.NaN : Number(decoder.decode(data.subarray(at, space)));
-    const record = Number.isInteger(length) && length > 0 && at + length <= data.length ? decoder.decode(data.subarray(space + 1, at + length)) : '';
+    const record =
+      Number.isInteger(length) && length > 0 && at + length <= data.length ? decoder.decode(data.subarray(space + 1, at + length)) : '';
     const equals = record.indexOf('=');
     if (equals < 1 || !record.endsWith('\n')) throw new FileError(file, 'archive: damaged pax header');
     records.set(record.slice(0, equals), record.slice(equals + 1, -1));
@@ -111,7 +117,11 @@ function paxRecords(file: string, data: Uint8Array): Map<string, string> {
  * The files of a gzipped tar archive whose path `wanted` accepts, in the archive's order. Only one file is in memory at a time.
  * @throws FileError naming the archive for damage, names that leave the archive, links and devices, or sizes beyond `limits`.
  */
-export async function* readTarGz(file: string, wanted: (path: string) => boolean, limits: Partial<TarLimits> = {}): AsyncGenerator<TarFile> {
+export async function* readTarGz(
+  file: string,
+  wanted: (path: string) => boolean,
+  limits: Partial<TarLimits> = {},
+): AsyncGenerator<TarFile> {
   const limit = { ...DEFAULT_LIMITS, ...limits };
   // pipeline passes an error of either stream on to the reader; its own report would say it a second time.
   const unzipped = pipeline(createReadStream(file), createGunzip(), () => {});

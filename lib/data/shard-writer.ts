@@ -1,0 +1,129 @@
+// Writing one shard: tokens go to a temporary file as they come; the mask and the document starts wait in memory; the header
+// is written last, then the file is synced and gets its name.
+import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { ArgumentError } from '../util/errors.ts';
+import { syncFolder, temporaryName, writeAll } from './files.ts';
+import { checkEndianness, encodeHeader, HEADER_BYTES, type ShardHeader, tokenBytesFor } from './shard-format.ts';
+
+/** A growing array of bytes or 32-bit words. */
+class Growing<A extends Uint8Array | Uint32Array> {
+  length = 0;
+  #array: A;
+  readonly #make: (length: number) => A;
+
+  constructor(make: (length: number) => A) {
+    this.#make = make;
+    this.#array = make(1024);
+  }
+
+  fill(value: number, count: number): void {
+    while (this.length + count > this.#array.length) {
+      const grown = this.#make(this.#array.length * 2);
+      grown.set(this.#array);
+      this.#array = grown;
+    }
+    this.#array.fill(value, this.length, this.length + count);
+    this.length += count;
+  }
+
+  bytes(): Uint8Array {
+    return new Uint8Array(this.#array.buffer, 0, this.length * this.#array.BYTES_PER_ELEMENT);
+  }
+}
+
+/** What the shards of a set have in common. */
+export interface ShardKind {
+  vocabSize: number;
+  endOfText: number | undefined;
+  tokenizerHash: string;
+  masked: boolean;
+}
+
+/** Writes one shard; `finish` gives it its name, `abandon` leaves nothing behind. */
+export class ShardWriter {
+  count = 0;
+  readonly #path: string;
+  readonly #kind: ShardKind;
+  readonly #tokenBytes: 2 | 4;
+  readonly #fd: number;
+  readonly #mask: Growing<Uint8Array> = new Growing((length) => new Uint8Array(length));
+  readonly #starts: Growing<Uint32Array> = new Growing((length) => new Uint32Array(length));
+  #checksum = 0;
+  #targets = 0;
+  #textBytes = 0;
+
+  constructor(path: string, kind: ShardKind) {
+    checkEndianness();
+    this.#path = path;
+    this.#kind = kind;
+    this.#tokenBytes = tokenBytesFor(kind.vocabSize);
+    this.#fd = openSync(temporaryName(path), 'w');
+    writeAll(this.#fd, new Uint8Array(HEADER_BYTES));
+  }
+
+  /** Says that a document begins with the next token. */
+  beginDocument(): void {
+    this.#starts.fill(this.count, 1);
+  }
+
+  /**
+   * Appends tokens, all with loss or all without. `textBytes` is how many bytes of text they stand for.
+   * @throws ArgumentError for an id outside the vocabulary.
+   */
+  append(tokens: ArrayLike<number>, loss: boolean, textBytes: number): void {
+    const { vocabSize } = this.#kind;
+    const words = this.#tokenBytes === 2 ? new Uint16Array(tokens.length) : new Uint32Array(tokens.length);
+    for (let i = 0; i < tokens.length; i++) {
+      const token = tokens[i] as number;
+      if (!(token >= 0 && token < vocabSize)) throw new ArgumentError(`shard: token id must be from 0 to ${vocabSize - 1}, got ${token}`);
+      words[i] = token;
+    }
+    this.#write(new Uint8Array(words.buffer));
+    if (this.#kind.masked) this.#mask.fill(loss ? 1 : 0, tokens.length);
+    this.count += tokens.length;
+    this.#textBytes += textBytes;
+    if (loss) this.#targets += tokens.length;
+  }
+
+  #write(bytes: Uint8Array): void {
+    writeAll(this.#fd, bytes);
+    this.#checksum = crc32(bytes, this.#checksum);
+  }
+
+  #pad(bytes: number): void {
+    this.#write(new Uint8Array((8 - (bytes % 8)) % 8));
+  }
+
+  /** Completes the file and gives it its name; returns the header that it wrote. */
+  finish(): ShardHeader {
+    this.#pad(this.count * this.#tokenBytes);
+    if (this.#kind.masked) {
+      this.#write(this.#mask.bytes());
+      this.#pad(this.count);
+    }
+    this.#write(this.#starts.bytes());
+    const header: ShardHeader = {
+      ...this.#kind,
+      tokenBytes: this.#tokenBytes,
+      documents: this.#starts.length,
+      count: this.count,
+      targets: this.#targets,
+      textBytes: this.#textBytes,
+      payloadChecksum: this.#checksum,
+    };
+    writeAll(this.#fd, encodeHeader(header), 0);
+    fsyncSync(this.#fd);
+    closeSync(this.#fd);
+    renameSync(temporaryName(this.#path), this.#path);
+    syncFolder(dirname(this.#path));
+    return header;
+  }
+
+  /** Gives up: closes and removes the temporary file. */
+  abandon(): void {
+    closeSync(this.#fd);
+    rmSync(temporaryName(this.#path), { force: true });
+  }
+}
