@@ -18,7 +18,7 @@ struct Workspace {
 
   static int64_t floats(int64_t D) {
     const int64_t width = round_up(D, VW);
-    return kQueries * (2 * width + kKeys + kSums) + 2 * kKeys * width + kKeys;
+    return kQueries * (2 * width + kKeys + kSums) + 2 * kKeys * width + kDrawFloats;
   }
   Workspace(float* memory, int64_t D) {
     const int64_t width = round_up(D, VW);
@@ -28,7 +28,7 @@ struct Workspace {
     v = k + kKeys * width;
     scores = v + kKeys * width;
     sums = scores + kQueries * kKeys;
-    keep = sums + kQueries * kSums;
+    keep = sums + kQueries * kSums + kDrawMargin;
   }
 };
 
@@ -48,44 +48,50 @@ struct Cut {
   }
 };
 
-inline float row_maximum(const float* x, Range span) {
-  vf m = splat(-kInfinity);
-  for (int j = span.low; j < span.high; j += VW) m = vmax(m, load(x + j));
-  float lane[VW];
-  store(lane, m);
-  for (int w = VW / 2; w; w /= 2)
-    for (int i = 0; i < w; ++i) lane[i] = lane[i] > lane[i + w] ? lane[i] : lane[i + w];
-  return lane[0];
+// The maximum of each of VW rows of VW lanes.
+inline vf row_maxima(const float* lanes) {
+  const float* rows[VW];
+  for (int i = 0; i < VW; ++i) rows[i] = lanes + i * VW;
+  vf column[VW];
+  transpose_square(rows, 0, column);
+  for (int step = VW / 2; step; step /= 2)
+    for (int i = 0; i < step; ++i) column[i] = vmax(column[i], column[i + step]);
+  return column[0];
 }
 
 // scores become P in place; the rows' maxima and sums move on; keep[r] = e^(m - m').
 void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_documents, int keys, float* scores, float* maximum, float* sums,
                    float* keep) {
-  alignas(64) float reference[kQueries];
+  alignas(64) float found[kQueries * VW], reference[kQueries];
   Range span{0, 0};
   for (int r = 0; r < rows.count; ++r) {
     if (r % kTileRows == 0) span = whole_vectors(hull(mask, r, static_cast<int>(smaller(kTileRows, rows.count - r))));
     float* row = scores + r * kKeys;
     if (!mask.full) mask_row(row, span, mask.row[r], mask.documents, k_documents, keys, rows.document[r]);
-    const float found = row_maximum(row, span), m = maximum[r] > found ? maximum[r] : found;
-    reference[r] = m == -kInfinity ? 0.0f : m;  // nothing seen yet: e^(-inf - 0) = 0
-    keep[r] = maximum[r] - reference[r];
-    maximum[r] = m;
+    vf top = splat(-kInfinity);
+    for (int j = span.low; j < span.high; j += VW) top = vmax(top, load(row + j));
+    store(found + r * VW, top);
   }
-  for (int r = rows.count; r % VW; ++r) keep[r] = 0.0f;
-  for (int r = 0; r < rows.count; r += VW) store(keep + r, exp_score(load(keep + r)));
+  for (int64_t r = rows.count; r < round_up(rows.count, VW); ++r) store(found + r * VW, splat(-kInfinity));
+  for (int r = 0; r < rows.count; r += VW) {
+    const vf before = load(maximum + r), m = vmax(before, row_maxima(found + r * VW));
+    const vf base = select(m == splat(-kInfinity), vf{}, m);  // nothing seen yet: e^(-inf - 0) = 0
+    store(reference + r, base);
+    store(keep + r, exp_score(before - base));
+    store(maximum + r, m);
+  }
+  constexpr int kParts = kSums / VW;
   for (int r = 0; r < rows.count; ++r) {
     if (r % kTileRows == 0) span = whole_vectors(hull(mask, r, static_cast<int>(smaller(kTileRows, rows.count - r))));
     float *row = scores + r * kKeys, *sum = sums + r * kSums;
-    const vf m = splat(reference[r]), factor = splat(keep[r]);
-    constexpr int kParts = kSums / VW;
+    const vf base = splat(reference[r]), factor = splat(keep[r]);
     vf part[kParts] = {};
     for (int j = span.low / kSums * kSums; j < span.high; j += kSums) {
 #pragma GCC unroll 4
       for (int i = 0; i < kParts; ++i) {
         const int at = j + i * VW;
         if (at < span.low || at >= span.high) continue;
-        const vf p = exp_score(load(row + at) - m);
+        const vf p = exp_score(load(row + at) - base);
         store(row + at, p);
         part[i] = part[i] + p;
       }
@@ -117,13 +123,12 @@ class Forward {
     const Workspace w(pool_scratch(0, static_cast<size_t>(Workspace::floats(D))), D);
     const int queries = static_cast<int>(last_query - first_query);
     Rows rows;
-    float maximum[kQueries];
-    alignas(64) float keep[kQueries];
+    alignas(64) float maximum[kQueries], keep[kQueries];
+    for (float& m : maximum) m = -kInfinity;
     Interval all{s_.Tk, 0};
     for (int64_t h = first_head; h < last_head; ++h) {
       for (int64_t i = first_query; i < last_query; ++i) {
         const Interval seen = visible_keys(s_, i);
-        maximum[rows.count] = -kInfinity;
         rows.add(seen, s_.q_documents ? s_.q_documents[b * s_.Tq + i] : 0);
         if (seen.high > 0) all = {smaller(all.low, seen.low), larger(all.high, seen.high)};
       }

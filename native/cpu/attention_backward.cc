@@ -16,7 +16,7 @@ namespace {
 struct Workspace {
   float *q, *d_o, *dq, *k, *kt, *vt, *dk, *dv, *p, *ds, *keep;
 
-  static int64_t floats(int64_t width) { return (3 * kQueries + 5 * kKeys) * width + 2 * kQueries * kKeys + kKeys; }
+  static int64_t floats(int64_t width) { return (3 * kQueries + 5 * kKeys) * width + 2 * kQueries * kKeys + kDrawFloats; }
   Workspace(float* memory, int64_t width) {
     q = memory;
     d_o = q + kQueries * width;
@@ -28,7 +28,7 @@ struct Workspace {
     dv = dk + kKeys * width;
     p = dv + kKeys * width;
     ds = p + kQueries * kKeys;
-    keep = ds + kQueries * kKeys;
+    keep = ds + kQueries * kKeys + kDrawMargin;
   }
 };
 

@@ -7,6 +7,7 @@
 // not on the queries beside it, on what was skipped, or on how the rows were shared out.
 #include "cpu/attention_tile.h"
 #include "cpu/matmul_transpose.h"
+#include "cpu/philox.h"
 #include "ops/backend.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -103,12 +104,6 @@ inline Range hull(const BlockMask& mask, int m, int count) {
 
 inline Range whole_vectors(Range r) { return {r.low / VW * VW, (r.high + VW - 1) / VW * VW}; }
 
-inline vi lane_numbers() {
-  vi v;
-  for (int i = 0; i < VW; ++i) v[i] = i;
-  return v;
-}
-
 // Scores that the row does not see become -inf, within the whole vectors of `span`.
 inline void mask_row(float* scores, Range span, Range seen, bool documents, const int32_t* k_documents, int keys, int32_t document) {
   const vi lanes = lane_numbers();
@@ -202,20 +197,22 @@ inline vf exp_score(vf x) {
 
 // ---- dropout ----
 
-// keep[j] = 1 / (1 - p) for the kept elements first + j, 0 for the dropped, j in [low, high).
+// Memory for a row of factors: draws come in whole vectors of counter blocks, which reach over both ends.
+constexpr int kDrawMargin = 16, kDrawFloats = kDrawMargin + kKeys + 4 * VW;
+
+// keep[j] = 1 / (1 - p) for the kept elements first + j, 0 for the dropped, j in [low, high). keep[-3] to keep[high + 4 * VW) is
+// written: pass kDrawMargin behind the start of kDrawFloats.
 inline void dropout_row(const AttentionShape& s, uint64_t first, int low, int high, float* keep) {
-  constexpr int kLanes = 8;  // counter blocks at a time, so that the rounds run as vectors
-  const uint32_t threshold = drop_threshold(s.dropout);
-  const float scale = 1.0f / (1.0f - s.dropout);
-  const uint64_t start = first + static_cast<uint64_t>(low), end = first + static_cast<uint64_t>(high);
-  for (uint64_t block = start / 4; block * 4 < end; block += kLanes) {
-    Random4 draws[kLanes];
-    for (int l = 0; l < kLanes; ++l) {
-      draws[l] = philox(s.random->seed_low, s.random->seed_high, block + static_cast<uint64_t>(l), s.stream, s.random->step);
-    }
-    const uint64_t from = larger(static_cast<int64_t>(start), static_cast<int64_t>(block * 4)) - block * 4;
-    const uint64_t to = smaller(static_cast<int64_t>(end), static_cast<int64_t>(block * 4 + 4 * kLanes)) - block * 4;
-    for (uint64_t i = from; i < to; ++i) keep[block * 4 + i - first] = draws[i / 4].x[i % 4] >= threshold ? scale : 0.0f;
+  const bool none = s.dropout >= 1;
+  const vu threshold = drop_threshold(s.dropout) - vu{};
+  const vf scale = splat(none ? 0.0f : 1.0f / (1.0f - s.dropout));
+  const RandomState& random = *s.random;
+  const uint64_t start = (first + static_cast<uint64_t>(low)) / 4, end = first + static_cast<uint64_t>(high);
+  for (uint64_t block = start; block * 4 < end; block += VW) {
+    Philox draws = philox_blocks(random.seed_low, random.seed_high, block, s.stream, random.step);
+    interleave(draws.x);
+    float* out = keep + static_cast<int64_t>(block * 4 - first);
+    for (int i = 0; i < 4; ++i) store(out + i * VW, select((vi)(draws.x[i] >= threshold), scale, vf{}));
   }
 }
 
