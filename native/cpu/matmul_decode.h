@@ -1,0 +1,54 @@
+#pragma once
+// Few rows times W^T with W (N, K) dense in k: decoding. Bound by the memory that W comes from, so W is read once, straight
+// through: VW of its rows at a time are transposed in registers, which keeps each sum in order of k (see matmul_tile.h).
+#include "cpu/matmul_epilogue.h"
+#include "cpu/matmul_transpose.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+constexpr int kDecodeRows = 4;  // with more rows packing pays, because a panel is read several times
+
+// out[r] = the sums of row r for VW columns of b (rows of W); k_block steps form one chain.
+template <int R>
+inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a_m, const float* const rows[VW], vf total[R], bool add) {
+  for (int64_t low = 0; low < K; low += k_block) {
+    const int64_t high = low + k_block < K ? low + k_block : K;
+    vf sum[R] = {};
+    int64_t k = low;
+    for (; k + VW <= high; k += VW) {
+      vf column[VW];
+      transpose_square(rows, k, column);
+#pragma GCC unroll 16
+      for (int q = 0; q < VW; ++q)
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) sum[r] = fma(splat(a[r * a_m + k + q]), column[q], sum[r]);
+    }
+    for (; k < high; ++k) {
+      vf column;
+      for (int l = 0; l < VW; ++l) column[l] = rows[l][k];
+      for (int r = 0; r < R; ++r) sum[r] = fma(splat(a[r * a_m + k]), column, sum[r]);
+    }
+    for (int r = 0; r < R; ++r) total[r] = add || low ? total[r] + sum[r] : sum[r];
+  }
+}
+
+// Columns [low, high) of one product of the batch; R = g.M.
+template <int R>
+inline void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
+                   int64_t low, int64_t high) {
+  for (int64_t n = low; n < high; n += VW) {
+    const int cols = high - n < VW ? static_cast<int>(high - n) : VW;
+    const float* rows[VW];
+    for (int l = 0; l < VW; ++l) rows[l] = b + (n + (l < cols ? l : cols - 1)) * g.b_n;
+    vf total[R] = {};
+    if (g.accumulate)
+      for (int r = 0; r < R; ++r) total[r] = load_part(c + r * g.c_m + n, cols);
+    decode_columns<R>(g.K, k_block, a, g.a_m, rows, total, g.accumulate);
+    for (int r = 0; r < R; ++r) store_part(c + r * g.c_m + n, total[r], cols);
+    if (has_epilogue(g)) epilogue(g, c, pre, residual, 0, R, n, cols);
+  }
+}
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA

@@ -1,0 +1,73 @@
+#pragma once
+// The register tile of the matrix product: c[R][V*VW] from R rows of a packed A panel and V vectors per step of a B panel.
+//
+// Every element of the tile is one chain of fma over k, from 0, in order of k. Nothing here or in the callers regroups that
+// chain, so its bits depend neither on the tile the element falls into nor on the width of the vectors.
+#include "cpu/vec.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+// Accumulators + one vector per column step + one broadcast fill the register file: 28 + 2 + 1 of 32, 12 + 2 + 1 of 16.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 14, kTileVectors = 2;
+#elif defined(__AVX2__)
+constexpr int kTileRows = 6, kTileVectors = 2;
+#elif defined(__ARM_NEON)
+constexpr int kTileRows = 8, kTileVectors = 2;
+#else
+constexpr int kTileRows = 4, kTileVectors = 2;
+#endif
+constexpr int kTileCols = kTileVectors * VW;
+constexpr int kAhead = 8;  // steps of k by which B is fetched ahead: it streams from L2 while the A panel stays in L1
+constexpr int kPanelRows = (kTileRows + 3) / 4 * 4;  // rows of a packed A panel: [k][kPanelRows], a multiple of the packing's quads
+
+// b advances by b_step from one k to the next: kTileCols for a packed panel, or the row stride of B itself.
+template <int R, int V>
+void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add) {
+  vf sum[R][V];
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) sum[i][j] = vf{};
+  }
+  for (int64_t p = 0; p < k; ++p, a += kPanelRows, b += b_step) {
+    vf right[V];
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) right[j] = load(b + j * VW);
+#pragma GCC unroll 4
+    for (int j = 0; j < V * VW; j += 16) __builtin_prefetch(b + kAhead * b_step + j);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      const vf left = splat(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < V; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) {
+      float* out = c + i * c_step + j * VW;
+      store(out, add ? load(out) + sum[i][j] : sum[i][j]);
+    }
+  }
+}
+
+using TileKernel = void (*)(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add);
+
+// A kernel for every number of rows, so that the last rows of a matrix cost no more than they are.
+template <int V, int R = kTileRows>
+struct TileTable : TileTable<V, R - 1> {
+  constexpr TileTable() { this->kernel[R - 1] = tile_kernel<R, V>; }
+};
+template <int V>
+struct TileTable<V, 0> {
+  TileKernel kernel[kTileRows] = {};
+};
+constexpr TileTable<1> kOneVector;
+constexpr TileTable<2> kTwoVectors;
+static_assert(kTileVectors == 2);
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA
