@@ -25,8 +25,8 @@ HEDDLE_ROW_KERNEL double exp_sum(const float* x, int64_t size, float shift, doub
 }
 
 struct RowSums {
-  float max;  // what was taken off every logit: the greatest, or 0 where all are -inf
-  double exps;  // sum of e^(x - max)
+  float max;     // what was taken off every logit: the greatest, or 0 where all are -inf
+  double exps;   // sum of e^(x - max)
   double plain;  // sum of x, when asked for
 };
 
@@ -100,7 +100,7 @@ void check_targets(const CrossEntropyArgs& a) {
 
 void cross_entropy(const CrossEntropyArgs& a) {
   check_targets(a);
-  parallel_range(a.rows, rows_per_item(a.cols), [&](int64_t low, int64_t high) {
+  parallel_range(a.rows, rows_per_item(a.cols * kExpCost), [&](int64_t low, int64_t high) {
     for (int64_t row = low; row < high; ++row) cross_entropy_row(a, row);
   });
 }

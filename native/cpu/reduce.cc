@@ -7,11 +7,11 @@
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-constexpr int64_t kRowChunk = 16384;    // elements of one output that one item reduces
-constexpr int64_t kColumnChunk = 256;   // rows that one item reduces
+constexpr int64_t kRowChunk = 16384;                      // elements of one output that one item reduces
+constexpr int64_t kColumnChunk = 256;                     // rows that one item reduces
 constexpr int64_t kMinColumns = 256, kMaxColumns = 2048;  // outputs that one item of column work holds
-constexpr int64_t kColumnPath = 8;      // neighbouring outputs from which on columns pay
-constexpr int kGroup = 8;               // rows added in registers before the sum goes to memory
+constexpr int64_t kColumnPath = 8;                        // neighbouring outputs from which on columns pay
+constexpr int kGroup = 8;                                 // rows added in registers before the sum goes to memory
 
 // Dimensions without those of size 1, neighbours that lie one behind the other merged.
 struct Dims {

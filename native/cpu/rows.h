@@ -125,7 +125,9 @@ HEDDLE_ROW_KERNEL inline float row_max(const float* x, int64_t size) {
   return lane_max(best[0]);
 }
 
-// Rows per item of a kernel that treats rows alone: about 64 KiB.
+// Rows per item of a kernel that treats rows alone: about 64 KiB, a quarter of it where every element costs an exponential
+// (cols * kExpCost).
+constexpr int64_t kExpCost = 4;
 inline int64_t rows_per_item(int64_t cols) { return cols >= 16384 ? 1 : cols > 0 ? 16384 / cols : 16384; }
 
 }  // namespace

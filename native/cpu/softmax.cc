@@ -46,7 +46,7 @@ HEDDLE_ROW_KERNEL void backward_row(const float* y, const float* dy, float* dx, 
 
 void softmax(const SoftmaxArgs& a) {
   if (a.cols == 0) return;
-  parallel_range(a.rows, rows_per_item(a.cols), [&](int64_t low, int64_t high) {
+  parallel_range(a.rows, rows_per_item(a.cols * kExpCost), [&](int64_t low, int64_t high) {
     for (int64_t row = low; row < high; ++row) {
       const int64_t at = row * a.cols;
       if (a.log)
@@ -58,7 +58,7 @@ void softmax(const SoftmaxArgs& a) {
 }
 
 void softmax_backward(const SoftmaxBackwardArgs& a) {
-  parallel_range(a.rows, rows_per_item(a.cols), [&](int64_t low, int64_t high) {
+  parallel_range(a.rows, rows_per_item(a.cols * kExpCost), [&](int64_t low, int64_t high) {
     for (int64_t row = low; row < high; ++row) {
       const int64_t at = row * a.cols;
       if (a.log)

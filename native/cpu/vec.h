@@ -35,7 +35,7 @@ inline vf splat(float x) { return x - vf{}; }
 inline vf bits_to_float(vi v) { return (vf)v; }  // a cast between vectors of one size keeps the bits
 inline vi float_to_bits(vf v) { return (vi)v; }
 inline vf select(vi mask, vf a, vf b) { return mask ? a : b; }  // lane-wise: mask lane != 0 ? a : b
-inline vf vmin(vf a, vf b) {  // b where either is NaN, as the x86 instruction has it
+inline vf vmin(vf a, vf b) {                                    // b where either is NaN, as the x86 instruction has it
 #if defined(__AVX512F__)
   return (vf)(_mm512_min_ps(a, b));
 #elif defined(__AVX2__)

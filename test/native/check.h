@@ -61,9 +61,7 @@ class Rng {
   }
   double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }  // [0, 1)
   double uniform(double low, double high) { return low + (high - low) * unit(); }
-  double normal() {
-    return std::sqrt(-2 * std::log(1 - unit())) * std::cos(6.283185307179586 * unit());
-  }
+  double normal() { return std::sqrt(-2 * std::log(1 - unit())) * std::cos(6.283185307179586 * unit()); }
   int64_t below(int64_t n) { return static_cast<int64_t>(next() % static_cast<uint64_t>(n)); }  // [0, n)
 
  private:
@@ -173,11 +171,11 @@ std::string error_of(F&& f) {
 // CHECK with words of one's own: CHECK_MSG(ok, "rows=%d", rows).
 #define CHECK_MSG(ok, ...) ::check::report(static_cast<bool>(ok), __FILE__, __LINE__, ::check::text(__VA_ARGS__))
 // The buffer is within `tolerance` (scaled error) of the reference and nothing around it was written.
-#define CHECK_CLOSE(buffer, ref, tolerance, ...)                                                                          \
-  do {                                                                                                                    \
-    const double check_error = ::check::scaled_error(buffer, ref);                                                        \
-    ::check::report(check_error <= (tolerance), __FILE__, __LINE__,                                                       \
+#define CHECK_CLOSE(buffer, ref, tolerance, ...)                                                                            \
+  do {                                                                                                                      \
+    const double check_error = ::check::scaled_error(buffer, ref);                                                          \
+    ::check::report(check_error <= (tolerance), __FILE__, __LINE__,                                                         \
                     ::check::text("%s: scaled error %.3g > %.3g, ", #buffer, check_error, static_cast<double>(tolerance)) + \
-                        ::check::text(__VA_ARGS__));                                                                      \
-    ::check::report((buffer).guarded(), __FILE__, __LINE__, #buffer " wrote outside, " + ::check::text(__VA_ARGS__));     \
+                        ::check::text(__VA_ARGS__));                                                                        \
+    ::check::report((buffer).guarded(), __FILE__, __LINE__, #buffer " wrote outside, " + ::check::text(__VA_ARGS__));       \
   } while (0)

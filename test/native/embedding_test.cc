@@ -12,7 +12,8 @@ void run_case(int64_t B, int64_t T, int64_t V, int64_t C, uint64_t seed) {
   const Backend& k = check::backend();
   Rng rng(seed);
   const int64_t n = B * T, first = rng.below(5);
-  const std::string name = check::text("B=%d T=%d V=%d C=%d", static_cast<int>(B), static_cast<int>(T), static_cast<int>(V), static_cast<int>(C));
+  const std::string name =
+      check::text("B=%d T=%d V=%d C=%d", static_cast<int>(B), static_cast<int>(T), static_cast<int>(V), static_cast<int>(C));
   Floats table(V * C), positions((first + T) * C), out(n * C), expected(n * C), dy(n * C), d(V * C), sums(V * C);
   Ints ids(n);
   table.normal(rng);

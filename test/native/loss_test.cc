@@ -48,8 +48,17 @@ void run_case(const Case& t, uint64_t seed) {
       rd[r * t.cols + c] = scale[0] * ((1 + 2 * z * lse) * p - smoothing / size - (c == targets[r] ? 1 - smoothing : 0.0));
     }
   }
-  const CrossEntropyArgs args{x.data(), d.data(),   targets.data(), losses.data(), scale.data(), t.rows, t.cols, t.valid, -100,
-                              static_cast<float>(t.smoothing), static_cast<float>(t.z_loss)};
+  const CrossEntropyArgs args{x.data(),
+                              d.data(),
+                              targets.data(),
+                              losses.data(),
+                              scale.data(),
+                              t.rows,
+                              t.cols,
+                              t.valid,
+                              -100,
+                              static_cast<float>(t.smoothing),
+                              static_cast<float>(t.z_loss)};
   k.cross_entropy(args);
   CHECK_CLOSE(losses, rl, 2e-6, "%s", name.c_str());
   CHECK_CLOSE(d, rd, 2e-6, "%s", name.c_str());
@@ -109,9 +118,10 @@ void run_errors() {
     targets[0] = -100;
     targets[2] = bad;
     scale[0] = 1;
-    const std::string message = check::error_of(
-        [&] { k.cross_entropy({x.data(), x.data(), targets.data(), losses.data(), scale.data(), 4, 72, 65, -100, 0, 0}); });
-    CHECK_MSG(message == check::text("crossEntropy: targets[2] must be within [0, 65) or -100 (ignored), got %d", bad), "%s", message.c_str());
+    const std::string message =
+        check::error_of([&] { k.cross_entropy({x.data(), x.data(), targets.data(), losses.data(), scale.data(), 4, 72, 65, -100, 0, 0}); });
+    CHECK_MSG(message == check::text("crossEntropy: targets[2] must be within [0, 65) or -100 (ignored), got %d", bad), "%s",
+              message.c_str());
     CHECK(x.same_bits(before));
   }
 }
@@ -123,8 +133,8 @@ int main() {
   for (const int64_t valid : {1, 2, 7, 16, 33, 65, 257, 500, 2048, 2049, 5003})
     for (const double smoothing : {0.0, 0.1})
       for (const double z : {0.0, 1e-2})
-        run_case({valid > 1000 ? 3 : 11, valid + static_cast<int64_t>(seed % 4) * 9, valid, 1 + static_cast<double>(seed % 3), 0, smoothing, z,
-                  static_cast<int>(seed % 3)},
+        run_case({valid > 1000 ? 3 : 11, valid + static_cast<int64_t>(seed % 4) * 9, valid, 1 + static_cast<double>(seed % 3), 0, smoothing,
+                  z, static_cast<int>(seed % 3)},
                  seed),
             ++seed;
   run_case({4, 50, 50, 100, 0, 0, 0, 0}, seed++);

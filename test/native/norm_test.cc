@@ -56,8 +56,8 @@ void run_case(const Case& t, uint64_t seed) {
   }
 
   const float* const weight = t.weight ? w.data() : nullptr;
-  k.norm({t.rms, x.data(), t.residual ? residual.data() : nullptr, weight, t.bias ? b.data() : nullptr, t.residual ? h.data() : nullptr, y.data(),
-          t.rms ? nullptr : mean.data(), rstd.data(), R, C, static_cast<float>(t.eps)});
+  k.norm({t.rms, x.data(), t.residual ? residual.data() : nullptr, weight, t.bias ? b.data() : nullptr, t.residual ? h.data() : nullptr,
+          y.data(), t.rms ? nullptr : mean.data(), rstd.data(), R, C, static_cast<float>(t.eps)});
   CHECK_CLOSE(y, ry, 2e-6, "%s", name.c_str());
   CHECK(mean.guarded() && rstd.guarded() && x.guarded());
   if (t.residual) CHECK_CLOSE(h, rh, 0, "%s", name.c_str());
@@ -65,8 +65,9 @@ void run_case(const Case& t, uint64_t seed) {
 
   // With C = 1 (rms) or 2 (LayerNorm) dx is the difference of two numbers equal to 5 digits: its error is that of rstd's rounding.
   const double tolerance = C <= 2 ? 1e-3 : 2e-6;
-  NormBackwardArgs back{t.rms, input.data(), weight, t.rms ? nullptr : mean.data(), rstd.data(), dy.data(), dx.data(), dw.data(), db.data(),
-                        R, C, false, false, false};
+  NormBackwardArgs back{
+      t.rms, input.data(), weight, t.rms ? nullptr : mean.data(), rstd.data(), dy.data(), dx.data(), dw.data(), db.data(), R, C,
+      false, false,        false};
   k.norm_backward(back);
   CHECK_CLOSE(dx, rdx, tolerance, "%s", name.c_str());
   CHECK_CLOSE(dw, rdw, 2e-6, "%s", name.c_str());
@@ -99,7 +100,7 @@ int main() {
         run_case({rms, seed % 2 == 0, seed % 3 != 0, seed % 5 != 0 && !rms, rows, cols, 1, 0, 1e-5}, seed), ++seed;
   for (const bool rms : {false, true}) {
     run_case({rms, false, true, true, 5000, 5, 1, 0, 1e-5}, seed++);
-    run_case({rms, false, true, true, 5, 48, 1e-3, 10, 1e-5}, seed++);   // the mean dwarfs the deviations
+    run_case({rms, false, true, true, 5, 48, 1e-3, 10, 1e-5}, seed++);  // the mean dwarfs the deviations
     run_case({rms, false, true, true, 9, 768, 1e-3, 10, 1e-5}, seed++);
     run_case({rms, false, true, true, 9, 768, 1e-2, -300, 1e-5}, seed++);
     run_case({rms, false, true, true, 40, 100, 1e8, 1e9, 1e-5}, seed++);
@@ -107,7 +108,9 @@ int main() {
   }
   for (int i = 0; i < 60; ++i) {
     Rng rng(1000 + seed);
-    run_case({rng.below(2) == 0, rng.below(2) == 0, rng.below(2) == 0, rng.below(2) == 0, 1 + rng.below(90), 2 + rng.below(300), 2, 1, 1e-5}, seed);
+    run_case(
+        {rng.below(2) == 0, rng.below(2) == 0, rng.below(2) == 0, rng.below(2) == 0, 1 + rng.below(90), 2 + rng.below(300), 2, 1, 1e-5},
+        seed);
     ++seed;
   }
   // A row of equal numbers has no deviation, whatever its mean rounds to; and no rows give zero gradients.

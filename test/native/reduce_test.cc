@@ -98,22 +98,22 @@ int main() {
   for (int noise = 0; noise < 3; ++noise) {
     for (const int64_t n : {1, 2, 7, 15, 33, 64, 129, 1000, 16384, 16385, 50257}) run_case({n}, {1}, 0, noise, seed++);
     run_case({}, {}, 0, noise, seed++);
-    run_case({5, 33}, {33, 1}, 1, noise, seed++);                    // inner
+    run_case({5, 33}, {33, 1}, 1, noise, seed++);  // inner
     run_case({300, 7}, {7, 1}, 1, noise, seed++);
-    run_case({3, 40000}, {40000, 1}, 1, noise, seed++);              // inner, several chunks
-    run_case({33, 70}, {1, 33}, 1, noise, seed++);                   // leading
-    run_case({300, 1000}, {1, 300}, 1, noise, seed++);               // leading, several chunks
-    run_case({3, 5}, {1, 3}, 1, noise, seed++);                      // too few neighbours for columns
-    run_case({4, 40, 9}, {360, 1, 40}, 2, noise, seed++);            // middle
-    run_case({40, 6, 9}, {1, 400, 40}, 1, noise, seed++);            // leading, padded between: not one dimension
-    run_case({6, 9, 40}, {1, 240, 6}, 1, noise, seed++);             // few neighbours, several dimensions
-    run_case({5, 6, 7}, {2, 100, 11}, 1, noise, seed++);             // nothing dense
-    run_case({4, 5, 8}, {0, 8, 1}, 1, noise, seed++);                // broadcast, kept
-    run_case({8, 5, 4}, {1, 0, 8}, 1, noise, seed++);                // broadcast, reduced
-    run_case({2, 1, 3, 1, 17}, {51, 1, 17, 1, 1}, 3, noise, seed++); // dimensions of size 1
-    run_case({7, 11}, {11, 1}, 2, noise, seed++);                    // nothing to reduce
+    run_case({3, 40000}, {40000, 1}, 1, noise, seed++);               // inner, several chunks
+    run_case({33, 70}, {1, 33}, 1, noise, seed++);                    // leading
+    run_case({300, 1000}, {1, 300}, 1, noise, seed++);                // leading, several chunks
+    run_case({3, 5}, {1, 3}, 1, noise, seed++);                       // too few neighbours for columns
+    run_case({4, 40, 9}, {360, 1, 40}, 2, noise, seed++);             // middle
+    run_case({40, 6, 9}, {1, 400, 40}, 1, noise, seed++);             // leading, padded between: not one dimension
+    run_case({6, 9, 40}, {1, 240, 6}, 1, noise, seed++);              // few neighbours, several dimensions
+    run_case({5, 6, 7}, {2, 100, 11}, 1, noise, seed++);              // nothing dense
+    run_case({4, 5, 8}, {0, 8, 1}, 1, noise, seed++);                 // broadcast, kept
+    run_case({8, 5, 4}, {1, 0, 8}, 1, noise, seed++);                 // broadcast, reduced
+    run_case({2, 1, 3, 1, 17}, {51, 1, 17, 1, 1}, 3, noise, seed++);  // dimensions of size 1
+    run_case({7, 11}, {11, 1}, 2, noise, seed++);                     // nothing to reduce
     run_case({64, 3000}, {1, 64}, 1, noise, seed++);
-    run_case({5000, 3}, {1, 5000}, 1, noise, seed++);                // few rows, many columns
+    run_case({5000, 3}, {1, 5000}, 1, noise, seed++);  // few rows, many columns
   }
   for (int i = 0; i < 60; ++i) {  // a dense array of random rank with its dimensions in random order
     Rng rng(5000 + seed);
