@@ -74,13 +74,11 @@ void cross_entropy_row(const CrossEntropyArgs& a, int64_t row) {
   a.losses[row] = static_cast<float>(loss);
   if (!d) return;
 
-  // d loss / d x = (1 + 2 z lse) p - smoothing / V - (1 - smoothing) [target]. At the target p - 1 is minus the other
-  // columns' share: taking 1 from a p near 1 would cancel.
-  const double scale = *a.scale, more = z != 0 ? 2 * z * lse : 0;
-  const double e = exp_one(at_target - s.max), others = (s.exps - e) / s.exps;
-  const double uniform = smoothing / size;
-  write_gradient(x, d, a.valid, s.max, static_cast<float>(scale * (1 + more) / s.exps), static_cast<float>(scale * uniform));
-  d[target] = static_cast<float>(scale * (more * (e / s.exps) + smoothing - uniform - others));
+  // d loss / d x = (1 + 2 z lse) p - smoothing / V - (1 - smoothing) [target]; at the target in double, where p near 1 cancels.
+  const double scale = *a.scale, factor = scale * (z != 0 ? 1 + 2 * z * lse : 1) / s.exps, uniform = scale * smoothing / size;
+  const double gradient = exp_one(at_target - s.max) * factor - uniform - scale * (1 - smoothing);
+  write_gradient(x, d, a.valid, s.max, static_cast<float>(factor), static_cast<float>(uniform));
+  d[target] = static_cast<float>(gradient);
   clear(d + a.valid, a.cols - a.valid);
 }
 

@@ -113,9 +113,14 @@ int main() {
         seed);
     ++seed;
   }
-  // A row of equal numbers has no deviation, whatever its mean rounds to; and no rows give zero gradients.
+  // A row of equal numbers has no deviation, whatever its mean rounds to (a tiny eps would show it); no rows give zero gradients.
   const Backend& k = check::backend();
   Floats x(7), y(7), mean(1), rstd(1), dw(7), db(7);
+  for (int i = 0; i < 50; ++i) {
+    x.fill(10.1f + 0.37f * static_cast<float>(i));
+    k.norm({false, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-14f});
+    CHECK(std::fabs(rstd[0] - 1e7f) < 1e4f && mean[0] == x[0]);
+  }
   x.fill(10.1f);
   k.norm({false, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-5f});
   for (const float v : y) CHECK(std::fabs(v) < 1e-3f);
