@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
+import { type Document, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { FileError } from '../util/errors.ts';
+import { ConfigError, type ConfigIssue, showValue } from './config-error.ts';
+
+/** Where a key or a value was written. */
+export interface Place {
+  /** `configs/x.yaml:12:5`, `--set`, … */
+  readonly label: string;
+  /** Relative paths in the value start here. */
+  readonly folder: string;
+}
+
+/** A configuration before it is checked: plain data, and where each of its keys and values comes from. */
+export interface Source {
+  readonly value: Record<string, unknown>;
+  /** By `pathKey`. */
+  readonly places: ReadonlyMap<string, { readonly key: Place; readonly value: Place }>;
+  /** For what has no place of its own. */
+  readonly place: Place;
+}
+
+type Path = readonly (string | number)[];
+
+const pathKey = (path: Path): string => JSON.stringify(path.map(String));
+
+const fail = (place: string, message: string, key = ''): never => {
+  throw new ConfigError([{ place, key, message }]);
+};
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Where a value was written: its own place, or that of the nearest section around it. */
+export function placeOf(source: Source, path: Path, part: 'key' | 'value' = 'value'): Place {
+  for (let length = path.length; length > 0; length--) {
+    const found = source.places.get(pathKey(path.slice(0, length)));
+    if (found !== undefined) return length === path.length ? found[part] : found.key;
+  }
+  return source.place;
+}
+
+/** What is written at a path; undefined where nothing is. */
+export function valueAt(source: Source, path: Path): unknown {
+  let value: unknown = source.value;
+  for (const key of path) value = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[String(key)] : undefined;
+  return value;
+}
+
+/** Notes the place of every node below `node`. */
+function notePlaces(node: unknown, path: Path, at: (node: Node) => Place, places: Map<string, { key: Place; value: Place }>): void {
+  if (isMap(node)) {
+    for (const item of node.items) {
+      if (!isPair(item) || !isScalar(item.key)) continue;
+      const inner = [...path, String(item.key.value)];
+      const key = at(item.key);
+      const value = item.value as Node | null;
+      places.set(pathKey(inner), { key, value: value?.range ? at(value) : key });
+      notePlaces(value, inner, at, places);
+    }
+  } else if (isSeq(node)) {
+    for (const [i, item] of node.items.entries()) {
+      const place = at(item as Node);
+      places.set(pathKey([...path, i]), { key: place, value: place });
+      notePlaces(item, [...path, i], at, places);
+    }
+  }
+}
+
+/** The document as plain data, its aliases expanded. */
+function plainValue(document: Document, place: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    return fail(place, `must be plain YAML: ${error instanceof Error ? error.message : error}`); // a flood of aliases
+  }
+}
+
+/** Parses the text of a YAML file. @throws ConfigError with line and column where it is no YAML, or no mapping. */
+export function parseSource(text: string, file: string): Source {
+  const counter = new LineCounter();
+  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, stringKeys: true });
+  const folder = dirname(resolve(file));
+  const label = (offset: number): string => {
+    const { line, col } = counter.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  if (document.errors.length > 0) {
+    const issues: ConfigIssue[] = document.errors.map((e) => ({ place: label(e.pos[0]), key: '', message: e.message }));
+    throw new ConfigError(issues, { cause: document.errors[0] });
+  }
+  const at = (node: Node): Place => ({ label: label(node.range?.[0] ?? 0), folder });
+  const value = plainValue(document, file) ?? {};
+  if (!isObject(value)) return fail(`${file}:1:1`, `the file must hold sections such as train:, got ${showValue(value)}`);
+  const places = new Map<string, { key: Place; value: Place }>();
+  notePlaces(document.contents, [], at, places);
+  return { value, places, place: { label: file, folder } };
+}
+
+/** An override from the command line, `train.steps=500`; the value is YAML. */
+export function parseOverride(text: string): Source {
+  const place: Place = { label: '--set', folder: process.cwd() };
+  const equals = text.indexOf('=');
+  const path = equals < 0 ? [] : text.slice(0, equals).trim().split('.');
+  if (path.length === 0 || path.includes(''))
+    return fail(place.label, `an override must be KEY=VALUE, such as train.steps=500, got ${showValue(text)}`);
+  const document = parseDocument(text.slice(equals + 1), { prettyErrors: false, stringKeys: true });
+  const error = document.errors[0];
+  if (error !== undefined) return fail(place.label, `${path.join('.')} must be a YAML value: ${error.message}`, path.join('.'));
+  let value = plainValue(document, place.label) ?? null;
+  for (const key of path.toReversed()) value = Object.fromEntries([[key, value]]);
+  const places = new Map(path.map((_, i) => [pathKey(path.slice(0, i + 1)), { key: place, value: place }]));
+  notePlaces(document.contents, path, () => place, places);
+  return { value: value as Record<string, unknown>, places, place };
+}
+
+/** Plain data that comes from elsewhere, such as the configuration in a checkpoint. */
+export function plainSource(value: unknown, name: string): Source {
+  if (!isObject(value)) return fail(name, `the configuration must be an object, got ${showValue(value)}`);
+  return { value, places: new Map(), place: { label: name, folder: process.cwd() } };
+}
+
+function mergeValues(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
+  const merged = new Map(Object.entries(base));
+  for (const [key, value] of Object.entries(over)) {
+    const before = merged.get(key);
+    merged.set(key, isObject(before) && isObject(value) ? mergeValues(before, value) : value);
+  }
+  return Object.fromEntries(merged);
+}
+
+/** `over` laid over `base`: sections key by key, everything else as a whole. */
+export function mergeSources(base: Source, over: Source): Source {
+  return { value: mergeValues(base.value, over.value), places: new Map([...base.places, ...over.places]), place: over.place };
+}
+
+/**
+ * Reads a YAML file and what it `extends` (paths relative to the file, later ones over earlier ones, the file over all).
+ * @throws FileError for a file that cannot be read; ConfigError for one that is wrong, or extends itself.
+ */
+export function readSource(file: string, chain: readonly string[] = []): Source {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new FileError(file, `cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  const own = parseSource(text, file);
+  const { extends: parents, ...value } = own.value;
+  const files = parents === undefined || parents === null ? [] : Array.isArray(parents) ? parents : [parents];
+  const below = [...chain, resolve(file)];
+  let merged: Source | undefined;
+  for (const [i, parent] of files.entries()) {
+    const place = placeOf(own, Array.isArray(parents) ? ['extends', i] : ['extends']).label;
+    if (typeof parent !== 'string') return fail(place, `extends must be a file or a list of files, got ${showValue(parent)}`, 'extends');
+    const path = isAbsolute(parent) ? parent : join(dirname(file), parent);
+    if (below.includes(resolve(path))) return fail(place, `extends must not lead back to ${parent}`, 'extends');
+    const source = readSource(path, below);
+    merged = merged === undefined ? source : mergeSources(merged, source);
+  }
+  const rest = { ...own, value };
+  return merged === undefined ? rest : mergeSources(merged, rest);
+}

@@ -1,0 +1,287 @@
+import { basename, join, resolve } from 'node:path';
+import { stringify } from 'yaml';
+import type { z } from 'zod';
+import { fillGPTConfig, type GPTConfig, type GPTConfigInput, gptConfig } from '../models/config.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { nearest } from '../util/nearest.ts';
+import { fillFinetuneTrain, fillTrain, type TrainConfig, trainProblems } from './config-defaults.ts';
+import { ConfigError, type ConfigIssue, showValue } from './config-error.ts';
+import { PATH_KEYS, type RunInput, runSchema, schemaBelow, sectionShape } from './config-schema.ts';
+import {
+  isObject,
+  mergeSources,
+  parseOverride,
+  parseSource,
+  placeOf,
+  plainSource,
+  readSource,
+  type Source,
+  valueAt,
+} from './config-source.ts';
+
+export type { TrainConfig } from './config-defaults.ts';
+export { ConfigError, type ConfigIssue } from './config-error.ts';
+
+/** A GPT's configuration that may still wait for its tokenizer to know the vocabulary. */
+export type ModelSection = Omit<GPTConfig, 'vocabSize'> & { readonly vocabSize?: number };
+
+export interface TokenizerSection {
+  /** Train one of these kinds on the run's text, or load one from `path`. */
+  readonly kind: 'byte' | 'char' | 'bpe' | 'load';
+  /** Tokens of a `bpe`. */
+  readonly vocabSize?: number;
+  /** Pairs that come less often are not merged by `bpe`. */
+  readonly minFrequency?: number;
+  /** File or folder of `load`. */
+  readonly path?: string;
+}
+
+export interface DataSection {
+  /** Name of a text that heddle fetches. Not together with `path`. */
+  readonly corpus?: string;
+  /** Text: a file or a folder. */
+  readonly path?: string;
+  /** Validation text of its own; else the last part of the text. */
+  readonly valPath?: string;
+  readonly valFraction: number;
+  /** Tokens of a shard at most. */
+  readonly shardTokens?: number;
+  /** `epoch`: every window once an epoch, shuffled. `random`: windows begin at random tokens, as in nanoGPT. */
+  readonly sampling: 'random' | 'epoch';
+  /** Attention stays within a document. */
+  readonly documents: boolean;
+}
+
+export interface FinetuneSection {
+  /** The checkpoint to start from: a run's folder or a checkpoint; without it, the run's own best one. */
+  readonly from?: string;
+  /** Prompts and completions, JSONL. */
+  readonly path?: string;
+  readonly valPath?: string;
+  readonly valFraction: number;
+  /** Several examples in a row. */
+  readonly packing: boolean;
+  readonly tooLong: 'error' | 'truncate';
+  /** As the run's `train`, but for what is said here. */
+  readonly train: TrainConfig;
+}
+
+export interface GenerateSection {
+  readonly prompt: string;
+  readonly maxTokens: number;
+  /** 0: always the likeliest token. */
+  readonly temperature: number;
+  /** 0: off. */
+  readonly topK: number;
+  /** 1: off. */
+  readonly topP: number;
+  /** 0: off. */
+  readonly minP: number;
+  /** 1: off. */
+  readonly repetitionPenalty: number;
+  readonly stop: readonly string[];
+  readonly samples: number;
+  readonly seed: number;
+}
+
+/** The resolved configuration of a run: complete, checked, plain data. */
+export interface RunConfig {
+  readonly name: string;
+  /** Folder of everything that the run writes, relative to the working directory. */
+  readonly out: string;
+  readonly model: ModelSection;
+  readonly tokenizer: TokenizerSection;
+  readonly data: DataSection;
+  readonly train: TrainConfig;
+  readonly finetune: FinetuneSection;
+  readonly generate: GenerateSection;
+}
+
+const dotted = (path: readonly PropertyKey[]): string => path.map(String).join('.');
+
+/** All dotted keys below a schema. */
+function allKeys(schema: unknown, path: readonly string[] = []): string[] {
+  const shape = sectionShape(schema);
+  return shape === undefined ? [dotted(path)] : Object.entries(shape).flatMap(([key, inner]) => allKeys(inner, [...path, key]));
+}
+
+/** The key that was meant: a neighbour, else one of that name in another section. */
+function meantKey(path: readonly PropertyKey[], key: string): string | undefined {
+  let schema: unknown = runSchema;
+  for (const part of path) schema = schemaBelow(schema, part);
+  const neighbour = nearest(key, Object.keys(sectionShape(schema) ?? {}));
+  if (neighbour !== undefined) return dotted([...path, neighbour]);
+  const elsewhere = allKeys(runSchema);
+  const last = nearest(key, new Set(elsewhere.map((k) => k.slice(k.lastIndexOf('.') + 1))));
+  return elsewhere.find((k) => k.slice(k.lastIndexOf('.') + 1) === last);
+}
+
+/** A wrong value: its place, its key, what it must be, what it is. */
+function wrongValue(source: Source, path: readonly (string | number)[], expected: string, got: unknown, near?: string): ConfigIssue {
+  const meant = near === undefined ? '' : `; did you mean ${near}?`;
+  const key = dotted(path);
+  return {
+    place: placeOf(source, path).label,
+    key,
+    message: `${key || 'the configuration'} must be ${expected}, got ${showValue(got)}${meant}`,
+  };
+}
+
+/** The issues of a zod error in our words. */
+function describeIssue(source: Source, issue: z.core.$ZodIssue, above: readonly PropertyKey[] = []): ConfigIssue[] {
+  const path = [...above, ...issue.path].map((p) => (typeof p === 'symbol' ? String(p) : p));
+  const got = valueAt(source, path);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => {
+      const meant = meantKey(path, key);
+      const full = dotted([...path, key]);
+      const message = `${full} is not known${meant === undefined ? '' : `; did you mean ${meant}?`}`;
+      return { place: placeOf(source, [...path, key], 'key').label, key: full, message };
+    });
+  }
+  if (issue.code === 'invalid_union' && isObject(got)) {
+    // Of the alternatives, the one that is a section is meant.
+    const branch = issue.errors.find((errors) => errors.every((e) => e.path.length > 0 || e.code === 'unrecognized_keys'));
+    if (branch !== undefined) return branch.flatMap((inner) => describeIssue(source, inner, path));
+  }
+  const near = issue.code === 'invalid_value' && typeof got === 'string' ? nearest(got, issue.values.map(String)) : undefined;
+  return [wrongValue(source, path, issue.message, got, near)];
+}
+
+/** null means "as if it were not written": it takes back what an extended file says. */
+function dropNull(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(dropNull);
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, inner]) => inner !== null && inner !== undefined)
+      .map(([key, inner]) => [key, dropNull(inner)]),
+  );
+}
+
+function validate(source: Source): RunInput {
+  const parsed = runSchema.safeParse(source.value);
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describeIssue(source, issue)));
+  const input = dropNull(parsed.data) as RunInput;
+  for (const path of PATH_KEYS) {
+    const parent = path.slice(0, -1).reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), input);
+    const key = path.at(-1) ?? '';
+    if (isObject(parent) && typeof parent[key] === 'string') parent[key] = resolve(placeOf(source, path).folder, parent[key]);
+  }
+  return input;
+}
+
+/** Stands in for a vocabulary that only the tokenizer will know, so that all else can be checked. */
+const UNKNOWN_VOCAB = 256;
+
+function resolveSource(source: Source, defaultName: string): RunConfig {
+  const input = validate(source);
+  const issues: ConfigIssue[] = [];
+  const bad = (path: readonly string[], expected: string, got: unknown) => void issues.push(wrongValue(source, path, expected, got));
+
+  const { preset, ...given } = input.model ?? {};
+  const filled = fillGPTConfig({ ...given, vocabSize: given.vocabSize ?? UNKNOWN_VOCAB } as GPTConfigInput, preset);
+  for (const { field, expected, got } of filled.problems) bad(['model', ...field.split('.')], expected, got);
+  const { vocabSize, ...rest } = filled.config;
+  const model: ModelSection = given.vocabSize === undefined ? rest : { ...rest, vocabSize };
+
+  const train = fillTrain(input.train ?? {}, model.contextLength);
+  const { train: finetuneTrain, ...finetuneRest } = input.finetune ?? {};
+  const finetune: FinetuneSection = {
+    valFraction: 0.1,
+    packing: true,
+    tooLong: 'error',
+    ...finetuneRest,
+    train: fillFinetuneTrain(input.train ?? {}, finetuneTrain ?? {}, model.contextLength),
+  };
+  for (const { field, expected, got } of trainProblems(train, model.contextLength)) bad(['train', field], expected, got);
+  if (issues.length === 0) {
+    for (const { field, expected, got } of trainProblems(finetune.train, model.contextLength))
+      bad(['finetune', 'train', field], expected, got);
+  }
+
+  const tokenizer: TokenizerSection = { kind: input.tokenizer?.path === undefined ? 'bpe' : 'load', ...input.tokenizer };
+  if (tokenizer.kind === 'load' && tokenizer.path === undefined) bad(['tokenizer', 'path'], 'given for kind load', undefined);
+  for (const [key, kind] of [
+    ['path', 'load'],
+    ['vocabSize', 'bpe'],
+    ['minFrequency', 'bpe'],
+  ] as const) {
+    if (tokenizer[key] !== undefined && tokenizer.kind !== kind) bad(['tokenizer', key], `left out unless kind is ${kind}`, tokenizer[key]);
+  }
+  if (tokenizer.kind === 'bpe' && (tokenizer.vocabSize ?? 257) < 257) {
+    bad(['tokenizer', 'vocabSize'], 'at least 257 (256 bytes and the end of text)', tokenizer.vocabSize);
+  }
+  const data: DataSection = { valFraction: 0.1, sampling: 'epoch', documents: false, ...input.data };
+  if (data.corpus !== undefined && data.path !== undefined) bad(['data', 'corpus'], 'left out where data.path is given', data.corpus);
+  if (issues.length > 0) throw new ConfigError(issues);
+
+  const name = input.name ?? defaultName;
+  return {
+    name,
+    out: input.out ?? join('runs', name),
+    model,
+    tokenizer: tokenizer.kind === 'bpe' ? { vocabSize: 8192, minFrequency: 2, ...tokenizer } : tokenizer,
+    data,
+    train,
+    finetune,
+    generate: {
+      prompt: '\n',
+      maxTokens: 200,
+      temperature: 0.8,
+      topK: 0,
+      topP: 1,
+      minP: 0,
+      repetitionPenalty: 1,
+      stop: [],
+      samples: 1,
+      seed: train.seed,
+      ...input.generate,
+    },
+  };
+}
+
+export interface LoadOptions {
+  /** Overrides `a.b=c`, the value in YAML, each over all before it. */
+  readonly set?: readonly string[];
+}
+
+const withOverrides = (source: Source, set: readonly string[] = []): Source => set.map(parseOverride).reduce(mergeSources, source);
+
+const nameOf = (file: string): string => basename(file).replace(/\.(ya?ml|json)$/i, '');
+
+/**
+ * Reads a run's configuration from a YAML file, with the files it `extends`, and fills in the defaults.
+ * @throws ConfigError with one line for each thing wrong: its place, its key, what was expected and what came; FileError for a
+ * file that cannot be read.
+ */
+export function loadRunConfig(file: string, { set }: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(readSource(file), set), nameOf(file));
+}
+
+/** The same from a text; `file` names it in errors and is where relative paths start. `extends` is not looked up. */
+export function parseRunConfig(text: string, file: string, { set }: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(parseSource(text, file), set), nameOf(file));
+}
+
+/** A configuration from plain data, such as that saved in a checkpoint; `name` says in errors where it comes from. */
+export function runConfigFromJSON(value: unknown, name: string, { set }: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(plainSource(value, name), set), 'run');
+}
+
+/** A resolved configuration as YAML that `loadRunConfig` reads back to the same. */
+export function formatRunConfig(config: RunConfig): string {
+  return stringify(config, { flowCollectionPadding: true, lineWidth: 0, aliasDuplicateObjects: false });
+}
+
+/**
+ * The model's configuration once the tokenizer is known.
+ * @throws ArgumentError where the configuration names a vocabulary that is too small for the tokenizer.
+ */
+export function modelConfig(run: RunConfig, tokenizerVocabSize: number): GPTConfig {
+  const { vocabSize = tokenizerVocabSize } = run.model;
+  if (vocabSize < tokenizerVocabSize) {
+    throw new ArgumentError(`model.vocabSize must be at least the tokenizer's ${tokenizerVocabSize} tokens, got ${vocabSize}`);
+  }
+  return gptConfig({ ...run.model, vocabSize });
+}
