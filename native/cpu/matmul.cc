@@ -19,8 +19,9 @@ constexpr int64_t kBlock = 256;
 // Cache blocks: a panel of A (14 KB) stays in L1 while the panels of a block of B (256 x 384, 384 KB) come from L2, which also
 // holds the block of c (144 x 384) through all of k.
 constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows, kBlockCols = 384;
-// What is packed at a time: at most kPackDepth of k, whole blocks, and at most kPackFloats of B (8 MB).
-constexpr int64_t kPackDepth = 4096, kPackFloats = int64_t{1} << 21, kPackItem = 128;  // columns per item of packing
+// What is packed at a time: at most kPackDepth of k, so that an item's rows of A stay in L2 (144 x 768, 490 KB), and at most
+// kPackFloats of B (8 MB, in L3).
+constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
 constexpr int64_t kItemWork = int64_t{1} << 18;  // multiply-adds below which an item is not worth splitting (some 10 us)
 constexpr int kItemsPerThread = 4;               // so that a thread that is held up can be helped out
 
@@ -62,12 +63,14 @@ MatmulArgs flatten(MatmulArgs g) {
 // Vectors of B that a tile of so many columns reads.
 int vectors(int64_t cols) { return cols > VW ? 2 : 1; }
 
-void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range k) {
-  pack<kTileCols, kTileCols>(dst, kTileCols * k.size(), p.b + cols.low * g.b_n + k.low * g.b_k, g.b_n, g.b_k, cols.size(), k.size());
+void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range k, bool along_k) {
+  pack<kTileCols, kTileCols>(dst, kTileCols * k.size(), p.b + cols.low * g.b_n + k.low * g.b_k, g.b_n, g.b_k, cols.size(), k.size(),
+                             along_k);
 }
 
-void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range k) {
-  pack<kPanelRows, kTileRows>(dst, kPanelRows * k.size(), p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k, rows.size(), k.size());
+void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range k, bool along_k) {
+  pack<kPanelRows, kTileRows>(dst, kPanelRows * k.size(), p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k, rows.size(), k.size(),
+                              along_k);
 }
 
 // Floats of so many packed rows of A per step of k.
@@ -107,6 +110,12 @@ void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range 
       tile(g, p, m, height, n, width, k, a, b, step);
     }
   }
+}
+
+// n in as few pieces of at most `most` as can be, evened out to multiples of `unit`: the size of a piece.
+int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
+  if (n <= most) return n;
+  return ceil_div(ceil_div(n, unit), ceil_div(n, most)) * unit;
 }
 
 // f(block of k) for the blocks within `depth`; one empty block when K is 0, so that c is still written.
@@ -153,28 +162,34 @@ struct Grid {
 
 // Many rows: B is packed once, by all threads, then read by all items; an item packs its own rows of A.
 void run_shared(const MatmulArgs& g, const Product& p) {
-  const int64_t max_depth = smaller(g.K, kPackDepth);
-  const int64_t max_width = smaller(g.N, kPackFloats / (max_depth + 1) / kBlockCols * kBlockCols);
+  const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
+  const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;  // packed by an item: long runs of memory, whichever way it lies
+  const int64_t max_width = even_piece(g.N, kPackFloats / kPackDepth, kBlockCols);
   float* packed = pool_scratch(kSharedB, static_cast<size_t>(ceil_div(max_width, kTileCols) * kTileCols * max_depth));
   for (int64_t n = 0; n < g.N; n += max_width) {
     const Range cols{n, smaller(n + max_width, g.N)};
-    const int64_t padded = ceil_div(cols.size(), kTileCols) * kTileCols, pieces = ceil_div(cols.size(), kPackItem);
+    const int64_t padded = ceil_div(cols.size(), kTileCols) * kTileCols;
     const Grid grid(g.M, cols.size(), max_depth, 1, true);
     int64_t start = 0;
     do {
-      const Range depth{start, smaller(start + kPackDepth, g.K)};
+      const Range depth{start, smaller(start + max_depth, g.K)};
       const auto panel = [&](Range k, int64_t column) { return packed + (k.low - depth.low) * padded + (column - cols.low) * k.size(); };
-      parallel_range(pieces * ceil_div(depth.size(), kBlock), 1, [&](int64_t item, int64_t) {
-        const int64_t column = cols.low + item % pieces * kPackItem, low = depth.low + item / pieces * kBlock;
-        const Range k{low, smaller(low + kBlock, depth.high)};
-        pack_b(g, p, panel(k, column), {column, smaller(column + kPackItem, cols.high)}, k);
+      parallel(ceil_div(cols.size(), strip), [&](int64_t item) {
+        const int64_t low = cols.low + item * strip;
+        each_block(depth, [&](Range k) { pack_b(g, p, panel(k, low), {low, smaller(low + strip, cols.high)}, k, true); });
       });
       parallel(grid.row_items * grid.col_items, [&](int64_t item) {
         const int64_t m = item % grid.row_items * grid.rows, left = cols.low + item / grid.row_items * grid.cols;
         const Range rows{m, smaller(m + grid.rows, g.M)}, item_cols{left, smaller(left + grid.cols, cols.high)};
         const int64_t height = packed_rows(rows.size());
         float* a = pool_scratch(kLocalA, static_cast<size_t>(height * depth.size()));
-        each_block(depth, [&](Range k) { pack_a(g, p, a + height * (k.low - depth.low), rows, k); });
+        const int64_t thin = g.a_m == 1 ? rows.size() : kTileRows;
+        for (int64_t i = rows.low; i < rows.high; i += thin) {
+          const Range part{i, smaller(i + thin, rows.high)};
+          each_block(depth, [&](Range k) {
+            pack_a(g, p, a + height * (k.low - depth.low) + packed_rows(i - rows.low) * k.size(), part, k, true);
+          });
+        }
         for (int64_t low = item_cols.low; low < item_cols.high; low += kBlockCols) {
           const Range block_cols{low, smaller(low + kBlockCols, item_cols.high)};
           each_block(depth, [&](Range k) {
@@ -183,7 +198,7 @@ void run_shared(const MatmulArgs& g, const Product& p) {
           });
         }
       });
-      start += kPackDepth;
+      start += max_depth;
     } while (start < g.K);
   }
 }
@@ -202,14 +217,14 @@ void run_local(const MatmulArgs& g, int64_t products) {
     each_block({0, g.K}, [&](Range k) {
       for (int64_t m = 0; m < g.M; m += kBlockRows) {
         const Range rows{m, smaller(m + kBlockRows, g.M)};
-        pack_a(g, p, a, rows, k);
+        pack_a(g, p, a, rows, k, false);
         block(g, p, rows, cols, k, a, [&](int64_t row, int64_t n, int width, int64_t* step) -> const float* {
           if (in_place && width % VW == 0) {
             *step = g.b_k;
             return p.b + k.low * g.b_k + n;
           }
           float* panel = once ? packed : packed + (n - cols.low) * k.size();
-          if (row == 0) pack_b(g, p, panel, {n, n + width}, k);
+          if (row == 0) pack_b(g, p, panel, {n, n + width}, k, false);
           return panel;
         });
       }
@@ -221,8 +236,7 @@ void run_decode(const MatmulArgs& g, int64_t products) {
   constexpr int64_t grain = 32, least = int64_t{1} << 16;  // columns, floats of W
   const int64_t cols = ceil_div(g.N, wanted_items()), least_cols = least / g.K;
   const int64_t piece = ceil_div(cols > least_cols ? cols : least_cols, grain) * grain, pieces = ceil_div(g.N, piece);
-  const auto run = g.M == 1 ? decode<1> : g.M == 2 ? decode<2> : g.M == 3 ? decode<3> : decode<4>;
-  static_assert(kDecodeRows == 4);
+  const Decode run = kDecode.rows[g.M - 1];
   parallel(products * pieces, [&](int64_t item) {
     const Product p = product(g, item / pieces);
     const int64_t low = item % pieces * piece;

@@ -7,7 +7,8 @@
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-constexpr int kDecodeRows = 4;  // with more rows packing pays, because a panel is read several times
+// As many rows as the registers have sums for, beside the transposed VW columns. With more, packing pays.
+constexpr int kDecodeRows = VW == 16 ? 8 : 4;
 
 // out[r] = the sums of row r for VW columns of b (rows of W); k_block steps form one chain.
 template <int R>
@@ -21,7 +22,7 @@ inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a
       transpose_square(rows, k, column);
 #pragma GCC unroll 16
       for (int q = 0; q < VW; ++q)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) sum[r] = fma(splat(a[r * a_m + k + q]), column[q], sum[r]);
     }
     for (; k < high; ++k) {
@@ -35,7 +36,7 @@ inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a
 
 // Columns [low, high) of one product of the batch; R = g.M.
 template <int R>
-inline void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
+void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
                    int64_t low, int64_t high) {
   for (int64_t n = low; n < high; n += VW) {
     const int cols = high - n < VW ? static_cast<int>(high - n) : VW;
@@ -49,6 +50,18 @@ inline void decode(const MatmulArgs& g, int64_t k_block, const float* a, const f
     if (has_epilogue(g)) epilogue(g, c, pre, residual, 0, R, n, cols);
   }
 }
+
+using Decode = void (*)(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
+                        int64_t low, int64_t high);
+template <int R = kDecodeRows>
+struct DecodeTable : DecodeTable<R - 1> {
+  constexpr DecodeTable() { this->rows[R - 1] = decode<R>; }
+};
+template <>
+struct DecodeTable<0> {
+  Decode rows[kDecodeRows] = {};
+};
+constexpr DecodeTable<> kDecode;
 
 }  // namespace
 }  // namespace heddle::cpu::HEDDLE_ISA

@@ -31,7 +31,7 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) sum[i][j] = vf{};
   }
-  for (int64_t p = 0; p < k; ++p, a += kPanelRows, b += b_step) {
+  const auto step = [&] {
     vf right[V];
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) right[j] = load(b + j * VW);
@@ -43,7 +43,16 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
 #pragma GCC unroll 4
       for (int j = 0; j < V; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
     }
+    a += kPanelRows;
+    b += b_step;
+  };
+  int64_t p = 0;
+  for (const float* row = c; p < k && p < R; ++p, row += c_step) {  // c is fetched on the side, a row per step
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + V * VW - 1, 1);
+    step();
   }
+  for (; p < k; ++p) step();
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
 #pragma GCC unroll 4
