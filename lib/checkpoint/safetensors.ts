@@ -34,11 +34,14 @@ export interface SafetensorsFile {
   close(): Promise<void>;
 }
 
+/** One system call takes no more than 2 GiB. */
+const READ_BYTES = 64 << 20;
+
 async function readFully(source: OpenFile, file: string, what: string, position: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   let done = 0;
   while (done < length) {
-    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done), position + done));
+    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done, done + READ_BYTES), position + done));
     if (got === 0) throw new FileError(file, `${what} must be ${length} bytes long, got ${done}: the file is cut short`);
     done += got;
   }

@@ -1,13 +1,24 @@
 import { createHash } from 'node:crypto';
 import { dirname } from 'node:path';
 import { FileError } from '../util/errors.ts';
-import { type FileSystem, naming } from './filesystem.ts';
+import { type FileSystem, naming, type OpenFile } from './filesystem.ts';
 
 /** What proves later that a file is the one that was written. */
 export interface FileStamp {
   readonly size: number;
   /** Hexadecimal. */
   readonly sha256: string;
+}
+
+/** Hashing blocks the event loop: a piece takes a few milliseconds. One system call also takes no more than 2 GiB. */
+const PIECE_BYTES = 4 << 20;
+
+async function writeFully(target: OpenFile, file: string, bytes: Uint8Array): Promise<void> {
+  for (let rest = bytes; rest.length > 0; ) {
+    const taken = await naming(file, 'write', () => target.write(rest));
+    if (taken === 0) throw new FileError(file, `cannot write: none of ${rest.length} bytes were taken`);
+    rest = rest.subarray(taken);
+  }
 }
 
 /**
@@ -24,12 +35,11 @@ export async function writeNewFile(
   const target = await naming(file, 'create', () => fs.open(file, 'wx'));
   try {
     for await (const chunk of chunks) {
-      hash.update(chunk);
       size += chunk.length;
-      for (let rest = chunk; rest.length > 0; ) {
-        const taken = await naming(file, 'write', () => target.write(rest));
-        if (taken === 0) throw new FileError(file, `cannot write: none of ${rest.length} bytes were taken`);
-        rest = rest.subarray(taken);
+      for (let start = 0; start < chunk.length; start += PIECE_BYTES) {
+        const piece = chunk.subarray(start, start + PIECE_BYTES);
+        hash.update(piece);
+        await writeFully(target, file, piece);
       }
     }
     await naming(file, 'sync to disk', () => target.sync());

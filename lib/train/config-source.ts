@@ -116,10 +116,17 @@ export function parseOverride(text: string): Source {
   return { value: value as Record<string, unknown>, places, place };
 }
 
-/** Plain data that comes from elsewhere, such as the configuration in a checkpoint. */
+/** Plain data that comes from elsewhere: a flag of the command line, the configuration in a checkpoint. `name` stands in its errors. */
 export function plainSource(value: unknown, name: string): Source {
   if (!isObject(value)) return fail(name, `the configuration must be an object, got ${showValue(value)}`);
-  return { value, places: new Map(), place: { label: name, folder: process.cwd() } };
+  const place: Place = { label: name, folder: process.cwd() };
+  const places = new Map<string, { key: Place; value: Place }>();
+  const note = (inner: unknown, path: Path): void => {
+    if (path.length > 0) places.set(pathKey(path), { key: place, value: place });
+    if (isObject(inner)) for (const [key, item] of Object.entries(inner)) note(item, [...path, key]);
+  };
+  note(value, []);
+  return { value, places, place };
 }
 
 function mergeValues(base: Record<string, unknown>, over: Record<string, unknown>): Record<string, unknown> {
@@ -131,9 +138,9 @@ function mergeValues(base: Record<string, unknown>, over: Record<string, unknown
   return Object.fromEntries(merged);
 }
 
-/** `over` laid over `base`: sections key by key, everything else as a whole. */
+/** `over` laid over `base`: sections key by key, everything else as a whole. What has no place of its own has that of `base`. */
 export function mergeSources(base: Source, over: Source): Source {
-  return { value: mergeValues(base.value, over.value), places: new Map([...base.places, ...over.places]), place: over.place };
+  return { value: mergeValues(base.value, over.value), places: new Map([...base.places, ...over.places]), place: base.place };
 }
 
 /**
@@ -161,5 +168,5 @@ export function readSource(file: string, chain: readonly string[] = []): Source 
     merged = merged === undefined ? source : mergeSources(merged, source);
   }
   const rest = { ...own, value };
-  return merged === undefined ? rest : mergeSources(merged, rest);
+  return merged === undefined ? rest : { ...mergeSources(merged, rest), place: own.place };
 }

@@ -241,12 +241,22 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   };
 }
 
+/** What the command line lays over a configuration; later ones here over earlier ones. */
 export interface LoadOptions {
-  /** Overrides `a.b=c`, the value in YAML, each over all before it. */
+  /** `--data`: the text, in place of the one that the configuration names. */
+  readonly data?: string;
+  /** `--seed`. */
+  readonly seed?: number;
+  /** `--set`: overrides `a.b=c`, the value in YAML, each over all before it. */
   readonly set?: readonly string[];
 }
 
-const withOverrides = (source: Source, set: readonly string[] = []): Source => set.map(parseOverride).reduce(mergeSources, source);
+function withOverrides(source: Source, { data, seed, set = [] }: LoadOptions): Source {
+  const over: Source[] = [];
+  if (data !== undefined) over.push(plainSource({ data: { path: data, corpus: null, valPath: null } }, '--data'));
+  if (seed !== undefined) over.push(plainSource({ train: { seed } }, '--seed'));
+  return [...over, ...set.map(parseOverride)].reduce(mergeSources, source);
+}
 
 const nameOf = (file: string): string => basename(file).replace(/\.(ya?ml|json)$/i, '');
 
@@ -255,18 +265,18 @@ const nameOf = (file: string): string => basename(file).replace(/\.(ya?ml|json)$
  * @throws ConfigError with one line for each thing wrong: its place, its key, what was expected and what came; FileError for a
  * file that cannot be read.
  */
-export function loadRunConfig(file: string, { set }: LoadOptions = {}): RunConfig {
-  return resolveSource(withOverrides(readSource(file), set), nameOf(file));
+export function loadRunConfig(file: string, options: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(readSource(file), options), nameOf(file));
 }
 
 /** The same from a text; `file` names it in errors and is where relative paths start. `extends` is not looked up. */
-export function parseRunConfig(text: string, file: string, { set }: LoadOptions = {}): RunConfig {
-  return resolveSource(withOverrides(parseSource(text, file), set), nameOf(file));
+export function parseRunConfig(text: string, file: string, options: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(parseSource(text, file), options), nameOf(file));
 }
 
 /** A configuration from plain data, such as that saved in a checkpoint; `name` says in errors where it comes from. */
-export function runConfigFromJSON(value: unknown, name: string, { set }: LoadOptions = {}): RunConfig {
-  return resolveSource(withOverrides(plainSource(value, name), set), 'run');
+export function runConfigFromJSON(value: unknown, name: string, options: LoadOptions = {}): RunConfig {
+  return resolveSource(withOverrides(plainSource(value, name), options), 'run');
 }
 
 /** A resolved configuration as YAML that `loadRunConfig` reads back to the same. */

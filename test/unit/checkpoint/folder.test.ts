@@ -203,7 +203,7 @@ for (const mode of ['fails once', 'crashes'] as const) {
           if (count === failing) last = `${operation} ${path}`;
           if (mode === 'crashes' ? count >= failing : count === failing) throw new Error('EIO: i/o error');
         },
-        shorten: (n) => Math.max(1, n >> 1),
+        shorten: (n) => (n > 64 ? n - 32 : n), // each long write comes in two
       });
       const save = async () => {
         await saveCheckpoint(dir, contents(3, 1), { fs });

@@ -178,6 +178,19 @@ test('overrides lie over the file, in order, and null takes a key back', (t) => 
   t.is(run.data.path, resolve('some/file.txt'));
 });
 
+test('the flags of the command line', (t) => {
+  const text = 'data: { corpus: moby-dick, valPath: val.txt, sampling: random }\ntrain: { seed: 1 }';
+  const run = parseRunConfig(text, 'configs/x.yaml', { data: 'mine.txt', seed: 5, set: ['train.seed=6'] });
+  t.deepEqual(run.data, { path: resolve('mine.txt'), valFraction: 0.1, sampling: 'random', documents: false });
+  t.is(run.train.seed, 6);
+  t.is(parseRunConfig(text, 'x', { seed: 5 }).generate.seed, 5);
+  t.throws(() => parseRunConfig(text, 'x', { seed: -1 }), { message: '--seed: train.seed must be an integer from 0, got -1' });
+  t.throws(() => parseRunConfig('', 'x.yaml', { set: ['tokenizer.kind=load'] }), {
+    message: '--set: tokenizer.path must be given for kind load, got nothing',
+  });
+  t.throws(() => parseRunConfig('model: {}', 'x.yaml', { set: ['train.steps=1'], seed: -1 }), { message: /^--seed: / });
+});
+
 test('YAML anchors work, a flood of them does not', (t) => {
   const run = parse('train: { betas: &b [0.8, 0.9] }\nfinetune: { train: { betas: *b } }');
   t.deepEqual(run.finetune.train.betas, [0.8, 0.9]);
