@@ -6,7 +6,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { writeFileAtomic } from './files.ts';
-import { npmPack, type PinnedPackage } from './npm-pack.ts';
+import { npmPack, type PinnedPackage } from './npm_pack.ts';
 import { readTarGz } from './tar.ts';
 
 /** How a package becomes a text. */

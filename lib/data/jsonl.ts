@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
 import type { SourceItem } from './source.ts';
-import { byteOrderMark, checkText, fill, openForReading } from './text-file.ts';
+import { byteOrderMark, checkText, fill, openForReading } from './text_file.ts';
 
 const CHUNK_BYTES = 2 ** 20;
 /** A longer line is taken for a mistake (a JSON array under the name .jsonl), not for a document. */

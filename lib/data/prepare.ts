@@ -6,7 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { writeFileAtomic } from './files.ts';
-import { PartWriter } from './part-writer.ts';
+import { PartWriter } from './part_writer.ts';
 import { META_FILE, openPrepared, PREPARED_FORMAT, type PreparedMeta, type PreparedPart, readMeta } from './prepared.ts';
 import { openSource, type Source, type SourceFile } from './source.ts';
 import { checkFraction, type Part, planSplit, type SplitPlan, splitItems } from './split.ts';

@@ -4,8 +4,8 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { checkEndianness, decodeHeader, HEADER_BYTES, layout, type ShardHeader } from './shard-format.ts';
-import { openForReading } from './text-file.ts';
+import { checkEndianness, decodeHeader, HEADER_BYTES, layout, type ShardHeader } from './shard_format.ts';
+import { openForReading } from './text_file.ts';
 import { checkRange, type TokenData } from './tokens.ts';
 
 /** Sets up to this size are read into memory. */

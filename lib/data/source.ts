@@ -11,7 +11,7 @@ import { readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { readJsonLines } from './jsonl.ts';
-import { readTextPieces } from './text-file.ts';
+import { readTextPieces } from './text_file.ts';
 
 /** A piece of a text document. Pieces are cut where words end, so that tokens come out as if the document were whole. */
 export interface TextItem {

@@ -24,7 +24,7 @@ const WORD = new RegExp(`[${UNSPACED}]|(?:(?![${UNSPACED}])[\\p{L}\\p{M}])+`, 'g
 const IS_UNSPACED = new RegExp(`^[${UNSPACED}]`, 'u');
 
 /** Characters of each part that are looked at: enough for any number of examples that makes sense. */
-const MAX_CHARACTERS = 4_000_000;
+const MAX_CHARACTERS = 2_000_000;
 /** Candidates that are compared for how unevenly they are spread. */
 const CANDIDATES = 60;
 const BLOCK_WORDS = 500;

@@ -5,7 +5,7 @@ import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ArgumentError } from '../util/errors.ts';
 import { syncFolder, temporaryName, writeAll } from './files.ts';
-import { checkEndianness, encodeHeader, HEADER_BYTES, type ShardHeader, tokenBytesFor } from './shard-format.ts';
+import { checkEndianness, encodeHeader, HEADER_BYTES, type ShardHeader, tokenBytesFor } from './shard_format.ts';
 
 /** A growing array of bytes or 32-bit words. */
 class Growing<A extends Uint8Array | Uint32Array> {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { FileError } from '../util/errors.ts';
 import type { PreparedPart } from './prepared.ts';
-import { type ShardKind, ShardWriter } from './shard-writer.ts';
+import { type ShardKind, ShardWriter } from './shard_writer.ts';
 import type { Source, SourceItem } from './source.ts';
 import type { Part } from './split.ts';
 
