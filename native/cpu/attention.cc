@@ -133,7 +133,7 @@ class Forward {
         if (seen.high > 0) all = {smaller(all.low, seen.low), larger(all.high, seen.high)};
       }
       const float* q = a_.q + b * a_.q_stride[0] + first_query * a_.q_stride[1] + h * a_.q_stride[2];
-      pack_rows(q, a_.q_stride[1], queries, D, w.q + (h - first_head) * queries * D, D);
+      pack_rows(q, a_.q_stride[1], queries, queries, D, w.q + (h - first_head) * queries * D, D);
     }
     for (int64_t i = 0; i < rows.count * width; i += VW) store(w.o + i, vf{});
     for (int64_t i = 0; i < rows.count * kSums; i += VW) store(w.sums + i, vf{});
@@ -143,7 +143,7 @@ class Forward {
       const int32_t* documents = s_.k_documents ? s_.k_documents + b * s_.Tk + key : nullptr;
       const BlockMask mask = mask_block(rows, key, keys, documents);
       if (!mask.any) continue;
-      pack_transposed(a_.k + b * a_.k_stride[0] + key * a_.k_stride[1] + kv_head * a_.k_stride[2], a_.k_stride[1], keys, D, w.k);
+      pack_transposed(a_.k + b * a_.k_stride[0] + key * a_.k_stride[1] + kv_head * a_.k_stride[2], a_.k_stride[1], keys, s_.Tk - key, D, w.k);
       block_scores(mask, rows.count, keys, w.q, D, w.k, D, s_.scale, w.scores);
       softmax_block(mask, rows, documents, keys, w.scores, maximum, w.sums, keep);
       if (s_.dropout > 0) {
@@ -152,7 +152,7 @@ class Forward {
           drop(mask.row[r], static_cast<uint64_t>(query * s_.Tk + key), w.scores + r * kKeys, w.keep);
         }
       }
-      pack_rows(a_.v + b * a_.v_stride[0] + key * a_.v_stride[1] + kv_head * a_.v_stride[2], a_.v_stride[1], keys, D, w.v, width);
+      pack_rows(a_.v + b * a_.v_stride[0] + key * a_.v_stride[1] + kv_head * a_.v_stride[2], a_.v_stride[1], keys, s_.Tk - key, D, w.v, width);
       Product p{w.scores, kKeys, 1, w.v, width, w.o, width};
       p.keep = keep;
       product(p, rows.count, static_cast<int>(width), [&](int m, int count) { return hull(mask, m, count); });

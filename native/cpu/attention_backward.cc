@@ -139,14 +139,14 @@ class Backward {
   void load_keys(const Workspace& w, int64_t b, int64_t kv_head, int64_t key, int keys) const {
     const float* k = a_.k + b * a_.k_stride[0] + key * a_.k_stride[1] + kv_head * a_.k_stride[2];
     const float* v = a_.v + b * a_.v_stride[0] + key * a_.v_stride[1] + kv_head * a_.v_stride[2];
-    pack_rows(k, a_.k_stride[1], keys, s_.D, w.k, width_);
-    pack_transposed(k, a_.k_stride[1], keys, s_.D, w.kt);
-    pack_transposed(v, a_.v_stride[1], keys, s_.D, w.vt);
+    pack_rows(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.k, width_);
+    pack_transposed(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.kt);
+    pack_transposed(v, a_.v_stride[1], keys, s_.Tk - key, s_.D, w.vt);
   }
 
   void load_queries(const Workspace& w, int64_t b, int64_t h, int64_t query, int count) const {
-    pack_rows(a_.q + b * a_.q_stride[0] + query * a_.q_stride[1] + h * a_.q_stride[2], a_.q_stride[1], count, s_.D, w.q, width_);
-    pack_rows(a_.d_o + b * a_.do_stride[0] + query * a_.do_stride[1] + h * a_.do_stride[2], a_.do_stride[1], count, s_.D, w.d_o, width_);
+    pack_rows(a_.q + b * a_.q_stride[0] + query * a_.q_stride[1] + h * a_.q_stride[2], a_.q_stride[1], count, s_.Tq - query, s_.D, w.q, width_);
+    pack_rows(a_.d_o + b * a_.do_stride[0] + query * a_.do_stride[1] + h * a_.do_stride[2], a_.do_stride[1], count, s_.Tq - query, s_.D, w.d_o, width_);
   }
 
   // w.p = P (with dropout), w.ds = dS.

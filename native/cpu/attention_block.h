@@ -13,7 +13,7 @@
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-constexpr int kQueries = 64, kKeys = 64;
+constexpr int kQueries = 128, kKeys = 128;
 static_assert(kKeys % kPanel == 0, "a block of keys is whole panels");
 
 constexpr float kInfinity = __builtin_inff();
@@ -122,10 +122,16 @@ inline void mask_row(float* scores, Range span, Range seen, bool documents, cons
 
 // ---- packing ----
 
+// Rows of one head lie far apart (a row holds all heads, perhaps q, k and v), which no hardware prefetcher follows: `available` rows from
+// `from` on are the array's, and the packing asks for them kAhead rows early.
+constexpr int kAhead = 16;
+
 // Rows of D elements to dense rows of `width` >= D, zero behind D.
-inline void pack_rows(const float* from, int64_t stride, int rows, int64_t D, float* to, int64_t width) {
+inline void pack_rows(const float* from, int64_t stride, int rows, int64_t available, int64_t D, float* to, int64_t width) {
   for (int r = 0; r < rows; ++r) {
     const float* x = from + r * stride;
+    if (r + kAhead < available)
+      for (int64_t d = 0; d < D; d += 16) __builtin_prefetch(x + kAhead * stride + d);
     float* y = to + r * width;
     int64_t d = 0;
     for (; d + VW <= D; d += VW) store(y + d, load(x + d));
@@ -135,11 +141,13 @@ inline void pack_rows(const float* from, int64_t stride, int rows, int64_t D, fl
 }
 
 // Keys (rows) [0, keys) transposed to panels: to[panel][d][kPanel], zero behind the last key.
-inline void pack_transposed(const float* from, int64_t stride, int keys, int64_t D, float* to) {
+inline void pack_transposed(const float* from, int64_t stride, int keys, int64_t available, int64_t D, float* to) {
   for (int first = 0; first < keys; first += VW) {
     const float* x = from + first * stride;
     float* y = to + first / kPanel * kPanel * D + first % kPanel;
     const int count = keys - first < VW ? keys - first : VW;
+    for (int64_t i = first + kAhead; i < smaller(first + kAhead + VW, available); ++i)
+      for (int64_t d = 0; d < D; d += 16) __builtin_prefetch(from + i * stride + d);
     int64_t d = 0;
     if (count == VW) {
       const float* rows[VW];
