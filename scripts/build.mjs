@@ -2,36 +2,30 @@
 // in a clone. Options come as environment variables, see CMakeLists.txt.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { explain, hasNinja, installer, installTools, missingTools, root } from './tools.mjs';
+import { explain, fetchPackage, hasNinja, installer, installTools, missingTools, resolve, root } from './tools.mjs';
 
-const require = createRequire(import.meta.url);
-const BUILD_PACKAGES = ['cmake-js', 'node-addon-api'];
-
-function isAbsent(name) {
-  try {
-    require.resolve(`${name}/package.json`);
-    return false;
-  } catch {
-    return true;
-  }
+// The path of cmake-js. In a clone it is a development dependency; in an installed package it is fetched into build/tools at the
+// first build, because as a dependency it would bring 40 packages to everyone.
+function locateCMakeJs(stdio) {
+  const program = 'cmake-js/bin/cmake-js';
+  if (resolve(program)) return resolve(program);
+  const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const spec = `cmake-js@${devDependencies['cmake-js']}`;
+  if (stdio === 'inherit') console.log(`fetching ${spec} with npm`);
+  if (!fetchPackage(spec, stdio))
+    throw new Error('Missing: cmake-js. Install with\n    npm install --no-save cmake-js\nand run this command again.');
+  return resolve(program);
 }
 
 // Throws with a message for people. `stdio` as in child_process. Returns what was built, in words.
 export function build(stdio = 'inherit') {
   const missing = missingTools();
   if (missing.length) throw new Error(explain(missing));
-  const absent = BUILD_PACKAGES.filter(isAbsent);
-  if (absent.length) {
-    const { peerDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-    const list = absent.map((name) => `${name}@${peerDependencies[name].replace(/^\^(\d+).*/, '$1')}`).join(' ');
-    throw new Error(`Missing: ${absent.join(', ')}. Install with\n    npm install --no-save ${list}\nand run this command again.`);
-  }
+  const program = locateCMakeJs(stdio);
   const out = path.join(root, 'build', 'cmake');
-  const program = require.resolve('cmake-js/bin/cmake-js');
   const cmakeJs = (...args) =>
     spawnSync(process.execPath, [program, ...args, '--directory', root, '--out', out], { stdio, cwd: root }).status === 0;
   // A CMake folder made at another place, or before ninja was installed, cannot be used again.

