@@ -138,8 +138,7 @@ void swiglu(const SwigluArgs& a) {
       float* y = a.y + r * a.cols;
       int64_t c = 0;
       for (; c + VW <= a.cols; c += VW) store(y + c, silu(load(gate + c)) * load(up + c));
-      if (const int rest = static_cast<int>(a.cols - c))
-        store_part(y + c, silu(load_part(gate + c, rest)) * load_part(up + c, rest), rest);
+      if (const int rest = static_cast<int>(a.cols - c)) store_part(y + c, silu(load_part(gate + c, rest)) * load_part(up + c, rest), rest);
     }
   });
 }

@@ -1,10 +1,9 @@
 // Moving data: copies with conversion, fills, gather and its gradient.
-#include "cpu/kernels.h"
-
 #include <cstdio>
 
 #include "core/error.h"
 #include "cpu/convert.h"
+#include "cpu/kernels.h"
 #include "cpu/strided.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -190,8 +189,7 @@ void gather_backward(const GatherBackwardArgs& a) {
       const int64_t count = first + kSlice < a.inner ? kSlice : a.inner - first;
       float* dx = a.dx + i * a.axis * a.inner + first;
       if (!a.accumulate)
-        for (int64_t row = 0; row < a.axis; ++row)
-          __builtin_memset(dx + row * a.inner, 0, static_cast<size_t>(count) * sizeof(float));
+        for (int64_t row = 0; row < a.axis; ++row) __builtin_memset(dx + row * a.inner, 0, static_cast<size_t>(count) * sizeof(float));
       for (int64_t j = 0; j < a.picks; ++j) {
         const int64_t at = (i * a.picks + j) * a.inner + first;
         for (int64_t k = 0; k < count; ++k) {

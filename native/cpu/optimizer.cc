@@ -172,9 +172,8 @@ void muon_apply(const MuonApplyArgs& a) {
   if (s.skip) return;
   const vf kept = splat(shrink(s, a.weight_decay)), minus_rate = splat(-s.lr * a.ratio);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
-    vectors(low, high, [&](int64_t i, int count) {
-      put(a.p + i, fma(minus_rate, take(a.x + i, count), take(a.p + i, count) * kept), count);
-    });
+    vectors(low, high,
+            [&](int64_t i, int count) { put(a.p + i, fma(minus_rate, take(a.x + i, count), take(a.p + i, count) * kept), count); });
   });
 }
 

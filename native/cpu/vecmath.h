@@ -28,7 +28,7 @@ inline vf sqrt(vf x) {  // correctly rounded
 inline vf log(vf x) {
   const vi tiny = x < splat(0x1p-126f);
   const vf scaled = select(tiny, x * splat(0x1p23f), x);
-  const vi bits = float_to_bits(scaled);
+  const vi bits = float_to_bits(vabs(scaled));  // below 0 is sorted out at the end
   const vi sqrt_half = vi{} + 0x3f3504f3;
   const vi k = ((bits - sqrt_half) >> 23);
   const vf f = bits_to_float(bits - (k << 23)) - splat(1.0f);

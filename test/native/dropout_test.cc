@@ -14,7 +14,8 @@ bool kept(const RandomState& s, uint32_t stream, int64_t i, float p) {
 void test_rule(const Backend& k, Rng& rng) {
   for (const int64_t n : {0, 1, 3, 4, 5, 16, 31, 64, 65, 127, 8192, 20003})
     for (const float p : {0.0f, 0.1f, 0.5f, 0.99f, 1.0f}) {
-      const RandomState state{static_cast<uint32_t>(rng.next()), static_cast<uint32_t>(rng.next()), static_cast<uint32_t>(rng.below(1000)), 0};
+      const RandomState state{static_cast<uint32_t>(rng.next()), static_cast<uint32_t>(rng.next()), static_cast<uint32_t>(rng.below(1000)),
+                              0};
       const auto stream = static_cast<uint32_t>(rng.next());
       Floats x(n), y(n), sum(n), before(n), in_place(n);
       x.normal(rng);

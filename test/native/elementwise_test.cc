@@ -40,15 +40,13 @@ const Function kFunctions[] = {
     {Unary::sigmoid, "sigmoid", false, [](double x) { return sigmoid(x); }, [](double x) { return sigmoid(x) * sigmoid(-x); }},
     {Unary::relu, "relu", false, [](double x) { return zero_if_small(x, x); }, [](double x) { return zero_if_small(x, 1); }},
     {Unary::relu2, "relu2", false, [](double x) { return zero_if_small(x, x * x); }, [](double x) { return zero_if_small(x, 2 * x); }},
-    {Unary::silu, "silu", false, [](double x) { return x * sigmoid(x); },
-     [](double x) { return sigmoid(x) * (1 + x * sigmoid(-x)); }},
+    {Unary::silu, "silu", false, [](double x) { return x * sigmoid(x); }, [](double x) { return sigmoid(x) * (1 + x * sigmoid(-x)); }},
     {Unary::gelu_tanh, "gelu_tanh", false, [](double x) { return x * sigmoid(2 * inner(x)); },
      [](double x) {
        const double s = sigmoid(2 * inner(x)), rest = sigmoid(-2 * inner(x));
        return s + 2 * x * s * rest * std::sqrt(2 / kPi) * (1 + 3 * 0.044715 * x * x);
      }},
-    {Unary::gelu_erf, "gelu_erf", false, [](double x) { return x * cumulative(x); },
-     [](double x) { return cumulative(x) + x * bell(x); }},
+    {Unary::gelu_erf, "gelu_erf", false, [](double x) { return x * cumulative(x); }, [](double x) { return cumulative(x) + x * bell(x); }},
 };
 
 const float kEdges[] = {0.0f, -0.0f, 1e-45f, -1e-45f, 1e-30f, -1e-30f, 30, -30, 88, -88, 100, -100, 1e4f, -1e4f};
@@ -136,35 +134,63 @@ void test_special_values(const Backend& k) {
     Unary kind;
     float x, y;
   };
-  const Case cases[] = {{Unary::log, 0, -kInf},      {Unary::log, -0.0f, -kInf},   {Unary::log, -1, kNaN},     {Unary::log, kInf, kInf},
-                        {Unary::exp, -kInf, 0},      {Unary::exp, kInf, kInf},     {Unary::exp, 0, 1},         {Unary::log, 1, 0},
-                        {Unary::tanh, kInf, 1},      {Unary::tanh, -kInf, -1},     {Unary::sigmoid, kInf, 1},  {Unary::sigmoid, -kInf, 0},
-                        {Unary::silu, kInf, kInf},   {Unary::gelu_erf, kInf, kInf}, {Unary::gelu_tanh, kInf, kInf}, {Unary::sqrt, -1, kNaN},
-                        {Unary::rsqrt, 0, kInf},     {Unary::relu, -kInf, 0},      {Unary::sqrt, 0, 0},        {Unary::tanh, 0, 0}};
+  const Case cases[] = {{Unary::log, 0, -kInf},
+                        {Unary::log, -0.0f, -kInf},
+                        {Unary::log, -1, kNaN},
+                        {Unary::log, kInf, kInf},
+                        {Unary::exp, -kInf, 0},
+                        {Unary::exp, kInf, kInf},
+                        {Unary::exp, 0, 1},
+                        {Unary::log, 1, 0},
+                        {Unary::tanh, kInf, 1},
+                        {Unary::tanh, -kInf, -1},
+                        {Unary::sigmoid, kInf, 1},
+                        {Unary::sigmoid, -kInf, 0},
+                        {Unary::silu, kInf, kInf},
+                        {Unary::gelu_erf, kInf, kInf},
+                        {Unary::gelu_tanh, kInf, kInf},
+                        {Unary::sqrt, -1, kNaN},
+                        {Unary::rsqrt, 0, kInf},
+                        {Unary::relu, -kInf, 0},
+                        {Unary::sqrt, 0, 0},
+                        {Unary::tanh, 0, 0}};
   for (const Case& c : cases) {
     Floats x(1), y(1);
     x[0] = c.x;
     k.unary({c.kind, x.data(), y.data(), 1});
-    CHECK_MSG(std::isnan(c.y) ? std::isnan(y[0]) : y[0] == c.y, "unary %d of %g: got %g", static_cast<int>(c.kind), static_cast<double>(c.x),
-              static_cast<double>(y[0]));
+    CHECK_MSG(std::isnan(c.y) ? std::isnan(y[0]) : y[0] == c.y, "unary %d of %g: got %g", static_cast<int>(c.kind),
+              static_cast<double>(c.x), static_cast<double>(y[0]));
   }
 }
 
 double apply(Binary kind, double a, double b) {
   switch (kind) {
-    case Binary::add: return a + b;
-    case Binary::sub: return a - b;
-    case Binary::mul: return a * b;
-    case Binary::div: return a / b;
-    case Binary::maximum: return a > b ? a : b;
-    case Binary::minimum: return a < b ? a : b;
-    case Binary::pow: return std::pow(a, b);
-    case Binary::eq: return a == b;
-    case Binary::ne: return a != b;
-    case Binary::lt: return a < b;
-    case Binary::le: return a <= b;
-    case Binary::gt: return a > b;
-    case Binary::ge: return a >= b;
+    case Binary::add:
+      return a + b;
+    case Binary::sub:
+      return a - b;
+    case Binary::mul:
+      return a * b;
+    case Binary::div:
+      return a / b;
+    case Binary::maximum:
+      return a > b ? a : b;
+    case Binary::minimum:
+      return a < b ? a : b;
+    case Binary::pow:
+      return std::pow(a, b);
+    case Binary::eq:
+      return a == b;
+    case Binary::ne:
+      return a != b;
+    case Binary::lt:
+      return a < b;
+    case Binary::le:
+      return a <= b;
+    case Binary::gt:
+      return a > b;
+    case Binary::ge:
+      return a >= b;
   }
   return 0;
 }
@@ -205,7 +231,8 @@ void test_binary(const Backend& k, Rng& rng) {
     Buffer<uint8_t> flags(n);
     for (int kind = 0; kind < kBinaries; ++kind) {
       const auto op = static_cast<Binary>(kind);
-      for (T& x : a) x = f32 && op != Binary::pow ? static_cast<T>(rng.normal()) : static_cast<T>(rng.below(9) + (op == Binary::pow ? 1 : -4));
+      for (T& x : a)
+        x = f32 && op != Binary::pow ? static_cast<T>(rng.normal()) : static_cast<T>(rng.below(9) + (op == Binary::pow ? 1 : -4));
       for (T& x : b) x = f32 && !compares(op) ? static_cast<T>(rng.normal()) : static_cast<T>(rng.below(5) + 1);
       std::vector<double> ref;
       for (int64_t i = 0; i < n; ++i) {
@@ -298,7 +325,8 @@ void test_where(const Backend& k, Rng& rng) {
 }
 
 void test_swiglu(const Backend& k, Rng& rng) {
-  for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {1, 1}, {3, 7}, {4, 172}, {2, 16}, {300, 33}, {2, 9001}}) {
+  for (const auto& [rows, cols] :
+       std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {1, 1}, {3, 7}, {4, 172}, {2, 16}, {300, 33}, {2, 9001}}) {
     const int64_t n = rows * cols, both = rows * (2 * cols + 3);  // gate and up as halves of one array, rows apart
     Floats x(both), y(n), dy(n), dx(both), sum(both);
     x.normal(rng, 4);
@@ -321,7 +349,8 @@ void test_swiglu(const Backend& k, Rng& rng) {
     same_for_threads(y, "swiglu", [&] { k.swiglu({x.data(), x.data() + cols, y.data(), rows, cols, stride, stride}); });
     CHECK_CLOSE(y, ref, 1e-6, "swiglu %dx%d", static_cast<int>(rows), static_cast<int>(cols));
     const auto backward = [&](Floats& out, bool accumulate) {
-      k.swiglu_backward({x.data(), x.data() + cols, dy.data(), out.data(), out.data() + cols, rows, cols, stride, stride, stride, stride, accumulate});
+      k.swiglu_backward(
+          {x.data(), x.data() + cols, dy.data(), out.data(), out.data() + cols, rows, cols, stride, stride, stride, stride, accumulate});
     };
     same_for_threads(dx, "swiglu backward", [&] { backward(dx, false); });
     backward(sum, true);

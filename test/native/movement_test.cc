@@ -59,7 +59,9 @@ double value_at(const unsigned char* p, DType type) {
   return 0;
 }
 
-double saturated(double x, double low, double high) { return std::isnan(x) ? 0 : std::trunc(std::fmin(std::fmax(x, low), high)) + 0.0; }  // integers have no -0
+double saturated(double x, double low, double high) {
+  return std::isnan(x) ? 0 : std::trunc(std::fmin(std::fmax(x, low), high)) + 0.0;
+}  // integers have no -0
 
 double converted(double x, DType from, DType to) {
   switch (to) {
@@ -94,16 +96,23 @@ void random_element(Rng& rng, unsigned char* p, DType type) {
     const int32_t x = static_cast<int32_t>(rng.below(600) - 300);
     std::memcpy(p, &x, 4);
   } else if (size == 2) {
-    const uint16_t x = static_cast<uint16_t>((type == DType::f16 ? 0x3c00 : 0x3f80) + rng.below(0x800)) | static_cast<uint16_t>(bits & 0x8000);
+    const uint16_t x =
+        static_cast<uint16_t>((type == DType::f16 ? 0x3c00 : 0x3f80) + rng.below(0x800)) | static_cast<uint16_t>(bits & 0x8000);
     std::memcpy(p, &x, 2);
   }
 }
 
+// Memory for elements of any type, aligned for the largest; guarded from the next multiple of 4 bytes on.
+struct Bytes : Buffer<uint32_t> {
+  explicit Bytes(int64_t bytes) : Buffer<uint32_t>((bytes + 3) / 4) {}
+  unsigned char* at(int64_t byte) { return reinterpret_cast<unsigned char*>(data()) + byte; }
+};
+
 void check_copy(const Backend& k, Rng& rng, DType from, DType to, const Shape& shape, const Shape& from_strides, const Shape& to_strides) {
   const auto from_size = static_cast<int64_t>(size_of(from)), to_size = static_cast<int64_t>(size_of(to));
   const int64_t n = elements(shape), span = extent(shape, to_strides);
-  Buffer<unsigned char> src(from_size * extent(shape, from_strides)), dst(to_size * span), untouched(to_size * span);
-  for (int64_t i = 0; i < src.size(); i += from_size) random_element(rng, src.data() + i, from);
+  Bytes src(from_size * extent(shape, from_strides)), dst(to_size * span), untouched(to_size * span);
+  for (int64_t i = 0; i < extent(shape, from_strides); ++i) random_element(rng, src.at(i * from_size), from);
   untouched.copy(dst);
   same_for_threads(dst, "copy", [&] { k.copy({view(src.data(), from, shape, from_strides), view(dst.data(), to, shape, to_strides)}); });
   std::vector<bool> written(static_cast<size_t>(span));
@@ -111,13 +120,16 @@ void check_copy(const Backend& k, Rng& rng, DType from, DType to, const Shape& s
   for (int64_t i = 0; i < n; ++i) {
     const int64_t s = offset(shape, from_strides, i), d = offset(shape, to_strides, i);
     written[static_cast<size_t>(d)] = true;
-    const double x = value_at(src.data() + s * from_size, from), y = value_at(dst.data() + d * to_size, to);
-    const bool right = from == to ? std::memcmp(src.data() + s * from_size, dst.data() + d * to_size, size_of(to)) == 0 : equal(y, converted(x, from, to));
-    if (!right && wrong++ == 0) report(false, __FILE__, __LINE__, text("copy %s to %s: %.9g became %.9g", name_of(from), name_of(to), x, y));
+    const double x = value_at(src.at(s * from_size), from), y = value_at(dst.at(d * to_size), to);
+    const bool right =
+        from == to ? std::memcmp(src.at(s * from_size), dst.at(d * to_size), size_of(to)) == 0 : equal(y, converted(x, from, to));
+    if (!right && wrong++ == 0)
+      report(false, __FILE__, __LINE__, text("copy %s to %s: %.9g became %.9g", name_of(from), name_of(to), x, y));
   }
   int strays = 0;
   for (int64_t i = 0; i < span; ++i)
-    if (!written[static_cast<size_t>(i)]) strays += std::memcmp(dst.data() + i * to_size, untouched.data() + i * to_size, size_of(to)) != 0;
+    if (!written[static_cast<size_t>(i)]) strays += std::memcmp(dst.at(i * to_size), untouched.at(i * to_size), size_of(to)) != 0;
+  for (int64_t i = span * to_size; i < dst.size() * 4; ++i) strays += *dst.at(i) != *untouched.at(i);
   CHECK_MSG(wrong == 0 && strays == 0, "copy %s to %s: %d wrong, %d written between elements", name_of(from), name_of(to), wrong, strays);
   CHECK(dst.guarded());
 }
@@ -128,7 +140,7 @@ void test_copy(const Backend& k, Rng& rng) {
       check_copy(k, rng, from, to, {}, {}, {});
       check_copy(k, rng, from, to, {0, 4}, {4, 1}, {4, 1});
       check_copy(k, rng, from, to, {20003}, {1}, {1});
-      check_copy(k, rng, from, to, {70, 45}, {1, 70}, {45, 1});          // transpose
+      check_copy(k, rng, from, to, {70, 45}, {1, 70}, {45, 1});  // transpose
       check_copy(k, rng, from, to, {3, 37, 5, 18}, {3330, 18, 666, 1}, {3330, 90, 18, 1});
       check_copy(k, rng, from, to, {2, 33, 3, 20}, {1980, 1, 660, 33}, {1980, 60, 20, 1});  // transpose among others
       check_copy(k, rng, from, to, {600}, {3}, {2});
@@ -159,11 +171,12 @@ void test_half_bits(const Backend& k) {
     uint32_t f32;
     uint16_t f16, bf16;
   };
-  const Case cases[] = {{0x3f800000, 0x3c00, 0x3f80}, {0x3f801000, 0x3c00, 0x3f80}, {0x3f803000, 0x3c02, 0x3f80}, {0x3f808000, 0x3c04, 0x3f80},
-                        {0x3f818000, 0x3c0c, 0x3f82}, {0x477fefff, 0x7bff, 0x4780}, {0x477ff000, 0x7c00, 0x4780}, {0x33000000, 0x0000, 0x3300},
-                        {0x33000001, 0x0001, 0x3300}, {0x38800000, 0x0400, 0x3880}, {0x387fffff, 0x0400, 0x3880}, {0x80000000, 0x8000, 0x8000},
-                        {0x7f7fffff, 0x7c00, 0x7f80}, {0xff800000, 0xfc00, 0xff80}, {0x7f800001, 0x7e00, 0x7fc0}, {0xffc12345, 0xfe09, 0xffc1},
-                        {0x00000001, 0x0000, 0x0000}, {0x00018000, 0x0000, 0x0002}};
+  const Case cases[] = {{0x3f800000, 0x3c00, 0x3f80}, {0x3f801000, 0x3c00, 0x3f80}, {0x3f803000, 0x3c02, 0x3f80},
+                        {0x3f808000, 0x3c04, 0x3f80}, {0x3f818000, 0x3c0c, 0x3f82}, {0x477fefff, 0x7bff, 0x4780},
+                        {0x477ff000, 0x7c00, 0x4780}, {0x33000000, 0x0000, 0x3300}, {0x33000001, 0x0001, 0x3300},
+                        {0x38800000, 0x0400, 0x3880}, {0x387fffff, 0x0400, 0x3880}, {0x80000000, 0x8000, 0x8000},
+                        {0x7f7fffff, 0x7c00, 0x7f80}, {0xff800000, 0xfc00, 0xff80}, {0x7f800001, 0x7e00, 0x7fc0},
+                        {0xffc12345, 0xfe09, 0xffc1}, {0x00000001, 0x0000, 0x0000}, {0x00018000, 0x0000, 0x0002}};
   for (const Case& c : cases)
     for (const int64_t count : {1, 24}) {  // alone and inside a vector
       Floats x(count);
@@ -181,19 +194,20 @@ void test_fill(const Backend& k, Rng& rng) {
       for (int i = 0; i < 4; ++i) {
         const Shape shape = i == 0 ? Shape{50001} : random_shape(rng), strides = i == 0 ? Shape{1} : random_strides(rng, shape);
         const auto size = static_cast<int64_t>(size_of(type));
-        Buffer<unsigned char> dst(size * extent(shape, strides));
+        Bytes dst(size * extent(shape, strides));
         same_for_threads(dst, "fill", [&] { k.fill({view(dst.data(), type, shape, strides), value}); });
         const double expected = converted(value, DType::f32, type);
         bool right = true;
         for (int64_t e = 0; e < elements(shape); ++e)
-          right = right && equal(value_at(dst.data() + offset(shape, strides, e) * size, type), expected);
+          right = right && equal(value_at(dst.at(offset(shape, strides, e) * size), type), expected);
         CHECK_MSG(right, "fill %s with %g", name_of(type), value);
         CHECK(dst.guarded());
       }
 }
 
 void test_gather(const Backend& k, Rng& rng) {
-  const int64_t shapes[][4] = {{1, 1, 1, 1}, {5, 7, 1, 1}, {3, 11, 20, 1}, {2, 5, 9, 130}, {1, 40, 300, 3}, {600, 4, 6, 2}, {2, 3, 0, 4}, {0, 3, 2, 4}};
+  const int64_t shapes[][4] = {{1, 1, 1, 1},    {5, 7, 1, 1},   {3, 11, 20, 1}, {2, 5, 9, 130},
+                               {1, 40, 300, 3}, {600, 4, 6, 2}, {2, 3, 0, 4},   {0, 3, 2, 4}};
   for (const auto& [outer, axis, picks, inner] : shapes) {
     const int64_t n = outer * picks * inner;
     Floats x(outer * axis * inner), out(n), dx(x.size()), sum(x.size());
@@ -214,7 +228,8 @@ void test_gather(const Backend& k, Rng& rng) {
     }
     same_for_threads(out, "gather", [&] { k.gather({x.data(), index.data(), out.data(), outer, axis, picks, inner}); });
     CHECK(out.same_bits(expected) && out.guarded());
-    same_for_threads(dx, "gather_backward", [&] { k.gather_backward({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); });
+    same_for_threads(dx, "gather_backward",
+                     [&] { k.gather_backward({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); });
     CHECK(dx.same_bits(grad) && dx.guarded());
     k.gather_backward({dy.data(), index.data(), sum.data(), outer, axis, picks, inner, true});
     CHECK(sum.same_bits(grad_sum) && sum.guarded());

@@ -63,16 +63,22 @@ struct Setting {
 };
 
 const Setting kSettings[] = {
-    {"adamw", Optimizer::adamw, 0.9, 0.95, 1e-8f, 0.1f, 0, false},    {"adamw, no decay", Optimizer::adamw, 0.9, 0.999, 1e-8f, 0, 0, false},
-    {"adam", Optimizer::adam, 0.9, 0.999, 1e-8f, 0, 0, false},        {"adam, L2", Optimizer::adam, 0.8, 0.99, 1e-6f, 0.05f, 0, false},
-    {"sgd", Optimizer::sgd, 0, 0, 0, 0, 0, false},                    {"sgd, decay", Optimizer::sgd, 0, 0, 0, 0.01f, 0, false},
-    {"sgd, momentum", Optimizer::sgd, 0.9, 0, 0, 0.01f, 0, false},    {"sgd, nesterov", Optimizer::sgd, 0.9, 0, 0, 0, 0, true},
-    {"sgd, dampening", Optimizer::sgd, 0.9, 0, 0, 0, 0.1f, false},    {"lion", Optimizer::lion, 0.9, 0.99, 0, 0.1f, 0, false},
+    {"adamw", Optimizer::adamw, 0.9, 0.95, 1e-8f, 0.1f, 0, false},
+    {"adamw, no decay", Optimizer::adamw, 0.9, 0.999, 1e-8f, 0, 0, false},
+    {"adam", Optimizer::adam, 0.9, 0.999, 1e-8f, 0, 0, false},
+    {"adam, L2", Optimizer::adam, 0.8, 0.99, 1e-6f, 0.05f, 0, false},
+    {"sgd", Optimizer::sgd, 0, 0, 0, 0, 0, false},
+    {"sgd, decay", Optimizer::sgd, 0, 0, 0, 0.01f, 0, false},
+    {"sgd, momentum", Optimizer::sgd, 0.9, 0, 0, 0.01f, 0, false},
+    {"sgd, nesterov", Optimizer::sgd, 0.9, 0, 0, 0, 0, true},
+    {"sgd, dampening", Optimizer::sgd, 0.9, 0, 0, 0, 0.1f, false},
+    {"lion", Optimizer::lion, 0.9, 0.99, 0, 0.1f, 0, false},
 };
 
 void test_optimizers(const Backend& k, Rng& rng) {
   for (const Setting& set : kSettings)
-    for (const auto& [n, decay_n] : std::vector<std::pair<int64_t, int64_t>>{{0, 0}, {1, 1}, {35, 35}, {37, 20}, {100, 0}, {20011, 16390}}) {
+    for (const auto& [n, decay_n] :
+         std::vector<std::pair<int64_t, int64_t>>{{0, 0}, {1, 1}, {35, 35}, {37, 20}, {100, 0}, {20011, 16390}}) {
       Floats p(n), g(n), m(n), v(n);
       p.normal(rng);
       const bool has_m = set.kind != Optimizer::sgd || set.beta1 != 0, adam = set.kind == Optimizer::adamw || set.kind == Optimizer::adam;
@@ -82,8 +88,20 @@ void test_optimizers(const Backend& k, Rng& rng) {
       for (const float x : p) ref.push_back({number(x)});
       StepState state = fresh();
       state.loss_scale = 8;
-      const OptimizerArgs args{set.kind, p.data(), has_m ? m.data() : nullptr, adam ? v.data() : nullptr, g.data(), n, decay_n, &state,
-                               set.beta1, set.beta2, set.eps, set.weight_decay, set.dampening, set.nesterov};
+      const OptimizerArgs args{set.kind,
+                               p.data(),
+                               has_m ? m.data() : nullptr,
+                               adam ? v.data() : nullptr,
+                               g.data(),
+                               n,
+                               decay_n,
+                               &state,
+                               set.beta1,
+                               set.beta2,
+                               set.eps,
+                               set.weight_decay,
+                               set.dampening,
+                               set.nesterov};
       for (int t = 1; t <= 6; ++t) {
         const float lr = 0.01f / static_cast<float>(t), clip = t % 2 ? 1.0f : 0.5f;
         const double scale = t == 3 ? 1e-4 : t == 5 ? 50 : 1;  // so that eps and the bias correction count
@@ -105,8 +123,7 @@ void test_optimizers(const Backend& k, Rng& rng) {
         } else {
           k.optimizer(args);
         }
-        for (int64_t i = 0; i < n; ++i)
-          ref[static_cast<size_t>(i)].step(args, number(g[i]) * number(clip) / 8, number(lr), t, i < decay_n);
+        for (int64_t i = 0; i < n; ++i) ref[static_cast<size_t>(i)].step(args, number(g[i]) * number(clip) / 8, number(lr), t, i < decay_n);
       }
       std::vector<double> p_ref, m_ref, v_ref;
       for (const Reference& r : ref) {
@@ -140,33 +157,60 @@ void test_golden(const Backend& k) {
     float p;
   };
   const Golden cases[] = {
-      {{"adamw", Optimizer::adamw, 0.9, 0.95, 1e-08f, 0.1f, 0.0f, false}, 0.01f, -0.619550824f,
-       {-0.545253634f, -1.17882288f, 0.321811289f, -7.18946758e-05f, -0.478176266f, 0.765746176f,
-        -0.0335032232f, 85.2082825f, -0.646221995f, 0.493847191f}, -0.587084711f},
-      {{"adamw_nowd", Optimizer::adamw, 0.9, 0.999, 1e-08f, 0.0f, 0.0f, false}, 0.001f, 0.90775758f,
-       {-0.0415617451f, 0.48538363f, -0.794083595f, 4.8071226e-05f, -0.949397445f, 0.836152256f,
-        0.562436402f, 49.8467255f, -1.51084435f, 0.820561767f}, 0.907778978f},
-      {{"adam", Optimizer::adam, 0.9, 0.999, 1e-08f, 0.0f, 0.0f, false}, 0.01f, -0.302334338f,
-       {-2.79078579f, -2.03855991f, 0.399288476f, 5.87166542e-05f, 0.337615162f, 1.09869552f,
-        -0.98054415f, 17.9912872f, -0.370141119f, 1.00638092f}, -0.272993505f},
-      {{"adam_l2", Optimizer::adam, 0.8, 0.99, 1e-06f, 0.05f, 0.0f, false}, 0.01f, -1.19050229f,
-       {-1.74796677f, -0.836570263f, -0.673810065f, -2.06710183e-06f, -1.22470951f, 0.682393551f,
-        -1.54216027f, -42.1216087f, 0.615479529f, -1.06106842f}, -1.11912906f},
-      {{"sgd", Optimizer::sgd, 0, 0, 0.0f, 0.0f, 0.0f, false}, 0.1f, 1.93890452f,
-       {0.220580384f, -0.898266494f, -0.831021786f, -3.76375974e-05f, 0.747075737f, 1.26228976f,
-        0.484724194f, -14.4467239f, 1.38242686f, -0.99203223f}, 3.24600315f},
-      {{"sgd_momentum", Optimizer::sgd, 0.9, 0, 0.0f, 0.01f, 0.0f, false}, 0.05f, 0.61605072f,
-       {-0.523469687f, -0.35879612f, -0.782553315f, -3.51101553e-05f, 0.0421779938f, 0.201460138f,
-        1.00982189f, 47.2525787f, -1.50461292f, 0.96694231f}, -5.42495155f},
-      {{"sgd_nesterov", Optimizer::sgd, 0.9, 0, 0.0f, 0.0f, 0.0f, true}, 0.05f, 1.20593691f,
-       {0.00141496526f, -3.0935154f, -0.213678211f, -8.48289274e-05f, -0.872253358f, -0.545474112f,
-        -0.246892989f, 43.0756226f, 0.795008004f, -0.466645271f}, -4.78601122f},
-      {{"sgd_dampening", Optimizer::sgd, 0.9, 0, 0.0f, 0.0f, 0.1f, false}, 0.05f, -1.73491979f,
-       {0.417706162f, -0.722638905f, 2.13171506f, 0.000113730654f, 1.2927736f, 2.04399514f,
-        0.467274547f, -12.0878572f, -0.984237671f, 0.0135145746f}, -1.38201499f},
-      {{"lion", Optimizer::lion, 0.9, 0.99, 0.0f, 0.1f, 0.0f, false}, 0.001f, 0.777052462f,
-       {1.12923312f, 0.52295953f, -0.226932243f, 5.99550767e-05f, 0.899191618f, -0.967947125f,
-        0.699125707f, -38.1804123f, -1.1991365f, 1.65182805f}, 0.776277483f},
+      {{"adamw", Optimizer::adamw, 0.9, 0.95, 1e-08f, 0.1f, 0.0f, false},
+       0.01f,
+       -0.619550824f,
+       {-0.545253634f, -1.17882288f, 0.321811289f, -7.18946758e-05f, -0.478176266f, 0.765746176f, -0.0335032232f, 85.2082825f,
+        -0.646221995f, 0.493847191f},
+       -0.587084711f},
+      {{"adamw_nowd", Optimizer::adamw, 0.9, 0.999, 1e-08f, 0.0f, 0.0f, false},
+       0.001f,
+       0.90775758f,
+       {-0.0415617451f, 0.48538363f, -0.794083595f, 4.8071226e-05f, -0.949397445f, 0.836152256f, 0.562436402f, 49.8467255f, -1.51084435f,
+        0.820561767f},
+       0.907778978f},
+      {{"adam", Optimizer::adam, 0.9, 0.999, 1e-08f, 0.0f, 0.0f, false},
+       0.01f,
+       -0.302334338f,
+       {-2.79078579f, -2.03855991f, 0.399288476f, 5.87166542e-05f, 0.337615162f, 1.09869552f, -0.98054415f, 17.9912872f, -0.370141119f,
+        1.00638092f},
+       -0.272993505f},
+      {{"adam_l2", Optimizer::adam, 0.8, 0.99, 1e-06f, 0.05f, 0.0f, false},
+       0.01f,
+       -1.19050229f,
+       {-1.74796677f, -0.836570263f, -0.673810065f, -2.06710183e-06f, -1.22470951f, 0.682393551f, -1.54216027f, -42.1216087f, 0.615479529f,
+        -1.06106842f},
+       -1.11912906f},
+      {{"sgd", Optimizer::sgd, 0, 0, 0.0f, 0.0f, 0.0f, false},
+       0.1f,
+       1.93890452f,
+       {0.220580384f, -0.898266494f, -0.831021786f, -3.76375974e-05f, 0.747075737f, 1.26228976f, 0.484724194f, -14.4467239f, 1.38242686f,
+        -0.99203223f},
+       3.24600315f},
+      {{"sgd_momentum", Optimizer::sgd, 0.9, 0, 0.0f, 0.01f, 0.0f, false},
+       0.05f,
+       0.61605072f,
+       {-0.523469687f, -0.35879612f, -0.782553315f, -3.51101553e-05f, 0.0421779938f, 0.201460138f, 1.00982189f, 47.2525787f, -1.50461292f,
+        0.96694231f},
+       -5.42495155f},
+      {{"sgd_nesterov", Optimizer::sgd, 0.9, 0, 0.0f, 0.0f, 0.0f, true},
+       0.05f,
+       1.20593691f,
+       {0.00141496526f, -3.0935154f, -0.213678211f, -8.48289274e-05f, -0.872253358f, -0.545474112f, -0.246892989f, 43.0756226f,
+        0.795008004f, -0.466645271f},
+       -4.78601122f},
+      {{"sgd_dampening", Optimizer::sgd, 0.9, 0, 0.0f, 0.0f, 0.1f, false},
+       0.05f,
+       -1.73491979f,
+       {0.417706162f, -0.722638905f, 2.13171506f, 0.000113730654f, 1.2927736f, 2.04399514f, 0.467274547f, -12.0878572f, -0.984237671f,
+        0.0135145746f},
+       -1.38201499f},
+      {{"lion", Optimizer::lion, 0.9, 0.99, 0.0f, 0.1f, 0.0f, false},
+       0.001f,
+       0.777052462f,
+       {1.12923312f, 0.52295953f, -0.226932243f, 5.99550767e-05f, 0.899191618f, -0.967947125f, 0.699125707f, -38.1804123f, -1.1991365f,
+        1.65182805f},
+       0.776277483f},
   };
   for (const Golden& c : cases) {
     Floats p(1), g(1), m(1), v(1);
@@ -176,8 +220,8 @@ void test_golden(const Backend& k) {
     for (const float gradient : c.g) {
       g[0] = gradient;
       k.step_begin({&state, c.lr, false});
-      k.optimizer({c.set.kind, p.data(), m.data(), v.data(), g.data(), 1, 1, &state, c.set.beta1, c.set.beta2, c.set.eps, c.set.weight_decay,
-                   c.set.dampening, c.set.nesterov});
+      k.optimizer({c.set.kind, p.data(), m.data(), v.data(), g.data(), 1, 1, &state, c.set.beta1, c.set.beta2, c.set.eps,
+                   c.set.weight_decay, c.set.dampening, c.set.nesterov});
     }
     CHECK_MSG(std::fabs(p[0] - c.p) <= 1e-6f * std::fabs(c.p), "%s: %.9g, not %.9g", c.set.name, number(p[0]), number(c.p));
   }

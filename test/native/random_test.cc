@@ -1,5 +1,6 @@
 // Random arrays: known answers, the element rule, distributions, and the same bits at every level.
 #include "core/random.h"
+
 #include "views.h"
 
 using namespace heddle;
@@ -58,7 +59,8 @@ void test_distributions(const Backend& k) {
     ++bins[static_cast<int>((v + 1) * 4) & 15];
   }
   CHECK(inside);
-  CHECK_MSG(std::fabs(sum / n - 1) < 0.008 && std::fabs(squares / n - 7.0 / 3) < 0.02, "uniform: mean %g, second moment %g", sum / n, squares / n);
+  CHECK_MSG(std::fabs(sum / n - 1) < 0.008 && std::fabs(squares / n - 7.0 / 3) < 0.02, "uniform: mean %g, second moment %g", sum / n,
+            squares / n);
   double chi = 0;
   for (const int b : bins) chi += (b - n / 16.0) * (b - n / 16.0) / (n / 16.0);
   CHECK_MSG(chi < 45, "uniform: chi-square of 16 bins %g", chi);  // p = 1e-4 at 44.3
@@ -71,8 +73,9 @@ void test_distributions(const Backend& k) {
     neighbours += v * static_cast<double>(x[i ^ 1]) / n;
     largest = std::fmax(largest, std::fabs(v));
   }
-  CHECK_MSG(std::fabs(moments[1]) < 0.007 && std::fabs(moments[2] - 1) < 0.01 && std::fabs(moments[3]) < 0.02 && std::fabs(moments[4] - 3) < 0.06,
-            "normal: moments %g %g %g %g", moments[1], moments[2], moments[3], moments[4]);
+  CHECK_MSG(
+      std::fabs(moments[1]) < 0.007 && std::fabs(moments[2] - 1) < 0.01 && std::fabs(moments[3]) < 0.02 && std::fabs(moments[4] - 3) < 0.06,
+      "normal: moments %g %g %g %g", moments[1], moments[2], moments[3], moments[4]);
   CHECK_MSG(std::fabs(neighbours) < 0.01, "normal: the numbers of a pair correlate by %g", neighbours);
   CHECK_MSG(largest > 4.2 && largest < 6.7, "normal: largest %g", largest);
 
