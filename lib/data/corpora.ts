@@ -93,8 +93,8 @@ export function listCorpora(): { name: CorpusName; description: string; download
 
 /** heddle's cache: `$XDG_CACHE_HOME/heddle`, `%LOCALAPPDATA%\heddle\cache` on Windows, else `~/.cache/heddle`. */
 export function cacheFolder(env: NodeJS.ProcessEnv = process.env, platform: NodeJS.Platform = process.platform): string {
-  if (env['XDG_CACHE_HOME']) return join(env['XDG_CACHE_HOME'], 'heddle');
-  if (platform === 'win32' && env['LOCALAPPDATA']) return join(env['LOCALAPPDATA'], 'heddle', 'cache');
+  if (env.XDG_CACHE_HOME) return join(env.XDG_CACHE_HOME, 'heddle');
+  if (platform === 'win32' && env.LOCALAPPDATA) return join(env.LOCALAPPDATA, 'heddle', 'cache');
   return join(homedir(), '.cache', 'heddle');
 }
 

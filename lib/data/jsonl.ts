@@ -8,6 +8,8 @@ const CHUNK_BYTES = 2 ** 20;
 /** A longer line is taken for a mistake (a JSON array under the name .jsonl), not for a document. */
 const MAX_LINE_BYTES = 2 ** 28;
 const LF = 10;
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /** The lines of a file as bytes without their LF, with numbers from 1. */
 function* readLines(path: string): Generator<{ bytes: Uint8Array; line: number }> {
@@ -68,7 +70,7 @@ function parseLine(path: string, text: string, line: number): SourceItem | undef
   const { text: document, prompt, completion } = fields;
   if (typeof document === 'string') {
     if (document === '') return undefined;
-    return { kind: 'text', bytes: new TextEncoder().encode(document), first: true, file: path, line };
+    return { kind: 'text', bytes: encoder.encode(document), first: true, file: path, line };
   }
   if (typeof prompt === 'string' && typeof completion === 'string') {
     if (completion === '') throw new FileError(path, `line ${line}: completion must not be empty`);
@@ -81,7 +83,7 @@ function parseLine(path: string, text: string, line: number): SourceItem | undef
 export function* readJsonLines(path: string): Generator<SourceItem> {
   for (const { bytes, line } of readLines(path)) {
     checkText(path, bytes, line);
-    const text = new TextDecoder().decode(bytes).trim();
+    const text = decoder.decode(bytes).trim();
     if (text === '') continue;
     const item = parseLine(path, text, line);
     if (item !== undefined) yield item;

@@ -18,7 +18,7 @@ export interface PinnedPackage {
 
 /** The npm that runs this process (`npx`, `npm start`), else the one on PATH. */
 function npmCommand(): { command: string; before: string[]; shell: boolean } {
-  const running = process.env['npm_execpath'];
+  const running = process.env.npm_execpath;
   if (running?.endsWith('npm-cli.js') || running?.endsWith('npx-cli.js')) {
     return { command: process.execPath, before: [running.replace(/npx-cli\.js$/, 'npm-cli.js')], shell: false };
   }

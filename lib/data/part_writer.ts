@@ -50,7 +50,7 @@ export class PartWriter {
   /** Appends tokens; a new shard begins where the old one is full, within a text if need be. */
   #append(tokens: ArrayLike<number>, loss: boolean, textBytes: number, begins: boolean): void {
     const { part } = this;
-    const rest = Uint32Array.from(tokens);
+    const rest = tokens instanceof Uint32Array ? tokens : Uint32Array.from(tokens);
     let bytes = textBytes;
     for (let done = 0; done < rest.length; ) {
       if (this.#writer === undefined) {

@@ -7,6 +7,9 @@ import { ArgumentError } from '../util/errors.ts';
 import { syncFolder, temporaryName, writeAll } from './files.ts';
 import { checkEndianness, encodeHeader, HEADER_BYTES, type ShardHeader, tokenBytesFor } from './shard_format.ts';
 
+/** Tokens that are collected before they are written. */
+const BUFFER_TOKENS = 2 ** 16;
+
 /** A growing array of bytes or 32-bit words. */
 class Growing<A extends Uint8Array | Uint32Array> {
   length = 0;
@@ -48,6 +51,9 @@ export class ShardWriter {
   readonly #kind: ShardKind;
   readonly #tokenBytes: 2 | 4;
   readonly #fd: number;
+  /** Tokens that wait to be written, and how many. */
+  readonly #waiting: Uint16Array | Uint32Array;
+  #waitingCount = 0;
   readonly #mask: Growing<Uint8Array> = new Growing((length) => new Uint8Array(length));
   readonly #starts: Growing<Uint32Array> = new Growing((length) => new Uint32Array(length));
   #checksum = 0;
@@ -59,6 +65,7 @@ export class ShardWriter {
     this.#path = path;
     this.#kind = kind;
     this.#tokenBytes = tokenBytesFor(kind.vocabSize);
+    this.#waiting = this.#tokenBytes === 2 ? new Uint16Array(BUFFER_TOKENS) : new Uint32Array(BUFFER_TOKENS);
     this.#fd = openSync(temporaryName(path), 'w');
     writeAll(this.#fd, new Uint8Array(HEADER_BYTES));
   }
@@ -74,17 +81,21 @@ export class ShardWriter {
    */
   append(tokens: ArrayLike<number>, loss: boolean, textBytes: number): void {
     const { vocabSize } = this.#kind;
-    const words = this.#tokenBytes === 2 ? new Uint16Array(tokens.length) : new Uint32Array(tokens.length);
     for (let i = 0; i < tokens.length; i++) {
       const token = tokens[i] as number;
       if (!(token >= 0 && token < vocabSize)) throw new ArgumentError(`shard: token id must be from 0 to ${vocabSize - 1}, got ${token}`);
-      words[i] = token;
+      if (this.#waitingCount === BUFFER_TOKENS) this.#flush();
+      this.#waiting[this.#waitingCount++] = token;
     }
-    this.#write(new Uint8Array(words.buffer));
     if (this.#kind.masked) this.#mask.fill(loss ? 1 : 0, tokens.length);
     this.count += tokens.length;
     this.#textBytes += textBytes;
     if (loss) this.#targets += tokens.length;
+  }
+
+  #flush(): void {
+    this.#write(new Uint8Array(this.#waiting.buffer, 0, this.#waitingCount * this.#tokenBytes));
+    this.#waitingCount = 0;
   }
 
   #write(bytes: Uint8Array): void {
@@ -98,6 +109,7 @@ export class ShardWriter {
 
   /** Completes the file and gives it its name; returns the header that it wrote. */
   finish(): ShardHeader {
+    this.#flush();
     this.#pad(this.count * this.#tokenBytes);
     if (this.#kind.masked) {
       this.#write(this.#mask.bytes());

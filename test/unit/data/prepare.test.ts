@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { type PrepareOptions, type PrepareProgress, prepare } from '../../../lib/data/prepare.ts';
 import { openPrepared } from '../../../lib/data/prepared.ts';
 import type { Shards } from '../../../lib/data/shards.ts';
-import { exampleSource, openSource, textSource } from '../../../lib/data/source.ts';
+import { openSource, textSource } from '../../../lib/data/source.ts';
 import { splitBytes } from '../../../lib/data/split.ts';
 import { ByteTokenizer, CharTokenizer } from '../../../lib/tokenizer/index.ts';
 import { ArgumentError, FileError } from '../../../lib/util/errors.ts';
