@@ -1,5 +1,6 @@
 #pragma once
 // A device of one instance: its kernels, its stream, its memory.
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,6 +20,9 @@ struct Device {
 
   // Copies between host and device on the worker (both plain memory on the CPU).
   void (*copy_bytes)(void* to, const void* from, size_t bytes);
+
+  std::function<void(int)> set_threads;  // CPU only; takes effect after what is enqueued
+  int threads = 1;
 };
 
 // native/cpu/host/device.cc

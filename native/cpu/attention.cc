@@ -36,15 +36,24 @@ struct Workspace {
 struct Cut {
   int64_t queries, query_blocks, heads, head_blocks, items;
 
+  // Large items read keys less often, many items keep threads busy; the bits are the same.
   explicit Cut(const AttentionShape& s) {
     const int64_t group = s.H / s.Hkv;
     queries = smaller(s.Tq, kQueries);
-    query_blocks = (s.Tq + queries - 1) / queries;
     heads = smaller(group, kQueries / queries);
-    // Heads together read keys once, heads apart keep threads busy; the bits are the same.
-    while (heads > 1 && s.B * s.Hkv * ((group + heads - 1) / heads) * query_blocks < pool_threads()) heads = (heads + 1) / 2;
-    head_blocks = (group + heads - 1) / heads;
-    items = s.B * s.Hkv * head_blocks * query_blocks;
+    for (;;) {
+      query_blocks = (s.Tq + queries - 1) / queries;
+      head_blocks = (group + heads - 1) / heads;
+      items = s.B * s.Hkv * head_blocks * query_blocks;
+      if (items >= pool_threads()) return;
+      if (heads > 1) {
+        heads = (heads + 1) / 2;
+      } else if (queries >= 8 * kTileRows) {
+        queries = (queries + 1) / 2;
+      } else {
+        return;
+      }
+    }
   }
 };
 
@@ -60,8 +69,8 @@ inline vf row_maxima(const float* lanes) {
 }
 
 // scores become P in place; the rows' maxima and sums move on; keep[r] = e^(m - m').
-void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_documents, int keys, float* scores, float* maximum, float* sums,
-                   float* keep) {
+void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_documents, int keys, float* scores, float* maximum,
+                   float* sums, float* keep) {
   alignas(64) float found[kQueries * VW], reference[kQueries];
   Range span{0, 0};
   for (int r = 0; r < rows.count; ++r) {
@@ -132,7 +141,7 @@ class Forward {
         rows.add(seen, s_.q_documents ? s_.q_documents[b * s_.Tq + i] : 0);
         if (seen.high > 0) all = {smaller(all.low, seen.low), larger(all.high, seen.high)};
       }
-      const float* q = a_.q + b * a_.q_stride[0] + first_query * a_.q_stride[1] + h * a_.q_stride[2];
+      const float* q = row_at(a_.q, a_.q_stride, b, first_query, h);
       pack_rows(q, a_.q_stride[1], queries, queries, D, w.q + (h - first_head) * queries * D, D);
     }
     for (int64_t i = 0; i < rows.count * width; i += VW) store(w.o + i, vf{});
@@ -143,7 +152,7 @@ class Forward {
       const int32_t* documents = s_.k_documents ? s_.k_documents + b * s_.Tk + key : nullptr;
       const BlockMask mask = mask_block(rows, key, keys, documents);
       if (!mask.any) continue;
-      pack_transposed(a_.k + b * a_.k_stride[0] + key * a_.k_stride[1] + kv_head * a_.k_stride[2], a_.k_stride[1], keys, s_.Tk - key, D, w.k);
+      pack_transposed(row_at(a_.k, a_.k_stride, b, key, kv_head), a_.k_stride[1], keys, s_.Tk - key, D, w.k);
       block_scores(mask, rows.count, keys, w.q, D, w.k, D, s_.scale, w.scores);
       softmax_block(mask, rows, documents, keys, w.scores, maximum, w.sums, keep);
       if (s_.dropout > 0) {
@@ -152,7 +161,7 @@ class Forward {
           drop(mask.row[r], static_cast<uint64_t>(query * s_.Tk + key), w.scores + r * kKeys, w.keep);
         }
       }
-      pack_rows(a_.v + b * a_.v_stride[0] + key * a_.v_stride[1] + kv_head * a_.v_stride[2], a_.v_stride[1], keys, s_.Tk - key, D, w.v, width);
+      pack_rows(row_at(a_.v, a_.v_stride, b, key, kv_head), a_.v_stride[1], keys, s_.Tk - key, D, w.v, width);
       Product p{w.scores, kKeys, 1, w.v, width, w.o, width};
       p.keep = keep;
       product(p, rows.count, static_cast<int>(width), [&](int m, int count) { return hull(mask, m, count); });
@@ -161,7 +170,7 @@ class Forward {
     for (int r = 0; r < rows.count; ++r) {
       const int64_t h = first_head + r / queries, i = first_query + r % queries;
       finish(maximum[r], w.sums + r * kSums, w.o + r * width, a_.lse + (b * s_.H + h) * s_.Tq + i,
-             a_.o + b * a_.o_stride[0] + i * a_.o_stride[1] + h * a_.o_stride[2]);
+             row_at(a_.o, a_.o_stride, b, i, h));
     }
   }
 

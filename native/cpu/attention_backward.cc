@@ -35,7 +35,11 @@ struct Workspace {
 class Backward {
  public:
   explicit Backward(const AttentionBackwardArgs& a)
-      : a_(a), s_(a.s), width_(round_up(a.s.D, VW)), key_blocks_((a.s.Tk + kKeys - 1) / kKeys), query_blocks_((a.s.Tq + kQueries - 1) / kQueries) {}
+      : a_(a),
+        s_(a.s),
+        width_(round_up(a.s.D, VW)),
+        key_blocks_((a.s.Tk + kKeys - 1) / kKeys),
+        query_blocks_((a.s.Tq + kQueries - 1) / kQueries) {}
 
   void run() const {
     parallel_range(s_.B * s_.H * s_.Tq, 256, [&](int64_t low, int64_t high) { row_deltas(low, high); });
@@ -61,8 +65,8 @@ class Backward {
   void row_deltas(int64_t low, int64_t high) const {
     for (int64_t row = low; row < high; ++row) {
       const int64_t i = row % s_.Tq, h = row / s_.Tq % s_.H, b = row / s_.Tq / s_.H;
-      const float* o = a_.o + b * a_.o_stride[0] + i * a_.o_stride[1] + h * a_.o_stride[2];
-      const float* d_o = a_.d_o + b * a_.do_stride[0] + i * a_.do_stride[1] + h * a_.do_stride[2];
+      const float* o = row_at(a_.o, a_.o_stride, b, i, h);
+      const float* d_o = row_at(a_.d_o, a_.do_stride, b, i, h);
       Sum16 sum;
       for (int64_t d = 0; d < s_.D; d += VW) {
         const int n = static_cast<int>(smaller(VW, s_.D - d));
@@ -104,9 +108,9 @@ class Backward {
         if (with_dq) add_dq(w, mask, b, h, query, rows.count);
       }
     }
-    store_keys(w.dk, s_.scale, keys, a_.dk + b * a_.dk_stride[0] + key * a_.dk_stride[1] + kv_head * a_.dk_stride[2], a_.dk_stride[1],
+    store_keys(w.dk, s_.scale, keys, row_at(a_.dk, a_.dk_stride, b, key, kv_head), a_.dk_stride[1],
                a_.accumulate_dk);
-    store_keys(w.dv, 1.0f, keys, a_.dv + b * a_.dv_stride[0] + key * a_.dv_stride[1] + kv_head * a_.dv_stride[2], a_.dv_stride[1],
+    store_keys(w.dv, 1.0f, keys, row_at(a_.dv, a_.dv_stride, b, key, kv_head), a_.dv_stride[1],
                a_.accumulate_dv);
   }
 
@@ -137,16 +141,16 @@ class Backward {
   }
 
   void load_keys(const Workspace& w, int64_t b, int64_t kv_head, int64_t key, int keys) const {
-    const float* k = a_.k + b * a_.k_stride[0] + key * a_.k_stride[1] + kv_head * a_.k_stride[2];
-    const float* v = a_.v + b * a_.v_stride[0] + key * a_.v_stride[1] + kv_head * a_.v_stride[2];
+    const float* k = row_at(a_.k, a_.k_stride, b, key, kv_head);
+    const float* v = row_at(a_.v, a_.v_stride, b, key, kv_head);
     pack_rows(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.k, width_);
     pack_transposed(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.kt);
     pack_transposed(v, a_.v_stride[1], keys, s_.Tk - key, s_.D, w.vt);
   }
 
   void load_queries(const Workspace& w, int64_t b, int64_t h, int64_t query, int count) const {
-    pack_rows(a_.q + b * a_.q_stride[0] + query * a_.q_stride[1] + h * a_.q_stride[2], a_.q_stride[1], count, s_.Tq - query, s_.D, w.q, width_);
-    pack_rows(a_.d_o + b * a_.do_stride[0] + query * a_.do_stride[1] + h * a_.do_stride[2], a_.do_stride[1], count, s_.Tq - query, s_.D, w.d_o, width_);
+    pack_rows(row_at(a_.q, a_.q_stride, b, query, h), a_.q_stride[1], count, s_.Tq - query, s_.D, w.q, width_);
+    pack_rows(row_at(a_.d_o, a_.do_stride, b, query, h), a_.do_stride[1], count, s_.Tq - query, s_.D, w.d_o, width_);
   }
 
   // w.p = P (with dropout), w.ds = dS.
@@ -194,7 +198,7 @@ class Backward {
   void clear_dq(int64_t b, int64_t h, int64_t first, int64_t last) const {
     if (a_.accumulate_dq) return;
     for (int64_t i = first; i < last; ++i) {
-      float* dq = a_.dq + b * a_.dq_stride[0] + i * a_.dq_stride[1] + h * a_.dq_stride[2];
+      float* dq = row_at(a_.dq, a_.dq_stride, b, i, h);
       for (int64_t d = 0; d < s_.D; ++d) dq[d] = 0.0f;
     }
   }
@@ -205,7 +209,7 @@ class Backward {
     product(p, count, static_cast<int>(width_), [&](int m, int rows) { return hull(mask, m, rows); });
     for (int r = 0; r < count; ++r) {
       const float* from = w.dq + r * width_;
-      float* dq = a_.dq + b * a_.dq_stride[0] + (query + r) * a_.dq_stride[1] + h * a_.dq_stride[2];
+      float* dq = row_at(a_.dq, a_.dq_stride, b, query + r, h);
       for (int64_t d = 0; d < s_.D; ++d) dq[d] += from[d];
     }
   }

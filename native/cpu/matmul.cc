@@ -236,7 +236,7 @@ void run_decode(const MatmulArgs& g, int64_t products) {
   constexpr int64_t grain = 32, least = int64_t{1} << 16;  // columns, floats of W
   const int64_t cols = ceil_div(g.N, wanted_items()), least_cols = least / g.K;
   const int64_t piece = ceil_div(cols > least_cols ? cols : least_cols, grain) * grain, pieces = ceil_div(g.N, piece);
-  const Decode run = kDecode.rows[g.M - 1];
+  const Decode run = g.b_n == 1 ? decode_straight : kDecode.rows[g.M - 1];
   parallel(products * pieces, [&](int64_t item) {
     const Product p = product(g, item / pieces);
     const int64_t low = item % pieces * piece;
@@ -250,7 +250,7 @@ void matmul(const MatmulArgs& args) {
   const MatmulArgs g = flatten(args);
   const int64_t products = g.batch[0] * g.batch[1];
   if (g.M == 0 || g.N == 0 || products == 0) return;
-  if (g.M <= kDecodeRows && g.K >= VW && g.a_k == 1 && g.b_k == 1 && g.b_n != 1) {
+  if (g.M <= kDecodeRows && g.K >= VW && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1))) {
     run_decode(g, products);
   } else if (g.M <= kBlockRows || (products > 1 && products >= wanted_items())) {
     run_local(g, products);

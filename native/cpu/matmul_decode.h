@@ -1,6 +1,6 @@
 #pragma once
-// Few rows times W^T with W (N, K) dense in k: decoding. Bound by the memory that W comes from, so W is read once, straight
-// through: VW of its rows at a time are transposed in registers, which keeps each sum in order of k (see matmul_tile.h).
+// Few rows times a matrix: decoding. Bound by the memory that the matrix comes from, so it is read once, in long runs, while
+// each sum stays a chain in order of k (see matmul_tile.h).
 #include "cpu/matmul_epilogue.h"
 #include "cpu/matmul_transpose.h"
 
@@ -10,7 +10,8 @@ namespace {
 // As many rows as the registers have sums for, beside the transposed VW columns. With more, packing pays.
 constexpr int kDecodeRows = VW == 16 ? 8 : 4;
 
-// out[r] = the sums of row r for VW columns of b (rows of W); k_block steps form one chain.
+// x W^T with W (N, K) dense in k: VW rows of W at a time are transposed in registers.
+// total[r] = the sums of row r for VW columns of b (rows of W); k_block steps form one chain.
 template <int R>
 inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a_m, const float* const rows[VW], vf total[R], bool add) {
   for (int64_t low = 0; low < K; low += k_block) {
@@ -48,6 +49,49 @@ void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b
     decode_columns<R>(g.K, k_block, a, g.a_m, rows, total, g.accumulate);
     for (int r = 0; r < R; ++r) store_part(c + r * g.c_m + n, total[r], cols);
     if (has_epilogue(g)) epilogue(g, c, pre, residual, 0, R, n, cols);
+  }
+}
+
+// x W with W (K, N) dense in n: runs of columns, four steps of k at a time; the sums lie in L1.
+void decode_straight(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
+                     int64_t low, int64_t high) {
+  constexpr int64_t run = 512;
+  alignas(64) float sums[kDecodeRows][run];
+  for (int64_t n = low; n < high; n += run) {
+    const int cols = high - n < run ? static_cast<int>(high - n) : static_cast<int>(run);
+    for (int64_t first = 0; first < g.K; first += k_block) {
+      const int64_t last = first + k_block < g.K ? first + k_block : g.K;
+      __builtin_memset(sums, 0, sizeof(sums[0]) * static_cast<size_t>(g.M));
+      for (int64_t k = first; k < last;) {
+        const int steps = k + 4 <= last ? 4 : 1;
+        const float* w = b + k * g.b_k + n;
+        for (int64_t r = 0; r < g.M; ++r) {
+          float* sum = sums[r];
+          vf x[4];
+          for (int s = 0; s < steps; ++s) x[s] = splat(a[r * g.a_m + (k + s) * g.a_k]);
+          const auto column = [&](int j, auto read) {
+            vf v = load(sum + j);
+            v = fma(x[0], read(w + j), v);
+            if (steps == 4) {
+              v = fma(x[1], read(w + g.b_k + j), v);
+              v = fma(x[2], read(w + 2 * g.b_k + j), v);
+              v = fma(x[3], read(w + 3 * g.b_k + j), v);
+            }
+            store(sum + j, v);
+          };
+          int j = 0;
+          for (; j + VW <= cols; j += VW) column(j, [](const float* p) { return load(p); });
+          if (j < cols) column(j, [&](const float* p) { return load_part(p, cols - j); });
+        }
+        k += steps;
+      }
+      for (int64_t r = 0; r < g.M; ++r) {
+        float* out = c + r * g.c_m + n;
+        const bool add = g.accumulate || first;
+        for (int j = 0; j < cols; ++j) out[j] = add ? out[j] + sums[r][j] : sums[r][j];
+      }
+    }
+    if (has_epilogue(g)) epilogue(g, c, pre, residual, 0, static_cast<int>(g.M), n, cols);
   }
 }
 

@@ -90,8 +90,11 @@ void transpose(const Nest<2>& nest, int columns, const void* from, void* to) {
       const T* s = static_cast<const T*>(from) + walk.offset[1];
       for (int64_t x = 0; x < width; x += kTile) {
         const int64_t end = x + kTile < width ? x + kTile : width;
+        T tile[kTile][kTile];  // each line of src is read once, even where a power of two maps all of them to one cache set
+        for (int64_t i = x; i < end; ++i)
+          for (int64_t y = first; y < last; ++y) tile[i - x][y - first] = s[i * src_step + y];
         for (int64_t y = first; y < last; ++y)
-          for (int64_t i = x; i < end; ++i) d[y * dst_step + i] = s[i * src_step + y];
+          for (int64_t i = x; i < end; ++i) d[y * dst_step + i] = tile[i - x][y - first];
       }
     }
   });

@@ -42,7 +42,10 @@ class Rope {
     for (int64_t i = 0; i < pairs_; ++i)
       tables[i] = __builtin_pow(static_cast<double>(a.theta), -2.0 * static_cast<double>(i) / static_cast<double>(a.rotary));
     if (all_low)
-      for (int64_t t = 0; t < kAnchor; ++t) sines(static_cast<double>(t), frequency_, pairs_, tables + (2 * t + 1) * pairs_, tables + (2 * t + 2) * pairs_);
+      for (int64_t t = 0; t < kAnchor; ++t) {
+        double* sine = tables + (2 * t + 1) * pairs_;
+        sines(static_cast<double>(t), frequency_, pairs_, sine, sine + pairs_);
+      }
   }
 
   // Rows [from, to) of B * T.

@@ -34,13 +34,13 @@ Shape broadcast(const Shape& a, const Shape& b) {
   return out;
 }
 
-void copy_into(const Tensor& dst, const Tensor& src) {
+void enqueue_copy(const Tensor& dst, const Tensor& src) {
   if (dst.elements()) launch(dst.device(), dst.device()->backend->copy, CopyArgs{src.view(), dst.view()});
 }
 
 Tensor copy_of(const Tensor& t, DType dtype) {
   Tensor out = Tensor::empty(t.device(), dtype, t.shape);
-  copy_into(out, t);
+  enqueue_copy(out, t);
   return out;
 }
 
@@ -83,7 +83,7 @@ void Output::finish() const {
     const Tensor before = copy_of(wanted_, DType::f32);
     launch(wanted_.device(), wanted_.device()->backend->binary, BinaryArgs{Binary::add, before.view(), target_.view(), target_.view(), false});
   }
-  copy_into(wanted_, result);
+  enqueue_copy(wanted_, result);
 }
 
 }  // namespace heddle

@@ -35,7 +35,7 @@ Tensor dense_i32(const Tensor& t, const char* argument);  // ids, indices: i32 (
 Tensor rows_f32(const Tensor& t, const char* argument);
 
 Tensor copy_of(const Tensor& t, DType dtype);  // dense
-void copy_into(const Tensor& dst, const Tensor& src);
+void enqueue_copy(const Tensor& dst, const Tensor& src);
 Tensor reshaped(const Tensor& t, const Shape& shape);  // t must be dense
 Tensor result_as(const Tensor& f32, DType dtype);      // f32 itself, or converted to the type that the inputs had
 

@@ -62,6 +62,15 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
       [pool] { pool->reset(); },
       nullptr,
   });
+  device->threads = threads;
+  device->set_threads = [pool, d = device.get()](int n) {
+    d->stream->notify([pool, n](const StreamResult&) {
+      pool->reset();
+      *pool = std::make_unique<cpu::ThreadPool>(n);
+      (*pool)->make_current();
+    });
+    d->threads = n;
+  };
   device->memory = std::make_unique<Allocator>(Allocator::Source{allocate, release}, device->stream.get());
   return device;
 }

@@ -1,0 +1,87 @@
+import { native } from '../native/addon.ts';
+import type { LeafGradient } from '../tensor/graph.ts';
+import { sameShape, shapeText } from '../tensor/shape.ts';
+import { Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { GradBuffer } from './buffer.ts';
+import { Node } from './node.ts';
+import { LeafSink, type Sink, Slot } from './sink.ts';
+
+export interface BackwardOptions {
+  /** Gradient of the root, of its shape; default 1 for a root of one element. */
+  gradient?: Tensor;
+  /** Keep what was saved, so that backward can run again. */
+  retainGraph?: boolean;
+}
+
+/** The nodes that the root depends on, latest first; and how many contributions each leaf will get. */
+function collect(root: Node): { nodes: Node[]; leaves: Map<LeafGradient, number> } {
+  const seen = new Set<Node>([root]);
+  const leaves = new Map<LeafGradient, number>();
+  for (const node of seen)
+    for (const input of node.inputs) {
+      if (!input) continue;
+      if (input instanceof Tensor) {
+        if (input.leaf) leaves.set(input.leaf, (leaves.get(input.leaf) ?? 0) + 1);
+      } else seen.add(input.node);
+    }
+  return { nodes: [...seen].sort((a, b) => b.sequence - a.sequence), leaves };
+}
+
+function rootGradient(root: Tensor, given: Tensor | undefined): GradBuffer {
+  if (given) {
+    if (!sameShape(given.shape, root.shape))
+      throw new ArgumentError(`backward: gradient must be ${shapeText(root.shape)}, got ${shapeText(given.shape)}`);
+    return new GradBuffer(native.cast(given.handle, 'f32'));
+  }
+  if (root.size !== 1)
+    throw new ArgumentError(`backward: a tensor of shape ${shapeText(root.shape)} needs { gradient }; only one element has an implicit 1`);
+  const one = native.empty(root.device, 'f32', root.shape);
+  native.fill(one, 1);
+  return new GradBuffer(one, true);
+}
+
+/**
+ * Adds the gradient of `root` to every leaf that it depends on (`leaf.grad`), latest op first, freeing what was saved on the way.
+ * @throws ArgumentError when nothing asks for a gradient, the graph was already used, or a gradient is missing or misshapen
+ */
+export function backward(root: Tensor, options: BackwardOptions = {}): void {
+  if (!root.requiresGrad) throw new ArgumentError('backward: no input of this tensor has requiresGrad, or it was made under noGrad');
+  const start = rootGradient(root, options.gradient);
+  if (!root.node) {
+    new LeafSink(root, root.leaf as LeafGradient).pass(start);
+    start.drop();
+    return;
+  }
+  const rootNode = root.node as Node;
+  const { nodes, leaves } = collect(rootNode);
+  for (const node of nodes)
+    if (node.spent) {
+      start.drop();
+      throw new ArgumentError(`backward: the graph behind this tensor (op ${node.op}) was already used; pass { retainGraph: true } to the first backward`);
+    }
+  const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputShapes.map((shape) => new Slot(shape, n.device))]));
+  slots.get(rootNode)?.[root.outputIndex]?.pass(start);
+  start.drop();
+
+  for (const node of nodes) {
+    const dy = (slots.get(node) as Slot[]).map((s) => s.take());
+    if (dy.some((g) => g !== null)) {
+      const sinks = node.inputs.map((input): Sink | null => {
+        if (!input) return null;
+        if (!(input instanceof Tensor)) return slots.get(input.node)?.[input.index] ?? null;
+        return input.leaf && !input.disposed ? new LeafSink(input, input.leaf) : null;
+      });
+      node.run(dy, sinks);
+    }
+    for (const g of dy) g?.drop();
+    slots.delete(node);
+    for (const input of node.inputs)
+      if (input instanceof Tensor && input.leaf) {
+        const left = (leaves.get(input.leaf) ?? 0) - 1;
+        leaves.set(input.leaf, left);
+        if (left === 0) for (const ready of input.leaf.onReady) ready();
+      }
+    if (!options.retainGraph) node.free();
+  }
+}

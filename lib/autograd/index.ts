@@ -1,0 +1,5 @@
+export { type BackwardOptions, backward } from './backward.ts';
+export { GradBuffer } from './buffer.ts';
+export { enableGrad, isGradEnabled, noGrad } from './mode.ts';
+export { type Backward, record, record1, tracks } from './node.ts';
+export type { Sink } from './sink.ts';

@@ -1,0 +1,44 @@
+import { loadAddon, type NativeInfo } from './load.ts';
+import type { DeviceName, DType, Handle, Ops } from './ops.ts';
+
+export type { DeviceName, DType, Handle, Ops } from './ops.ts';
+
+/** Memory of one device, in bytes. */
+export interface MemoryStats {
+  /** In living tensors, as rounded by the allocator. */
+  used: number;
+  /** The most that `used` has been since the start or `resetPeakMemory`. */
+  peak: number;
+  /** Free, kept for the next allocation. */
+  cached: number;
+  /** What `setMemoryLimit` set; 0: no limit. */
+  limit: number;
+  /** Living allocations. */
+  blocks: number;
+  /** Living tensors of this thread, on all devices. */
+  tensors: number;
+}
+
+/** The addon: the ops (generated from their C++ signatures) and what is no op. */
+export interface Native extends Ops {
+  dispose(handle: Handle): void;
+  shape(x: Handle): number[];
+  strides(x: Handle): number[];
+  dtype(x: Handle): DType;
+  device(x: Handle): DeviceName;
+  /** Copies the bytes at once; they reach the device in stream order. */
+  write(out: Handle, data: ArrayBufferView | ArrayBuffer): void;
+  read(x: Handle): Promise<ArrayBuffer>;
+  readSync(x: Handle): ArrayBuffer;
+  synchronize(device: string): Promise<void>;
+  synchronizeSync(device: string): void;
+  memory(device: string): MemoryStats;
+  setMemoryLimit(device: string, bytes: number): void;
+  resetPeak(device: string): void;
+  releaseCache(device: string): void;
+  setThreads(threads: number): void;
+  info(): NativeInfo;
+  signatures(): string;
+}
+
+export const native: Native = loadAddon() as Native;

@@ -1,0 +1,94 @@
+import { record, record1, type Sink, tracks } from '../autograd/index.ts';
+import { type Handle, native } from '../native/addon.ts';
+import { elements, sameShape } from '../tensor/shape.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Puts op(a)·op(b) into a sink whose leading dimensions may have been broadcast in the forward. */
+function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: boolean): void {
+  const lead = (h: Handle): number[] => native.shape(h).slice(0, -2);
+  const shapes = [lead(a), lead(b)];
+  const rank = Math.max(...shapes.map((s) => s.length));
+  const size = (d: number): number => Math.max(...shapes.map((s) => s[s.length - rank + d] ?? 1));
+  const batch = Array.from({ length: rank }, (_, d) => size(d));
+  if (sameShape(batch, sink.shape.slice(0, -2))) {
+    sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate));
+    return;
+  }
+  const wide = native.matmul(a, b, transA, transB);
+  sink.into((out, accumulate) => native.sumInto(wide, out, accumulate));
+  native.dispose(wide);
+}
+
+/**
+ * Matrix product of the last two dimensions, leading ones broadcast: (..., M, K) · (..., K, N) → (..., M, N). `transA` and
+ * `transB` read an operand as transposed.
+ */
+export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB?: boolean } = {}): Tensor {
+  const { transA = false, transB = false } = options;
+  const y = native.matmul(a.handle, b.handle, transA, transB);
+  return record1('matmul', y, [a, b], [a, b], (dy, [da, db], saved) => {
+    const [x, w] = saved as [Handle, Handle];
+    if (da) transA ? product(da, w, dy.handle, transB, true) : product(da, dy.handle, w, false, !transB);
+    if (!db) return;
+    const rows = native.shape(x);
+    if (db.shape.length === 2 && rows.length > 2 && !transA) {
+      // One matrix for all of a's rows: their sum over the batch is one product over all rows.
+      const flat = (h: Handle): Handle => native.reshape(h, [-1, native.shape(h).at(-1) as number]);
+      const [ax, ay] = [flat(x), flat(dy.handle)];
+      db.into((out, accumulate) => (transB ? native.matmulInto(ay, ax, true, false, out, accumulate) : native.matmulInto(ax, ay, true, false, out, accumulate)));
+      native.dispose(ax);
+      native.dispose(ay);
+    } else if (transB) product(db, dy.handle, x, true, transA);
+    else product(db, x, dy.handle, !transA, false);
+  });
+}
+
+export type Activation = Parameters<typeof native.linear>[4];
+
+export interface LinearOptions {
+  /** (out). */
+  bias?: Tensor | null;
+  /** Added after the activation; of the result's shape. */
+  residual?: Tensor | null;
+  /** Applied to x wᵀ + bias; what it got is kept for backward. */
+  activation?: Activation;
+  /** w is (in, out), as in GPT-2's files, instead of (out, in). */
+  conv1d?: boolean;
+}
+
+/**
+ * activation(x wᵀ + bias) + residual in one kernel: x (..., in), w (out, in), result (..., out).
+ * @throws when shapes or devices disagree, naming the argument
+ */
+export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
+  const { bias = null, residual = null, activation = 'none', conv1d = false } = options;
+  const keepPre = activation !== 'none' && tracks(x, w, bias);
+  const [y, pre] = native.linear(x.handle, w.handle, bias?.handle ?? null, residual?.handle ?? null, activation, conv1d, keepPre);
+  const save = pre === null ? [x, w] : [x, w, pre];
+  const outputs = record('linear', [y], [x, w, bias, residual], save, ([dy], [dx, dw, db, dr], saved) => {
+    if (!dy) return;
+    const [input, weight, before] = saved as [Handle, Handle, Handle | undefined];
+    dr?.pass(dy);
+    if (!dx && !dw && !db) return;
+    let slope: Handle | null = null;
+    if (activation !== 'none') {
+      slope = native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle));
+      native.unaryBackward(before as Handle, dy.handle, activation, slope, false);
+    }
+    const g = slope ?? dy.handle;
+    const rows = (h: Handle): Handle => native.reshape(h, [elements(native.shape(h).slice(0, -1)), native.shape(h).at(-1) as number]);
+    const [flatG, flatX] = [rows(g), rows(input)];
+    dw?.into((out, accumulate) =>
+      conv1d ? native.matmulInto(flatX, flatG, true, false, out, accumulate) : native.matmulInto(flatG, flatX, true, false, out, accumulate),
+    );
+    db?.into((out, accumulate) => native.sumInto(flatG, out, accumulate));
+    dx?.into((out, accumulate) => {
+      const flat = rows(out);
+      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate);
+      native.dispose(flat);
+    });
+    for (const h of [flatG, flatX]) native.dispose(h);
+    if (slope !== null) native.dispose(slope);
+  });
+  return outputs[0] as Tensor;
+}

@@ -1,0 +1,51 @@
+import { type MemoryStats, native } from '../native/addon.ts';
+import { ArgumentError } from '../util/errors.ts';
+
+export type { MemoryStats } from '../native/addon.ts';
+
+/** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one. */
+export type Device = string;
+
+let defaultDevice: Device = 'auto';
+
+/** Where tensors are made when nobody says. */
+export function getDefaultDevice(): Device {
+  return defaultDevice;
+}
+
+/** @throws when there is no such device here */
+export function setDefaultDevice(device: Device): void {
+  native.memory(device);
+  defaultDevice = device;
+}
+
+/** Memory of a device, in bytes. */
+export function memory(device: Device = defaultDevice): MemoryStats {
+  return native.memory(device);
+}
+
+/** The most bytes that living tensors may hold; 0 lifts the limit. An allocation beyond it throws an out-of-memory error. */
+export function setMemoryLimit(bytes: number, device: Device = defaultDevice): void {
+  native.setMemoryLimit(device, bytes);
+}
+
+/** Starts `memory().peak` anew. */
+export function resetPeakMemory(device: Device = defaultDevice): void {
+  native.resetPeak(device);
+}
+
+/** Gives cached memory back to the system. */
+export function releaseMemory(device: Device = defaultDevice): void {
+  native.releaseCache(device);
+}
+
+/** Waits until the device has done all that was enqueued. Rejects with the first error that it found. */
+export function synchronize(device: Device = defaultDevice): Promise<void> {
+  return native.synchronize(device);
+}
+
+/** How many threads compute on the CPU: 1 to 1024. Results are the same bits for every number. */
+export function setThreads(threads: number): void {
+  if (!Number.isInteger(threads) || threads < 1) throw new ArgumentError(`setThreads: threads must be an integer of at least 1, got ${threads}`);
+  native.setThreads(threads);
+}

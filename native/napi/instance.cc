@@ -1,0 +1,78 @@
+#include "napi/instance.h"
+
+#include <atomic>
+
+#include "napi/bind.h"
+
+namespace heddle {
+namespace {
+
+uint32_t next_generation() {
+  static std::atomic<uint32_t> instances{0};
+  return 1 + instances.fetch_add(1) * 0x9E3779B1u;
+}
+
+}  // namespace
+
+struct Instance::Waiter {
+  napi_deferred deferred;
+  napi_ref keep;
+  StreamResult error;
+};
+
+Instance::Instance(napi_env env) : env_(env), handles_(next_generation()) {
+  napi_value name;
+  bind::check(napi_create_string_utf8(env, "heddle", NAPI_AUTO_LENGTH, &name));
+  bind::check(napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, this, settle, &settle_));
+  bind::check(napi_unref_threadsafe_function(env, settle_));  // only a promise that waits keeps the process alive
+}
+
+Instance::~Instance() {
+  handles_.clear();
+  devices_.clear();  // joins the workers: nothing calls settle_ after this
+  napi_release_threadsafe_function(settle_, napi_tsfn_abort);
+}
+
+Instance& Instance::of(napi_env env) {
+  void* data = nullptr;
+  napi_get_instance_data(env, &data);
+  if (!data) throw OpError("the addon has been shut down", ErrorCode::internal);
+  return *static_cast<Instance*>(data);
+}
+
+Device* Instance::device(const std::string& name) {
+  if (name != "cpu" && name != "auto") throw OpError("device must be 'cpu' or 'auto' (this build has no CUDA backend), got '" + name + "'");
+  auto& slot = devices_["cpu"];
+  if (!slot) slot = make_cpu_device(default_threads());
+  return slot.get();
+}
+
+napi_value Instance::when_done(Device* device, napi_value keep) {
+  auto* w = new Waiter{};
+  napi_value promise;
+  bind::check(napi_create_promise(env_, &w->deferred, &promise));
+  bind::check(napi_create_reference(env_, keep, 1, &w->keep));
+  if (waiting_++ == 0) bind::check(napi_ref_threadsafe_function(env_, settle_));
+  device->stream->notify([this, w](StreamResult error) {
+    w->error = std::move(error);
+    napi_call_threadsafe_function(settle_, w, napi_tsfn_blocking);
+  });
+  return promise;
+}
+
+void Instance::settle(napi_env env, napi_value, void* context, void* data) {
+  const std::unique_ptr<Waiter> w(static_cast<Waiter*>(data));
+  if (!env) return;  // the environment is going: nobody waits any more
+  auto* self = static_cast<Instance*>(context);
+  if (--self->waiting_ == 0) napi_unref_threadsafe_function(env, self->settle_);
+  napi_value value;
+  napi_get_reference_value(env, w->keep, &value);
+  napi_delete_reference(env, w->keep);
+  if (w->error) {
+    napi_reject_deferred(env, w->deferred, bind::make_error(env, w->error->code, w->error->message));
+  } else {
+    napi_resolve_deferred(env, w->deferred, value);
+  }
+}
+
+}  // namespace heddle

@@ -1,0 +1,41 @@
+#pragma once
+// Everything of one JavaScript environment: its devices, its tensors, the promises it waits for. A worker thread that loads
+// the addon gets an instance of its own.
+#include <node_api.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "core/device.h"
+#include "napi/handle.h"
+
+namespace heddle {
+
+class Instance {
+ public:
+  explicit Instance(napi_env env);
+  ~Instance();
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  static Instance& of(napi_env env);
+
+  Device* device(const std::string& name);  // made at first use; throws naming what there is
+  HandleTable& handles() { return handles_; }
+
+  // A promise that settles when all that was enqueued on the device is done: with `keep`, or with the error found.
+  napi_value when_done(Device* device, napi_value keep);
+
+ private:
+  struct Waiter;
+  static void settle(napi_env env, napi_value, void* context, void* data);
+
+  napi_env env_;
+  napi_threadsafe_function settle_ = nullptr;
+  int waiting_ = 0;
+  std::map<std::string, std::unique_ptr<Device>> devices_;
+  HandleTable handles_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,140 @@
+#include <algorithm>
+
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+namespace {
+
+// The checks that forward and backward share, and the tensors that the argument struct points to.
+struct Problem {
+  AttentionShape shape;
+  Tensor q, k, v;
+  std::optional<Tensor> q_documents, k_documents;
+
+  Problem(const Tensor& q0, const Tensor& k0, const Tensor& v0, double scale, bool causal, int64_t window, const Tensor* q_docs,
+          const Tensor* k_docs, double dropout, const Tensor* random, int64_t stream)
+      : shape{}, q(q0), k(k0), v(v0) {
+    require(q.rank() == 4, "q", "(B, Tq, H, D)", text(q.shape));
+    require(k.rank() == 4 && k.shape[0] == q.shape[0] && k.shape[3] == q.shape[3], "k",
+            "(" + std::to_string(q.shape[0]) + ", Tk, Hkv, " + std::to_string(q.shape[3]) + ") for q " + text(q.shape), text(k.shape));
+    require_shape(v, "v", k.shape);
+    require_same_device(q, "q", k, "k");
+    require_same_device(q, "q", v, "v");
+    const int64_t B = q.shape[0], Tq = q.shape[1], H = q.shape[2], D = q.shape[3], Tk = k.shape[1], Hkv = k.shape[2];
+    require(Hkv > 0 && H % Hkv == 0, "k", "of a number of heads that divides the " + std::to_string(H) + " of q", std::to_string(Hkv));
+    require(D >= 1 && D <= 256, "q", "of a head size from 1 to 256", std::to_string(D));
+    require(window >= 0, "window", "at least 0", std::to_string(window));
+    require(dropout >= 0 && dropout < 1, "dropout", "at least 0 and below 1", std::to_string(dropout));
+    require((q_docs == nullptr) == (k_docs == nullptr), "documents", "given for both queries and keys, or for neither", "one of them");
+    q = rows_f32(q, "q");
+    k = rows_f32(k, "k");
+    v = rows_f32(v, "v");
+    if (q_docs) {
+      require_shape(*q_docs, "q_documents", {B, Tq});
+      require_shape(*k_docs, "k_documents", {B, Tk});
+      q_documents = dense_i32(*q_docs, "q_documents");
+      k_documents = dense_i32(*k_docs, "k_documents");
+    }
+    if (dropout > 0)
+      require(random && random->dtype == DType::i32 && random->dense() && random->elements() == 4, "random",
+              "a dense i32 tensor of 4 elements when dropout is used", random ? text(*random) : "none");
+    shape = {B, Tq, Tk, H, Hkv, D, static_cast<float>(scale), causal, window, q_documents ? q_documents->data<int32_t>() : nullptr,
+             k_documents ? k_documents->data<int32_t>() : nullptr, static_cast<float>(dropout),
+             dropout > 0 ? random->data<RandomState>() : nullptr, static_cast<uint32_t>(stream)};
+  }
+};
+
+void strides(const Tensor& t, int64_t (&out)[3]) { std::copy_n(t.stride.begin(), 3, out); }
+
+// A gradient that may be a view of a packed one.
+class RowsOutput {
+ public:
+  RowsOutput(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate) : tensor_(wanted), accumulate_(accumulate) {
+    require_shape(wanted, argument, shape);
+    if (wanted.dtype == DType::f32 && (shape[3] == 1 || wanted.stride[3] == 1)) return;
+    beside_.emplace(wanted, argument, shape, accumulate);
+    tensor_ = beside_->tensor();
+    accumulate_ = beside_->accumulate();
+  }
+  const Tensor& tensor() const { return tensor_; }
+  bool accumulate() const { return accumulate_; }
+  void finish() const {
+    if (beside_) beside_->finish();
+  }
+
+ private:
+  Tensor tensor_;
+  bool accumulate_;
+  std::optional<Output> beside_;
+};
+
+}  // namespace
+
+std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
+                                     const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random, int64_t stream) {
+  const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
+  Tensor o = Tensor::empty(q.device(), DType::f32, q.shape);
+  Tensor lse = Tensor::empty(q.device(), DType::f32, {p.shape.B, p.shape.H, p.shape.Tq});
+  if (o.elements()) {
+    AttentionArgs args{};
+    args.s = p.shape;
+    args.q = p.q.data<float>();
+    args.k = p.k.data<float>();
+    args.v = p.v.data<float>();
+    args.o = o.data<float>();
+    args.lse = lse.data<float>();
+    strides(p.q, args.q_stride);
+    strides(p.k, args.k_stride);
+    strides(p.v, args.v_stride);
+    strides(o, args.o_stride);
+    launch(q.device(), q.device()->backend->attention, args);
+  }
+  return {result_as(o, q.dtype), lse};
+}
+
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o, double scale,
+                        bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
+                        int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk, const Tensor& dv,
+                        bool accumulate_dv) {
+  const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
+  require_shape(o, "o", q.shape);
+  require_shape(d_o, "do", q.shape);
+  require_shape(lse, "lse", {p.shape.B, p.shape.H, p.shape.Tq});
+  const Tensor out = rows_f32(o, "o"), grad = rows_f32(d_o, "do");
+  const RowsOutput to_q(dq, "dq", q.shape, accumulate_dq), to_k(dk, "dk", k.shape, accumulate_dk), to_v(dv, "dv", v.shape, accumulate_dv);
+  if (!k.elements() || !q.elements()) {
+    const std::pair<const Tensor*, bool> outputs[] = {{&dq, accumulate_dq}, {&dk, accumulate_dk}, {&dv, accumulate_dv}};
+    for (const auto& [t, adds] : outputs)
+      if (!adds) fill(*t, 0);
+    return;
+  }
+  const Tensor delta = Tensor::empty(q.device(), DType::f32, lse.shape);
+  AttentionBackwardArgs args{};
+  args.s = p.shape;
+  args.q = p.q.data<float>();
+  args.k = p.k.data<float>();
+  args.v = p.v.data<float>();
+  args.o = out.data<float>();
+  args.lse = lse.data<float>();
+  args.d_o = grad.data<float>();
+  args.dq = to_q.tensor().data<float>();
+  args.dk = to_k.tensor().data<float>();
+  args.dv = to_v.tensor().data<float>();
+  args.delta = delta.data<float>();
+  strides(p.q, args.q_stride);
+  strides(p.k, args.k_stride);
+  strides(p.v, args.v_stride);
+  strides(out, args.o_stride);
+  strides(grad, args.do_stride);
+  strides(to_q.tensor(), args.dq_stride);
+  strides(to_k.tensor(), args.dk_stride);
+  strides(to_v.tensor(), args.dv_stride);
+  args.accumulate_dq = to_q.accumulate();
+  args.accumulate_dk = to_k.accumulate();
+  args.accumulate_dv = to_v.accumulate();
+  launch(q.device(), q.device()->backend->attention_backward, args);
+  for (const RowsOutput* r : {&to_q, &to_k, &to_v}) r->finish();
+}
+
+}  // namespace heddle::ops

@@ -1,0 +1,188 @@
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+namespace {
+
+// A matrix operand: f32, and one of its last two strides is 1.
+Tensor matrix(const Tensor& t, const char* argument) {
+  require_float(t, argument);
+  require(t.rank() >= 2, argument, "of at least two dimensions", text(t.shape));
+  const int64_t r = t.rank();
+  const bool unit = t.stride[r - 1] == 1 || t.stride[r - 2] == 1 || t.shape[r - 1] == 1 || t.shape[r - 2] == 1;
+  return t.dtype == DType::f32 && unit ? t : copy_of(t, DType::f32);
+}
+
+// Row and column step of a matrix whose dimensions may be swapped. A dimension of size 1 has no step of its own: it gets
+// one that lets the other be (or this one be) the unit stride.
+void steps(const Tensor& t, bool transposed, int64_t* row, int64_t* col) {
+  const int64_t r = t.rank();
+  int64_t a = t.stride[r - 2], b = t.stride[r - 1];
+  const int64_t rows = t.shape[r - 2], cols = t.shape[r - 1];
+  if (a != 1 && b != 1) (cols == 1 ? b : a) = 1;
+  if (rows == 1 && b == 1) a = cols;
+  if (cols == 1 && a == 1) b = rows;
+  *row = transposed ? b : a;
+  *col = transposed ? a : b;
+}
+
+struct Batch {
+  int64_t size, a, b, c;
+};
+
+// The leading dimensions as few loops as possible, innermost last.
+std::vector<Batch> batches(const Shape& shape, const Tensor& a, const Tensor& b, const Tensor& c) {
+  std::vector<Batch> loops;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const Batch next{shape[i], a.stride[i], b.stride[i], c.stride[i]};
+    if (next.size == 1) continue;
+    if (!loops.empty()) {
+      Batch& last = loops.back();
+      if (last.a == next.a * next.size && last.b == next.b * next.size && last.c == next.c * next.size) {
+        last = {last.size * next.size, next.a, next.b, next.c};
+        continue;
+      }
+    }
+    loops.push_back(next);
+  }
+  return loops;
+}
+
+// Enqueues one product for every combination of the loops that the kernel (two of them) does not take.
+void launch_batched(Device* device, MatmulArgs args, std::vector<Batch> loops) {
+  while (loops.size() < 2) loops.insert(loops.begin(), Batch{1, 0, 0, 0});
+  if (loops.size() > 2) {
+    const Batch outer = loops.front();
+    loops.erase(loops.begin());
+    for (int64_t i = 0; i < outer.size; ++i) {
+      launch_batched(device, args, loops);
+      args.a += outer.a;
+      args.b += outer.b;
+      args.c += outer.c;
+    }
+    return;
+  }
+  for (int i = 0; i < 2; ++i) {
+    args.batch[i] = loops[i].size;
+    args.a_batch[i] = loops[i].a;
+    args.b_batch[i] = loops[i].b;
+    args.c_batch[i] = loops[i].c;
+  }
+  launch(device, device->backend->matmul, args);
+}
+
+struct Product {
+  Shape lead;  // of the result
+  int64_t M, N, K;
+};
+
+Product product_of(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+  require_same_device(a, "a", b, "b");
+  require(a.rank() >= 2, "a", "of at least two dimensions", text(a.shape));
+  require(b.rank() >= 2, "b", "of at least two dimensions", text(b.shape));
+  Product p;
+  p.M = a.shape[a.rank() - (trans_a ? 1 : 2)];
+  p.K = a.shape[a.rank() - (trans_a ? 2 : 1)];
+  p.N = b.shape[b.rank() - (trans_b ? 2 : 1)];
+  const int64_t k = b.shape[b.rank() - (trans_b ? 1 : 2)];
+  if (p.K != k)
+    fail("a and b must have equal inner sizes, got " + text(a.shape) + (trans_a ? " transposed" : "") + " and " + text(b.shape) +
+         (trans_b ? " transposed" : ""));
+  p.lead = broadcast(Shape(a.shape.begin(), a.shape.end() - 2), Shape(b.shape.begin(), b.shape.end() - 2));
+  return p;
+}
+
+Tensor with_lead(const Tensor& t, const Shape& lead) {
+  Shape shape = lead;
+  shape.insert(shape.end(), t.shape.end() - 2, t.shape.end());
+  return expand(t, shape);
+}
+
+}  // namespace
+
+void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate) {
+  const Product p = product_of(a, b, trans_a, trans_b);
+  Shape shape = p.lead;
+  shape.insert(shape.end(), {p.M, p.N});
+  const Output to(out, "out", shape, accumulate);
+  if (!out.elements()) return;
+  if (p.K == 0) {
+    if (!accumulate) fill(out, 0);
+    return;
+  }
+  const Tensor x = with_lead(matrix(a, "a"), p.lead), y = with_lead(matrix(b, "b"), p.lead);
+  MatmulArgs args{};
+  args.a = x.data<float>();
+  args.b = y.data<float>();
+  args.c = to.data();
+  args.M = p.M;
+  args.N = p.N;
+  args.K = p.K;
+  steps(x, trans_a, &args.a_m, &args.a_k);
+  steps(y, trans_b, &args.b_k, &args.b_n);
+  args.c_m = p.N;
+  args.accumulate = to.accumulate();
+  args.activation = Activation::none;
+  std::vector<Batch> loops = batches(p.lead, x, y, to.tensor());
+  // One matrix for all rows: a batch of a's matrices is one tall matrix.
+  if (loops.size() == 1 && loops[0].b == 0 && loops[0].a == p.M * args.a_m && loops[0].c == p.M * p.N && args.a_k == 1) {
+    args.M *= loops[0].size;
+    loops.clear();
+  }
+  launch_batched(out.device(), args, loops);
+  to.finish();
+}
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+  const Product p = product_of(a, b, trans_a, trans_b);
+  require_float(a, "a");
+  require_float(b, "b");
+  Shape shape = p.lead;
+  shape.insert(shape.end(), {p.M, p.N});
+  Tensor out = Tensor::empty(a.device(), DType::f32, shape);
+  matmul_into(a, b, trans_a, trans_b, out, false);
+  return result_as(out, a.dtype);
+}
+
+std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
+                                                 Activation activation, bool conv1d, bool keep_pre) {
+  require_same_device(x, "x", w, "w");
+  require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", text(w.shape));
+  const int64_t in = w.shape[conv1d ? 0 : 1], out = w.shape[conv1d ? 1 : 0];
+  require(x.rank() >= 1 && x.shape.back() == in, "x", "(..., " + std::to_string(in) + ") for w " + text(w.shape), text(x.shape));
+  Shape shape = x.shape;
+  shape.back() = out;
+  if (bias) require_shape(*bias, "bias", {out});
+  if (residual) require_shape(*residual, "residual", shape);
+
+  const Tensor rows = dense_f32(x, "x"), weight = matrix(w, "w");
+  const std::optional<Tensor> b = bias ? std::optional(dense_f32(*bias, "bias")) : std::nullopt;
+  const std::optional<Tensor> r = residual ? std::optional(dense_f32(*residual, "residual")) : std::nullopt;
+  Tensor y = Tensor::empty(x.device(), DType::f32, shape);
+  std::optional<Tensor> pre;
+  if (keep_pre) pre = Tensor::empty(x.device(), DType::f32, shape);
+  if (y.elements() && in == 0) fail("w must have an inner size of at least 1, got " + text(w.shape));
+  if (y.elements()) {
+    MatmulArgs args{};
+    args.a = rows.data<float>();
+    args.b = weight.data<float>();
+    args.c = y.data<float>();
+    args.M = y.elements() / out;
+    args.N = out;
+    args.K = in;
+    args.a_m = in;
+    args.a_k = 1;
+    steps(weight, !conv1d, &args.b_k, &args.b_n);
+    args.c_m = out;
+    args.batch[0] = args.batch[1] = 1;
+    args.bias = b ? b->data<float>() : nullptr;
+    args.pre = pre ? pre->data<float>() : nullptr;
+    args.residual = r ? r->data<float>() : nullptr;
+    args.activation = activation;
+    launch(x.device(), x.device()->backend->matmul, args);
+  }
+  if (pre) pre = result_as(*pre, x.dtype);
+  return {result_as(y, x.dtype), pre};
+}
+
+}  // namespace heddle::ops

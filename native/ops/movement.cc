@@ -1,0 +1,101 @@
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+
+Tensor empty(Device* device, DType dtype, const Shape& shape) { return Tensor::empty(device, dtype, shape); }
+
+void fill(const Tensor& out, double value) {
+  if (out.elements()) launch(out.device(), out.device()->backend->fill, FillArgs{out.view(), value});
+}
+
+void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream) {
+  require(out.dtype == DType::f32 && out.dense(), "out", "a dense f32 tensor", out);
+  require(seed >= 0 && seed <= 9007199254740991.0 && seed == static_cast<double>(static_cast<uint64_t>(seed)), "seed",
+          "an integer from 0 to 2^53 - 1", std::to_string(seed));
+  if (!out.elements()) return;
+  const auto bits = static_cast<uint64_t>(seed);
+  launch(out.device(), out.device()->backend->random,
+         RandomArgs{out.data<float>(), out.elements(), distribution, static_cast<float>(a), static_cast<float>(b),
+                    static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32), static_cast<uint32_t>(stream)});
+}
+
+Tensor cast(const Tensor& x, DType dtype) { return copy_of(x, dtype); }
+
+void copy_into(const Tensor& out, const Tensor& x) {
+  require_same_device(out, "out", x, "x");
+  require(broadcast(out.shape, x.shape) == out.shape, "x", "of a shape that broadcasts to " + text(out.shape), text(x.shape));
+  enqueue_copy(out, expand(x, out.shape));
+}
+
+Tensor concat(const std::vector<Tensor>& tensors, int64_t dim) {
+  require(!tensors.empty(), "tensors", "at least one tensor", "none");
+  const Tensor& first = tensors[0];
+  dim = dimension(dim, first, "dim");
+  Shape shape = first.shape;
+  shape[dim] = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const Tensor& t = tensors[i];
+    const std::string name = "tensors[" + std::to_string(i) + "]";
+    require_same_device(t, name.c_str(), first, "tensors[0]");
+    require_dtype(t, name.c_str(), first.dtype);
+    Shape expected = first.shape;
+    if (t.rank() == first.rank()) expected[dim] = t.shape[dim];
+    require(t.shape == expected, name.c_str(), text(first.shape) + " but for dimension " + std::to_string(dim), text(t.shape));
+    shape[dim] += t.shape[dim];
+  }
+  Tensor out = Tensor::empty(first.device(), first.dtype, shape);
+  int64_t at = 0;
+  for (const Tensor& t : tensors) {
+    enqueue_copy(slice(out, dim, at, at + t.shape[dim], 1), t);
+    at += t.shape[dim];
+  }
+  return out;
+}
+
+namespace {
+
+struct GatherShape {
+  int64_t outer = 1, axis, picks, inner = 1;
+};
+
+GatherShape gather_shape(const Shape& x, const Tensor& index, int64_t dim) {
+  Shape expected = x;
+  if (index.rank() == static_cast<int64_t>(x.size())) expected[dim] = index.shape[dim];
+  require(index.shape == expected, "index", text(x) + " but for dimension " + std::to_string(dim), text(index.shape));
+  GatherShape g;
+  g.axis = x[dim];
+  g.picks = index.shape[dim];
+  for (int64_t i = 0; i < dim; ++i) g.outer *= x[i];
+  for (size_t i = dim + 1; i < x.size(); ++i) g.inner *= x[i];
+  return g;
+}
+
+}  // namespace
+
+Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
+  require_same_device(x, "x", index, "index");
+  dim = dimension(dim, x, "dim");
+  const GatherShape g = gather_shape(x.shape, index, dim);
+  const Tensor from = dense_f32(x, "x"), picks = dense_i32(index, "index");
+  Tensor out = Tensor::empty(x.device(), DType::f32, index.shape);
+  if (out.elements())
+    launch(x.device(), x.device()->backend->gather,
+           GatherArgs{from.data<float>(), picks.data<int32_t>(), out.data<float>(), g.outer, g.axis, g.picks, g.inner});
+  return result_as(out, x.dtype);
+}
+
+void gather_backward(const Tensor& dy, int64_t dim, const Tensor& index, const Tensor& dx, bool accumulate) {
+  require_same_device(dy, "dy", index, "index");
+  dim = dimension(dim, dx, "dim");
+  const GatherShape g = gather_shape(dx.shape, index, dim);
+  require_shape(dy, "dy", index.shape);
+  const Tensor from = dense_f32(dy, "dy"), picks = dense_i32(index, "index");
+  const Output out(dx, "dx", dx.shape, accumulate);
+  if (!dx.elements()) return;
+  launch(dy.device(), dy.device()->backend->gather_backward,
+         GatherBackwardArgs{from.data<float>(), picks.data<int32_t>(), out.data(), g.outer, g.axis, g.picks, g.inner, out.accumulate()});
+  out.finish();
+}
+
+}  // namespace heddle::ops

@@ -1,0 +1,55 @@
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+namespace {
+
+StepState* state_of(const Tensor& t) {
+  require(t.dtype == DType::i32 && t.dense() && t.elements() == 16, "state", "a dense i32 tensor of 16 elements", t);
+  return t.data<StepState>();
+}
+
+float* flat(const Tensor& t, const char* argument, int64_t n) {
+  require(t.dtype == DType::f32 && t.dense() && t.elements() == n, argument, "a dense f32 tensor of " + std::to_string(n) + " elements", t);
+  return t.data<float>();
+}
+
+}  // namespace
+
+void step_begin(const Tensor& state, double lr, bool keep_clip) {
+  require(lr >= 0, "lr", "at least 0", std::to_string(lr));
+  launch(state.device(), state.device()->backend->step_begin, StepBeginArgs{state_of(state), static_cast<float>(lr), keep_clip});
+}
+
+void grad_norm(const Tensor& g, const Tensor& state, double max_norm) {
+  launch(g.device(), g.device()->backend->grad_norm,
+         GradNormArgs{flat(g, "g", g.elements()), g.elements(), state_of(state), static_cast<float>(max_norm)});
+}
+
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state, int64_t decay_n,
+                    double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov) {
+  const int64_t n = p.elements();
+  const bool adam = kind == Optimizer::adamw || kind == Optimizer::adam;
+  require(m || (kind == Optimizer::sgd && beta1 == 0), "m", "given for this optimizer", "none");
+  require(v || !adam, "v", "given for adamw and adam", "none");
+  require(decay_n >= 0 && decay_n <= n, "decayN", "from 0 to " + std::to_string(n), std::to_string(decay_n));
+  if (!n) return;
+  launch(p.device(), p.device()->backend->optimizer,
+         OptimizerArgs{kind, flat(p, "p", n), m ? flat(*m, "m", n) : nullptr, v ? flat(*v, "v", n) : nullptr, flat(g, "g", n), n, decay_n,
+                       state_of(state), beta1, beta2, static_cast<float>(eps),
+                       static_cast<float>(weight_decay), static_cast<float>(dampening), nesterov});
+}
+
+void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov) {
+  const int64_t n = g.elements();
+  launch(g.device(), g.device()->backend->muon_momentum,
+         MuonMomentumArgs{flat(g, "g", n), flat(m, "m", n), flat(x, "x", n), n, state_of(state), beta, nesterov});
+}
+
+void muon_apply(const Tensor& p, const Tensor& x, const Tensor& state, double weight_decay, double ratio) {
+  const int64_t n = p.elements();
+  launch(p.device(), p.device()->backend->muon_apply,
+         MuonApplyArgs{flat(p, "p", n), flat(x, "x", n), n, state_of(state), static_cast<float>(weight_decay), static_cast<float>(ratio)});
+}
+
+}  // namespace heddle::ops

@@ -1,0 +1,89 @@
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+namespace {
+
+// x with the dimensions that stay in front of those that go.
+Tensor reduced_last(const Tensor& x, const std::vector<bool>& gone, Shape* kept) {
+  Shape order;
+  for (int pass = 0; pass < 2; ++pass)
+    for (int64_t i = 0; i < x.rank(); ++i)
+      if (gone[i] == (pass == 1)) {
+        order.push_back(i);
+        if (pass == 0) kept->push_back(x.shape[i]);
+      }
+  return permute(x, order);
+}
+
+}  // namespace
+
+Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
+  std::vector<bool> gone(x.shape.size(), dims.empty());
+  for (const int64_t d : dims) gone[dimension(d, x, "dims")] = true;
+  const bool index = kind == Reduce::argmax || kind == Reduce::argmin;
+  const Tensor in = x.dtype == DType::f32 ? x : copy_of(x, DType::f32);
+  Shape kept, shape;
+  const Tensor ordered = reduced_last(in, gone, &kept);
+  int64_t n = 1;
+  for (int64_t i = 0; i < x.rank(); ++i) {
+    if (gone[i]) n *= x.shape[i];
+    if (!gone[i] || keep_dims) shape.push_back(gone[i] ? 1 : x.shape[i]);
+  }
+  require(n > 0 || kind == Reduce::sum, "x", "non-empty in the reduced dimensions", text(x.shape));
+  Tensor out = Tensor::empty(x.device(), index ? DType::i32 : DType::f32, shape);
+  if (n == 0) {
+    fill(out, 0);
+  } else if (out.elements()) {
+    launch(x.device(), x.device()->backend->reduce,
+           ReduceArgs{kind, ordered.view(), static_cast<int32_t>(kept.size()), out.data<void>(), false});
+  }
+  return index || !is_float(x.dtype) ? out : result_as(out, x.dtype);
+}
+
+void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
+  require(broadcast(x.shape, out.shape) == x.shape, "out", "of a shape that broadcasts to " + text(x.shape), text(out.shape));
+  const Output to(out, "out", out.shape, accumulate);
+  const Tensor in = x.dtype == DType::f32 ? x : copy_of(x, DType::f32);
+  if (!out.elements()) return;
+  if (!x.elements()) {
+    if (!accumulate) fill(out, 0);
+    return;
+  }
+  // Bias gradients: all but the last dimension of a dense x.
+  if (in.dense() && out.rank() >= 1 && out.elements() == x.shape.back() && out.shape.back() == x.shape.back()) {
+    launch(x.device(), x.device()->backend->column_sum,
+           ColumnSumArgs{in.data<float>(), to.data(), x.elements() / x.shape.back(), x.shape.back(), to.accumulate()});
+  } else {
+    const int64_t lead = x.rank() - out.rank();
+    std::vector<bool> gone(x.shape.size(), false);
+    for (int64_t i = 0; i < x.rank(); ++i) gone[i] = i < lead || (out.shape[i - lead] == 1 && x.shape[i] != 1);
+    Shape kept;
+    const Tensor ordered = reduced_last(in, gone, &kept);
+    launch(x.device(), x.device()->backend->reduce,
+           ReduceArgs{Reduce::sum, ordered.view(), static_cast<int32_t>(kept.size()), to.data(), to.accumulate()});
+  }
+  to.finish();
+}
+
+Tensor softmax(const Tensor& x, bool log) {
+  require(x.rank() >= 1, "x", "of at least one dimension", text(x.shape));
+  const Tensor in = dense_f32(x, "x");
+  Tensor y = Tensor::empty(x.device(), DType::f32, x.shape);
+  if (y.elements())
+    launch(x.device(), x.device()->backend->softmax,
+           SoftmaxArgs{in.data<float>(), y.data<float>(), x.elements() / x.shape.back(), x.shape.back(), log});
+  return result_as(y, x.dtype);
+}
+
+void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor& dx, bool accumulate) {
+  require_shape(dy, "dy", y.shape);
+  const Tensor out = dense_f32(y, "y"), grad = dense_f32(dy, "dy");
+  const Output to(dx, "dx", y.shape, accumulate);
+  if (!y.elements()) return;
+  launch(y.device(), y.device()->backend->softmax_backward,
+         SoftmaxBackwardArgs{out.data<float>(), grad.data<float>(), to.data(), y.elements() / y.shape.back(), y.shape.back(), log, to.accumulate()});
+  to.finish();
+}
+
+}  // namespace heddle::ops

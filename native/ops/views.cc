@@ -1,0 +1,110 @@
+#include <algorithm>
+
+#include "ops/check.h"
+#include "ops/ops.h"
+
+namespace heddle::ops {
+namespace {
+
+// Strides that show x in `shape` without moving data, or nothing. Runs of x's dimensions that lie one in the other are
+// cut anew; a new dimension must not straddle two such runs.
+bool view_strides(const Tensor& x, const Shape& shape, Shape* stride) {
+  Shape sizes, steps;
+  for (int64_t i = 0; i < x.rank(); ++i) {
+    if (x.shape[i] == 1) continue;
+    if (!sizes.empty() && steps.back() == x.shape[i] * x.stride[i]) {
+      sizes.back() *= x.shape[i];
+      steps.back() = x.stride[i];
+    } else {
+      sizes.push_back(x.shape[i]);
+      steps.push_back(x.stride[i]);
+    }
+  }
+  stride->assign(shape.size(), 1);
+  size_t run = sizes.size();
+  int64_t left = 1, step = 1;
+  for (size_t i = shape.size(); i-- > 0;) {
+    if (shape[i] == 1) continue;
+    if (left == 1) {
+      if (run == 0) return false;
+      --run;
+      left = sizes[run];
+      step = steps[run];
+    }
+    if (left % shape[i]) return false;
+    (*stride)[i] = step;
+    step *= shape[i];
+    left /= shape[i];
+  }
+  return left == 1 && run == 0;
+}
+
+}  // namespace
+
+Tensor alias(const Tensor& x) { return x; }
+
+Tensor reshape(const Tensor& x, const Shape& wanted) {
+  Shape shape = wanted;
+  int64_t known = 1, unknown = -1;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] == -1 && unknown < 0) {
+      unknown = static_cast<int64_t>(i);
+    } else {
+      require(shape[i] >= 0, "shape", "dimensions of at least 0 and at most one -1", text(wanted));
+      known *= shape[i];
+    }
+  }
+  if (unknown >= 0 && known > 0) shape[unknown] = x.elements() / known;
+  int64_t n = 1;
+  for (const int64_t d : shape) n *= d;
+  require(n == x.elements() && shape.size() <= kMaxRank, "shape", "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape),
+          text(wanted));
+  if (n == 0 || x.dense()) return reshaped(x, shape);
+  Tensor r = x;
+  r.shape = shape;
+  if (view_strides(x, shape, &r.stride)) return r;
+  return reshaped(copy_of(x, x.dtype), shape);
+}
+
+Tensor permute(const Tensor& x, const Shape& dims) {
+  Tensor r = x;
+  Shape seen(x.shape.size(), 0);
+  require(dims.size() == x.shape.size(), "dims", "an order of the " + std::to_string(x.rank()) + " dimensions of " + text(x.shape), text(dims));
+  for (size_t i = 0; i < dims.size(); ++i) {
+    const int64_t d = dimension(dims[i], x, "dims");
+    require(!seen[d], "dims", "each dimension once", text(dims));
+    seen[d] = 1;
+    r.shape[i] = x.shape[d];
+    r.stride[i] = x.stride[d];
+  }
+  return r;
+}
+
+Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step) {
+  dim = dimension(dim, x, "dim");
+  require(step >= 1, "step", "at least 1", std::to_string(step));
+  const int64_t n = x.shape[dim];
+  if (start < 0) start += n;
+  if (stop < 0) stop += n;
+  start = std::clamp<int64_t>(start, 0, n);
+  stop = std::clamp<int64_t>(stop, start, n);
+  Tensor r = x;
+  r.offset += start * x.stride[dim];
+  r.shape[dim] = (stop - start + step - 1) / step;
+  r.stride[dim] *= step;
+  return r;
+}
+
+Tensor expand(const Tensor& x, const Shape& shape) {
+  require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank && broadcast(shape, x.shape) == shape, "shape",
+          "one that " + text(x.shape) + " broadcasts to", text(shape));
+  Tensor r = x;
+  r.shape = shape;
+  r.stride.assign(shape.size(), 0);
+  const size_t lead = shape.size() - x.shape.size();
+  for (size_t i = 0; i < x.shape.size(); ++i)
+    if (x.shape[i] != 1 || shape[lead + i] == 1) r.stride[lead + i] = x.stride[i];
+  return r;
+}
+
+}  // namespace heddle::ops
