@@ -138,7 +138,8 @@ void compare(const Case& t) {
 void shapes() {
   const int64_t sizes[][3] = {{1, 1, 1},    {1, 1, 300},  {3, 1, 17},   {1, 17, 16},   {2, 31, 33},  {4, 33, 257}, {5, 16, 5},
                               {6, 16, 256}, {7, 47, 511}, {8, 64, 0},   {13, 97, 31},  {14, 32, 8},  {15, 65, 64}, {28, 48, 100},
-                              {29, 127, 7}, {64, 64, 32}, {97, 13, 53}, {150, 61, 40}, {293, 37, 3}, {331, 401, 19}, {145, 33, 515}};
+                              {29, 127, 7}, {64, 64, 32}, {97, 13, 53}, {150, 61, 40}, {293, 37, 3}, {331, 401, 19}, {145, 33, 515},
+                              {3, 1300, 70}, {7, 1100, 259}};
   for (const auto& s : sizes)
     for (int layout = 0; layout < 4; ++layout)
       for (int64_t pad : {0, 3}) {
@@ -182,6 +183,14 @@ void large() {
   Case t{150, 400, 4200};
   t.b_transposed = t.bias = t.accumulate = true;
   compare(t);
+}
+
+void wide_batch() {
+  for (int layout = 0; layout < 4; ++layout) {
+    Case t{160, 500, 270, (layout & 1) != 0, (layout & 2) != 0, {2, 3}};
+    t.b_shared[1] = layout == 3;
+    compare(t);
+  }
 }
 
 void empty() {
@@ -288,6 +297,7 @@ int main() {
   random_shapes();
   epilogues();
   large();
+  wide_batch();
   empty();
   nan_spreads();
   bits();
@@ -297,6 +307,7 @@ int main() {
       pool.make_current();
       random_shapes();
       large();
+      wide_batch();
     }).join();
   }
   return check::result();
