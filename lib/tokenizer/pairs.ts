@@ -10,26 +10,37 @@ export class PairTable {
   /** The places of pair k are `placeCount[k]` entries of the trainer's list from `placeStart[k]` on. */
   placeStart = new Uint32Array(1 << 12);
   placeCount = new Uint32Array(1 << 12);
-  // Number of the pair plus one; 0: free.
-  #slots = new Uint32Array(1 << 13);
+  // Slots of left, right, number plus one (0: free) and an unused place: a look-up touches one line of the cache.
+  #slots = new Uint32Array(4 << 13);
   #mask = (1 << 13) - 1;
 
   /** Number of a pair; it gets one if it has none. */
   index(left: number, right: number): number {
-    let slot = hashPair(left, right) & this.#mask;
+    const slots = this.#slots;
+    const mask = this.#mask;
+    let slot = hashPair(left, right) & mask;
     for (;;) {
-      const entry = this.#slots[slot] as number;
-      if (entry === 0) break;
-      if (this.left[entry - 1] === left && this.right[entry - 1] === right) return entry - 1;
-      slot = (slot + 1) & this.#mask;
+      const entry = slots[4 * slot + 2] as number;
+      if (entry === 0) return this.#add(left, right, slot);
+      if (slots[4 * slot] === left && slots[4 * slot + 1] === right) return entry - 1;
+      slot = (slot + 1) & mask;
     }
+  }
+
+  #add(left: number, right: number, slot: number): number {
     const pair = this.size++;
-    this.#slots[slot] = pair + 1;
     if (pair >= this.left.length) this.#grow(pair + 1);
     this.left[pair] = left;
     this.right[pair] = right;
+    this.#fill(slot, pair);
     if (this.size * 2 > this.#mask) this.#rehash();
     return pair;
+  }
+
+  #fill(slot: number, pair: number): void {
+    this.#slots[4 * slot] = this.left[pair] as number;
+    this.#slots[4 * slot + 1] = this.right[pair] as number;
+    this.#slots[4 * slot + 2] = pair + 1;
   }
 
   #grow(length: number): void {
@@ -41,15 +52,13 @@ export class PairTable {
   }
 
   #rehash(): void {
-    const mask = this.#mask * 2 + 1;
-    const slots = new Uint32Array(mask + 1);
+    this.#mask = this.#mask * 2 + 1;
+    this.#slots = new Uint32Array(4 * (this.#mask + 1));
     for (let pair = 0; pair < this.size; pair++) {
-      let slot = hashPair(this.left[pair] as number, this.right[pair] as number) & mask;
-      while (slots[slot] !== 0) slot = (slot + 1) & mask;
-      slots[slot] = pair + 1;
+      let slot = hashPair(this.left[pair] as number, this.right[pair] as number) & this.#mask;
+      while (this.#slots[4 * slot + 2] !== 0) slot = (slot + 1) & this.#mask;
+      this.#fill(slot, pair);
     }
-    this.#slots = slots;
-    this.#mask = mask;
   }
 }
 

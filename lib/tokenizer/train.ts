@@ -52,6 +52,7 @@ export class MergeTrainer {
   #madePlaces = new Uint32Array(1 << 10);
   #madeCount = 0;
   #cursors = new Uint32Array(1 << 12);
+  readonly #live = new Uint32Array(256);
 
   constructor(counter: PieceCounter) {
     for (let byte = 0; byte < 256; byte++) this.#idOfBytes.set(String.fromCharCode(byte), byte);
@@ -177,33 +178,71 @@ export class MergeTrainer {
 
   #merge(pair: number, left: number, right: number, merged: number): void {
     const symbols = this.#symbols;
-    const lengths = this.#lengths;
-    const leftLength = lengths[left] as number;
-    const rightLength = lengths[right] as number;
     this.#madeCount = 0;
-    for (const at of this.#placesOf(pair)) {
-      const middle = at + leftLength;
-      if (symbols[at] !== left || symbols[middle] !== right) continue;
-      const weight = this.#weight(at);
-      const end = middle + rightLength;
-      const next = symbols[end] as number;
-      if (next !== SEPARATOR) {
-        this.#lose(right, next, weight);
-        this.#make(merged, next, at, weight);
+    const places = this.#placesOf(pair);
+    const live = this.#live;
+    for (let first = 0; first < places.length; first += live.length) {
+      // The places lie far apart in memory. A first pass without branches, which keeps those that still begin with the left
+      // token, lets the processor wait for many of them at once; the second pass then finds them in its cache.
+      const last = Math.min(first + live.length, places.length);
+      let count = 0;
+      for (let k = first; k < last; k++) {
+        const at = places[k] as number;
+        const difference = (symbols[at] as number) ^ left;
+        live[count] = at;
+        count += 1 + ((difference | -difference) >> 31);
       }
-      const ending = symbols[at - 1] as number;
-      if (ending !== SEPARATOR) {
-        const previous = ending < 0 ? ~ending : ending;
-        this.#lose(previous, left, weight);
-        this.#make(previous, merged, at - (lengths[previous] as number), weight);
-      }
-      symbols[middle] = DEAD;
-      symbols[at] = merged;
-      symbols[end - 1] = ~merged;
+      for (let k = 0; k < count; k++) this.#mergeAt(live[k] as number, left, right, merged);
     }
-    // Overlapping places ("aaa") were lost one by one above; the pair itself is gone.
+    // Overlapping places ("aaa") were lost one by one; the pair itself is gone.
     this.#pairs.counts[pair] = 0;
     this.#listMade();
+  }
+
+  #mergeAt(at: number, left: number, right: number, merged: number): void {
+    const symbols = this.#symbols;
+    const lengths = this.#lengths;
+    const middle = at + (lengths[left] as number);
+    if (symbols[at] !== left || symbols[middle] !== right) return;
+    const weight = this.#weight(at);
+    const end = middle + (lengths[right] as number);
+    const next = symbols[end] as number;
+    if (next !== SEPARATOR) {
+      this.#lose(right, next, weight);
+      this.#make(merged, next, at, weight);
+    }
+    const ending = symbols[at - 1] as number;
+    if (ending !== SEPARATOR) {
+      const previous = ending < 0 ? ~ending : ending;
+      this.#lose(previous, left, weight);
+      this.#make(previous, merged, at - (lengths[previous] as number), weight);
+    }
+    symbols[middle] = DEAD;
+    symbols[at] = merged;
+    symbols[end - 1] = ~merged;
+  }
+
+  /** Room for more places. What merged pairs have left behind is given up first: a large text leaves gigabytes of it. */
+  #makeRoom(more: number): void {
+    if (this.#placesUsed + more <= this.#places.length) return;
+    const pairs = this.#pairs;
+    let kept = 0;
+    for (let pair = 0; pair < pairs.size; pair++) {
+      if ((pairs.counts[pair] as number) > 0) kept += pairs.placeCount[pair] as number;
+    }
+    for (const stretches of this.#moreStretches.values()) for (const [, count] of stretches) kept += count;
+    const places = new Uint32Array(Math.ceil((kept + more) * 1.5));
+    let used = 0;
+    for (let pair = 0; pair < pairs.size; pair++) {
+      const list = this.#placesOf(pair);
+      if ((pairs.counts[pair] as number) <= 0) continue;
+      places.set(list, used);
+      pairs.placeStart[pair] = used;
+      pairs.placeCount[pair] = list.length;
+      used += list.length;
+    }
+    this.#places = places;
+    this.#placesUsed = used;
   }
 
   /** Places of a pair in ascending order, so that runs like "aaaa" are joined from the left. They are not needed again. */
@@ -253,8 +292,8 @@ export class MergeTrainer {
       if (cursors[pair] === 0) touched.push(pair);
       cursors[pair] = (cursors[pair] as number) + 1;
     }
+    this.#makeRoom(made);
     let start = this.#placesUsed;
-    this.#places = grown(this.#places, start + made);
     for (const pair of touched) {
       const count = cursors[pair] as number;
       if (pairs.placeCount[pair] === 0) {
