@@ -169,8 +169,7 @@ class Forward {
 
     for (int r = 0; r < rows.count; ++r) {
       const int64_t h = first_head + r / queries, i = first_query + r % queries;
-      finish(maximum[r], w.sums + r * kSums, w.o + r * width, a_.lse + (b * s_.H + h) * s_.Tq + i,
-             row_at(a_.o, a_.o_stride, b, i, h));
+      finish(maximum[r], w.sums + r * kSums, w.o + r * width, a_.lse + (b * s_.H + h) * s_.Tq + i, row_at(a_.o, a_.o_stride, b, i, h));
     }
   }
 

@@ -108,10 +108,8 @@ class Backward {
         if (with_dq) add_dq(w, mask, b, h, query, rows.count);
       }
     }
-    store_keys(w.dk, s_.scale, keys, row_at(a_.dk, a_.dk_stride, b, key, kv_head), a_.dk_stride[1],
-               a_.accumulate_dk);
-    store_keys(w.dv, 1.0f, keys, row_at(a_.dv, a_.dv_stride, b, key, kv_head), a_.dv_stride[1],
-               a_.accumulate_dv);
+    store_keys(w.dk, s_.scale, keys, row_at(a_.dk, a_.dk_stride, b, key, kv_head), a_.dk_stride[1], a_.accumulate_dk);
+    store_keys(w.dv, 1.0f, keys, row_at(a_.dv, a_.dv_stride, b, key, kv_head), a_.dv_stride[1], a_.accumulate_dv);
   }
 
   void query_gradients(int64_t b, int64_t h, int64_t block) const {

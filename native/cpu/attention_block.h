@@ -67,9 +67,9 @@ struct Rows {
 // One block of queries against one block of keys: what each row sees of it, relative to the block's first key.
 struct BlockMask {
   Range row[kQueries];
-  bool any;             // some row sees something
-  bool full;            // every row sees all keys of a whole block
-  bool documents;       // equality of documents must be looked at
+  bool any;        // some row sees something
+  bool full;       // every row sees all keys of a whole block
+  bool documents;  // equality of documents must be looked at
 };
 
 inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const int32_t* k_documents) {

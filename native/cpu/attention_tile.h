@@ -72,12 +72,18 @@ inline void tile(const Product& p, int64_t m, int64_t depth, const float* b, flo
 template <int N>
 inline void tile_of_rows(int rows, const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
   switch (rows) {
-    case 6: return tile<6, N>(p, m, depth, b, c);
-    case 5: return tile<5, N>(p, m, depth, b, c);
-    case 4: return tile<4, N>(p, m, depth, b, c);
-    case 3: return tile<3, N>(p, m, depth, b, c);
-    case 2: return tile<2, N>(p, m, depth, b, c);
-    default: return tile<1, N>(p, m, depth, b, c);
+    case 6:
+      return tile<6, N>(p, m, depth, b, c);
+    case 5:
+      return tile<5, N>(p, m, depth, b, c);
+    case 4:
+      return tile<4, N>(p, m, depth, b, c);
+    case 3:
+      return tile<3, N>(p, m, depth, b, c);
+    case 2:
+      return tile<2, N>(p, m, depth, b, c);
+    default:
+      return tile<1, N>(p, m, depth, b, c);
   }
 }
 
@@ -85,11 +91,15 @@ inline void tile_of_rows(int rows, const Product& p, int64_t m, int64_t depth, c
 inline void run_tile(int rows, int vectors, const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
   switch (vectors) {
 #if defined(__AVX512F__)
-    case 4: return tile_of_rows<4>(rows, p, m, depth, b, c);
-    case 3: return tile_of_rows<3>(rows, p, m, depth, b, c);
+    case 4:
+      return tile_of_rows<4>(rows, p, m, depth, b, c);
+    case 3:
+      return tile_of_rows<3>(rows, p, m, depth, b, c);
 #endif
-    case 2: return tile_of_rows<2>(rows, p, m, depth, b, c);
-    default: return tile_of_rows<1>(rows, p, m, depth, b, c);
+    case 2:
+      return tile_of_rows<2>(rows, p, m, depth, b, c);
+    default:
+      return tile_of_rows<1>(rows, p, m, depth, b, c);
   }
 }
 

@@ -18,7 +18,7 @@ struct Case {
   int64_t B = 1, Tq = 1, Tk = 1, H = 1, Hkv = 1, D = 16;
   bool causal = true;
   int64_t window = 0;
-  int documents = 0;    // 0 none, 1 sorted, 2 random ids
+  int documents = 0;  // 0 none, 1 sorted, 2 random ids
   float dropout = 0;
   bool packed = false;  // q, k, v are views of one [B][T][H + 2 Hkv][D]; so are the gradients
   bool accumulate = false;
@@ -26,8 +26,9 @@ struct Case {
   uint64_t seed = 1;
 
   std::string text() const {
-    return check::text("B=%d Tq=%d Tk=%d H=%d Hkv=%d D=%d causal=%d window=%d documents=%d dropout=%g packed=%d accumulate=%d", int(B), int(Tq),
-                       int(Tk), int(H), int(Hkv), int(D), causal, int(window), documents, static_cast<double>(dropout), packed, accumulate);
+    return check::text("B=%d Tq=%d Tk=%d H=%d Hkv=%d D=%d causal=%d window=%d documents=%d dropout=%g packed=%d accumulate=%d", int(B),
+                       int(Tq), int(Tk), int(H), int(Hkv), int(D), causal, int(window), documents, static_cast<double>(dropout), packed,
+                       accumulate);
   }
 };
 
@@ -52,9 +53,17 @@ struct Problem {
   static Tensor tensor(int64_t offset, int64_t T, int64_t row, int64_t D) { return {offset, {T * row, row, D}}; }
 
   explicit Problem(const Case& given)
-      : c(given), random{12345u + static_cast<uint32_t>(c.seed), 77, 9, 0}, input(total(c)), output(c.B * c.Tq * (c.H * c.D + 5)),
-        out_gradient(c.B * c.Tq * (c.H * c.D + 1)), lse(c.B * c.H * c.Tq), delta(c.B * c.H * c.Tq), gradient(total(c)), before(total(c)),
-        q_documents(c.B * c.Tq), k_documents(c.B * c.Tk) {
+      : c(given),
+        random{12345u + static_cast<uint32_t>(c.seed), 77, 9, 0},
+        input(total(c)),
+        output(c.B * c.Tq * (c.H * c.D + 5)),
+        out_gradient(c.B * c.Tq * (c.H * c.D + 1)),
+        lse(c.B * c.H * c.Tq),
+        delta(c.B * c.H * c.Tq),
+        gradient(total(c)),
+        before(total(c)),
+        q_documents(c.B * c.Tq),
+        k_documents(c.B * c.Tk) {
     if (c.packed) {
       const int64_t row = (c.H + 2 * c.Hkv) * c.D;
       q = tensor(0, c.Tq, row, c.D), k = tensor(c.H * c.D, c.Tk, row, c.D), v = tensor((c.H + c.Hkv) * c.D, c.Tk, row, c.D);
@@ -296,6 +305,9 @@ void test_against_reference() {
   Case negative;
   negative.Tq = negative.Tk = 90, negative.scale = -0.3f;
   compare(negative);
+  Case long_one;
+  long_one.Tq = long_one.Tk = 700, long_one.D = 64, long_one.packed = true;
+  compare(long_one);
   Rng rng(2024);
   for (int n = 0; n < 120; ++n) compare(random_case(rng, n % 4 ? 90 : 200));
 }
@@ -397,7 +409,8 @@ void test_rows_stand_alone() {
         a.s.B = 1, a.s.Tq = queries;
         const int64_t first = c.Tq - queries;
         Floats o(queries * c.H * c.D), lse(c.H * queries);
-        a.q = all.input.data() + all.q.at(b, first, 0), a.k = all.input.data() + all.k.at(b, 0, 0), a.v = all.input.data() + all.v.at(b, 0, 0);
+        a.q = all.input.data() + all.q.at(b, first, 0), a.k = all.input.data() + all.k.at(b, 0, 0);
+        a.v = all.input.data() + all.v.at(b, 0, 0);
         a.o = o.data(), a.lse = lse.data();
         Problem::strides(all.q, a.q_stride), Problem::strides(all.k, a.k_stride), Problem::strides(all.v, a.v_stride);
         Problem::strides({0, {0, c.H * c.D, c.D}}, a.o_stride);

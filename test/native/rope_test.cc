@@ -20,8 +20,8 @@ struct Case {
   float theta;
   int64_t gap;  // elements between the rows of x and y
   std::string text() const {
-    return check::text("B=%d T=%d H=%d D=%d rotary=%d interleaved=%d inverse=%d accumulate=%d positions=%d in_place=%d first=%d theta=%g", int(B),
-                       int(T), int(H), int(D), int(rotary), interleaved, inverse, accumulate, given_positions, in_place, int(first),
+    return check::text("B=%d T=%d H=%d D=%d rotary=%d interleaved=%d inverse=%d accumulate=%d positions=%d in_place=%d first=%d theta=%g",
+                       int(B), int(T), int(H), int(D), int(rotary), interleaved, inverse, accumulate, given_positions, in_place, int(first),
                        static_cast<double>(theta));
   }
 };
@@ -109,7 +109,8 @@ void test_rows_stand_alone() {
         Floats x1(c.H * c.D), y1(c.H * c.D);
         std::memcpy(x1.data(), &x[(b * c.T + t) * c.H * c.D], sizeof(float) * c.H * c.D);
         kernels->rope(arguments(one, x1, y1, none));
-        CHECK_MSG(std::memcmp(y1.data(), &y[(b * c.T + t) * c.H * c.D], sizeof(float) * c.H * c.D) == 0, "position %d alone", int(c.first + t));
+        const bool same = std::memcmp(y1.data(), &y[(b * c.T + t) * c.H * c.D], sizeof(float) * c.H * c.D) == 0;
+        CHECK_MSG(same, "position %d alone", int(c.first + t));
       }
   }
 }
