@@ -66,6 +66,28 @@ void test_special(const Backend& k) {
   for (const float v : y) CHECK(v == 0);
 }
 
+// The two ends of the threshold, where one element in 2^32 tells a right comparison from a wrong one.
+void test_threshold(const Backend& k) {
+  constexpr int64_t n = 8000;
+  const RandomState state{1, 2, 3, 0};
+  Floats x(n), y(n);
+  x.fill(1);
+  const auto word = [&](uint32_t stream, int64_t i) { return philox(1, 2, static_cast<uint64_t>(i) / 4, stream, 3).x[i % 4]; };
+  CHECK(word(39537, 6885) == ~0u);  // the largest: still dropped at p = 1
+  k.dropout({x.data(), y.data(), n, 1.0f, &state, 39537, false});
+  CHECK(y[6885] == 0);
+  int met = 0;
+  for (int64_t i = 0; i < n && met < 5; ++i) {
+    const uint32_t bits = word(9, i);
+    if (bits & 255) continue;
+    const float p = static_cast<float>(bits) * 0x1p-32f;  // exact: the threshold is the element's own number
+    k.dropout({x.data(), y.data(), n, p, &state, 9, false});
+    CHECK(drop_threshold(p) == bits && y[i] > 0);
+    ++met;
+  }
+  CHECK(met == 5);
+}
+
 }  // namespace
 
 int main() {
@@ -73,5 +95,6 @@ int main() {
   Rng rng(4);
   test_rule(k, rng);
   test_special(k);
+  test_threshold(k);
   return result();
 }
