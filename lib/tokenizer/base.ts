@@ -4,6 +4,7 @@ import { allowedTokens, cutAtSpecial } from './special.ts';
 import { canonicalHash, checkId, END_OF_TEXT, type EncodeOptions, type Tokenizer } from './tokenizer.ts';
 
 const encoder = new TextEncoder();
+const KEPT_IDS = 1 << 16;
 
 /** A list of ids that grows. */
 export class IdList {
@@ -25,6 +26,8 @@ export abstract class ListTokenizer implements Tokenizer {
   readonly endOfText: number | undefined;
   readonly concatenates = true;
   readonly #tokens: readonly Uint8Array[];
+  /** Ids of the text being encoded; kept from text to text, unless it was a long one. */
+  readonly #out = new IdList();
   #hash: string | undefined;
 
   /** `tokens[id]` are the bytes of a token, for special tokens their content in UTF-8. */
@@ -46,7 +49,8 @@ export abstract class ListTokenizer implements Tokenizer {
   encodeBytes(bytes: Uint8Array, options?: EncodeOptions): Uint32Array {
     // One kind of array keeps the inner loops fast: Node's Buffers are another class to V8.
     const plain = bytes.constructor === Uint8Array ? bytes : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length);
-    const out = new IdList();
+    const out = this.#out;
+    out.length = 0;
     const special = allowedTokens(this.specialTokens, options);
     if (special.size === 0) {
       this.encodeSection(plain, 0, plain.length, out);
@@ -58,7 +62,9 @@ export abstract class ListTokenizer implements Tokenizer {
         else out.reserve(1)[out.length++] = section.special;
       }
     }
-    return out.ids.slice(0, out.length);
+    const ids = out.ids.slice(0, out.length);
+    if (out.ids.length > KEPT_IDS) out.ids = new Uint32Array(256);
+    return ids;
   }
 
   decode(ids: ArrayLike<number>): string {

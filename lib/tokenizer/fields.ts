@@ -15,7 +15,7 @@ export function readText(file: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
-    throw new FileError(file, 'must be UTF-8 text, got bytes that are not', { cause: error });
+    throw new FileError(file, `must be UTF-8 text: ${messageOf(error)}`, { cause: error });
   }
 }
 
@@ -71,10 +71,11 @@ export function expectText(file: string, field: string, value: unknown): string 
   return value;
 }
 
-/** An id: an integer from 0 to `count - 1`. As ids may not repeat either, that leaves no holes. */
-export function expectId(file: string, field: string, value: unknown, count: number): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value >= count) {
-    throw wrongField(file, field, `an integer from 0 to ${count - 1} (ids of ${count} tokens, without holes)`, value);
-  }
-  return value;
+/** Whether a value is an integer from 0 to `count - 1`. Where ids may not repeat either, that leaves no holes. */
+export function isId(value: unknown, count: number): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < count;
+}
+
+export function wrongId(file: string, field: string, value: unknown, count: number): FileError {
+  return wrongField(file, field, `an integer from 0 to ${count - 1} (ids of ${count} tokens, without holes)`, value);
 }

@@ -4,7 +4,7 @@ import type { ListTokenizer } from './base.ts';
 import { BPETokenizer, MAX_VOCABULARY } from './bpe.ts';
 import { ByteTokenizer } from './byte.ts';
 import { CharTokenizer } from './char.ts';
-import { expectId, type JSONObject, show, wrongField } from './fields.ts';
+import { isId, type JSONObject, show, wrongField, wrongId } from './fields.ts';
 
 /** A vocabulary as files hold it, not checked yet, with the names of its fields for messages. */
 export interface RawVocabulary {
@@ -28,17 +28,20 @@ function numberTokens(raw: RawVocabulary): Numbered {
   const count = entries.length + extra.length;
   if (count > MAX_VOCABULARY) throw new FileError(raw.file, `${raw.vocabField} must hold at most ${MAX_VOCABULARY} tokens, got ${count}`);
   const contents = new Array<string | undefined>(count).fill(undefined);
-  const place = (content: string, value: unknown, field: string): void => {
-    const id = expectId(raw.file, field, value, count);
-    const other = contents[id];
-    if (other !== undefined) throw new FileError(raw.file, `${field} must be unlike the other ids, got ${id}, which ${show(other)} has`);
-    contents[id] = content;
+  // Names of fields are made only for errors: there are as many fields as tokens.
+  const place = (content: string, value: unknown, field: () => string): void => {
+    if (!isId(value, count)) throw wrongId(raw.file, field(), value, count);
+    const other = contents[value];
+    if (other !== undefined)
+      throw new FileError(raw.file, `${field()} must be unlike the other ids, got ${value}, which ${show(other)} has`);
+    contents[value] = content;
   };
-  for (const [content, id] of entries) place(content, id, `${raw.vocabField}[${show(content)}]`);
-  for (const token of extra) place(token.content, token.id, token.field);
+  for (const [content, id] of entries) place(content, id, () => `${raw.vocabField}[${show(content)}]`);
+  for (const token of extra) place(token.content, token.id, () => token.field);
   const special = new Map<string, number>();
   for (const token of raw.special) {
-    const id = expectId(raw.file, token.field, token.id, count);
+    const id = token.id;
+    if (!isId(id, count)) throw wrongId(raw.file, token.field, id, count);
     if (special.has(token.content)) throw new FileError(raw.file, `${token.field}: the token ${show(token.content)} stands there twice`);
     if (contents[id] !== token.content) {
       throw new FileError(raw.file, `${token.field} must be the id of ${show(token.content)} in ${raw.vocabField}, got ${id}`);
@@ -88,7 +91,7 @@ export function byteLevelTokenizer(raw: RawVocabulary, rawMerges: readonly RawMe
   const left = new Uint32Array(rawMerges.length);
   const right = new Uint32Array(rawMerges.length);
   const merged = new Uint32Array(rawMerges.length);
-  const seen = new Map<number, string>();
+  const seen = new Map<number, number>();
   rawMerges.forEach((merge, rank) => {
     const find = (token: string, part: string): number => {
       const id = idOf.get(token);
@@ -102,8 +105,9 @@ export function byteLevelTokenizer(raw: RawVocabulary, rawMerges: readonly RawMe
     reached[merged[rank] as number] = 1;
     const key = (left[rank] as number) * contents.length + (right[rank] as number);
     const earlier = seen.get(key);
-    if (earlier !== undefined) throw new FileError(mergesFile, `${merge.field} must be unlike the others, got the same as ${earlier}`);
-    seen.set(key, merge.field);
+    if (earlier !== undefined)
+      throw new FileError(mergesFile, `${merge.field} must be unlike the others, got the same as ${rawMerges[earlier]?.field}`);
+    seen.set(key, rank);
   });
   const stray = contents.findIndex((content, id) => reached[id] === 0 && !special.has(content));
   if (stray >= 0) {
