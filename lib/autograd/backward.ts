@@ -4,7 +4,7 @@ import { sameShape, shapeText } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { GradBuffer } from './buffer.ts';
-import { Node } from './node.ts';
+import type { Node } from './node.ts';
 import { LeafSink, type Sink, Slot } from './sink.ts';
 
 export interface BackwardOptions {
@@ -58,7 +58,9 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
   for (const node of nodes)
     if (node.spent) {
       start.drop();
-      throw new ArgumentError(`backward: the graph behind this tensor (op ${node.op}) was already used; pass { retainGraph: true } to the first backward`);
+      throw new ArgumentError(
+        `backward: the graph behind this tensor (op ${node.op}) was already used; pass { retainGraph: true } to the first backward`,
+      );
     }
   const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputShapes.map((shape) => new Slot(shape, n.device))]));
   slots.get(rootNode)?.[root.outputIndex]?.pass(start);
@@ -72,7 +74,7 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
         if (!(input instanceof Tensor)) return slots.get(input.node)?.[input.index] ?? null;
         return input.leaf && !input.disposed ? new LeafSink(input, input.leaf) : null;
       });
-      node.run(dy, sinks);
+      node.run(dy, sinks, options.retainGraph ?? false);
     }
     for (const g of dy) g?.drop();
     slots.delete(node);
@@ -82,6 +84,6 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
         leaves.set(input.leaf, left);
         if (left === 0) for (const ready of input.leaf.onReady) ready();
       }
-    if (!options.retainGraph) node.free();
+    if (!options.retainGraph) node.free(); // the nodes before it are still to run, also those that nobody else needs
   }
 }

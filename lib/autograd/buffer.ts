@@ -8,16 +8,19 @@ export class GradBuffer {
   readonly handle: Handle;
   /** The implicit 1 that backward starts from: multiplying by it may be left out. */
   readonly unit: boolean;
+  readonly #base: GradBuffer | null;
   #owners = 1;
 
-  /** Takes over the handle. */
-  constructor(handle: Handle, unit = false) {
+  /** Takes over the handle; `base` is the buffer that it is a view of. */
+  constructor(handle: Handle, unit = false, base: GradBuffer | null = null) {
     this.handle = handle;
     this.unit = unit;
+    this.#base = base?.share() ?? null;
   }
 
+  /** Whether its only owner may write to it. The implicit 1 stays what it is. */
   get exclusive(): boolean {
-    return this.#owners === 1;
+    return this.#owners === 1 && !this.unit && (this.#base?.exclusive ?? true);
   }
 
   share(): this {
@@ -26,6 +29,8 @@ export class GradBuffer {
   }
 
   drop(): void {
-    if (--this.#owners === 0) native.dispose(this.handle);
+    if (--this.#owners > 0) return;
+    native.dispose(this.handle);
+    this.#base?.drop();
   }
 }

@@ -8,9 +8,15 @@ import type { Sink } from './sink.ts';
 
 /**
  * Gradients of the outputs (null: that output was not used), places for those of the inputs (null: not wanted), the saved
- * tensors in the order in which they were saved.
+ * tensors in the order in which they were saved. `retain`: they are needed again and must stay as they are; otherwise they may
+ * be overwritten.
  */
-export type Backward = (dy: readonly (GradBuffer | null)[], sinks: readonly (Sink | null)[], saved: readonly Handle[]) => void;
+export type Backward = (
+  dy: readonly (GradBuffer | null)[],
+  sinks: readonly (Sink | null)[],
+  saved: readonly Handle[],
+  retain: boolean,
+) => void;
 
 /** One recorded op. It lives as long as one of its outputs, or a later node that uses one. */
 export class Node implements GraphNode {
@@ -48,25 +54,26 @@ export class Node implements GraphNode {
     return this.#backward === null;
   }
 
-  run(dy: readonly (GradBuffer | null)[], sinks: readonly (Sink | null)[]): void {
-    this.#backward?.(dy, sinks, this.#saved);
+  run(dy: readonly (GradBuffer | null)[], sinks: readonly (Sink | null)[], retain: boolean): void {
+    this.#backward?.(dy, sinks, this.#saved, retain);
   }
 
-  /** Lets go of the saved tensors and of the nodes before this one. */
-  free(): void {
-    const pending: Node[] = [this];
-    for (let node = pending.pop(); node; node = pending.pop()) {
-      if (node.#backward === null) continue;
-      node.#backward = null;
-      for (const handle of node.#saved) native.dispose(handle);
-      node.#saved = [];
-      forgotten.unregister(node);
-      for (const input of node.inputs) if (input && !(input instanceof Tensor) && --input.node.#users === 0) pending.push(input.node);
-    }
+  /** Lets go of the saved tensors. Returns the nodes before this one that nobody else needs. */
+  free(): Node[] {
+    const unused: Node[] = [];
+    if (this.#backward === null) return unused;
+    this.#backward = null;
+    for (const handle of this.#saved) native.dispose(handle);
+    this.#saved = [];
+    forgotten.unregister(this);
+    for (const input of this.inputs) if (input && !(input instanceof Tensor) && --input.node.#users === 0) unused.push(input.node);
+    return unused;
   }
 
   release(): void {
-    if (--this.#users === 0) this.free();
+    if (--this.#users > 0) return;
+    const pending: Node[] = [this];
+    for (let node = pending.pop(); node; node = pending.pop()) pending.push(...node.free());
   }
 }
 
@@ -108,7 +115,7 @@ export function record1(
   output: Handle,
   inputs: readonly (Tensor | null)[],
   save: readonly (Tensor | Handle)[],
-  backward: (dy: GradBuffer, sinks: readonly (Sink | null)[], saved: readonly Handle[]) => void,
+  backward: (dy: GradBuffer, sinks: readonly (Sink | null)[], saved: readonly Handle[], retain: boolean) => void,
 ): Tensor {
-  return record(op, [output], inputs, save, ([dy], sinks, saved) => backward(dy as GradBuffer, sinks, saved))[0] as Tensor;
+  return record(op, [output], inputs, save, ([dy], sinks, saved, retain) => backward(dy as GradBuffer, sinks, saved, retain))[0] as Tensor;
 }

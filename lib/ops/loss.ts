@@ -56,9 +56,11 @@ function total(losses: Handle, scale: Handle): Handle {
   return y;
 }
 
-/** Multiplies a gradient that was made for an upstream gradient of 1 by the real one, in place. */
-function scaleBy(gradient: Handle, dy: GradBuffer): void {
-  if (!dy.unit) native.binaryInto(gradient, dy.handle, 'mul', gradient, false);
+/** A gradient that was made for an upstream gradient of 1, times the real one: in place, unless it is needed again. */
+function scaledBy(gradient: Handle, dy: Handle, unit: boolean, retain: boolean): Handle {
+  if (retain) return native.binary(gradient, dy, 'mul');
+  if (!unit) native.binaryInto(gradient, dy, 'mul', gradient, false);
+  return native.alias(gradient);
 }
 
 /**
@@ -74,15 +76,11 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   const y = perTarget ? losses : total(losses, scale);
   if (!perTarget) native.dispose(losses);
   if (own) native.dispose(scale);
-  return record1('crossEntropy', y, [logits], gradient === null ? [] : [gradient], (dy, [dx], [saved]) => {
+  return record1('crossEntropy', y, [logits], gradient === null ? [] : [gradient], (dy, [dx], [saved], retain) => {
     if (!dx) return;
-    const g = saved as Handle;
-    if (perTarget) {
-      const wide = native.reshape(dy.handle, [...native.shape(dy.handle), 1]);
-      native.binaryInto(g, wide, 'mul', g, false);
-      native.dispose(wide);
-    } else scaleBy(g, dy);
-    dx.give(native.alias(g));
+    const wide = perTarget ? native.reshape(dy.handle, [...native.shape(dy.handle), 1]) : native.alias(dy.handle);
+    dx.give(scaledBy(saved as Handle, wide, dy.unit, retain));
+    native.dispose(wide);
   });
 }
 
@@ -134,20 +132,21 @@ export function linearCrossEntropy(x: Tensor, w: Tensor, targets: Tensor, option
   if (!track) native.dispose(flatX);
   if (!track || dlogits !== null) native.dispose(flatT);
   if (own) native.dispose(scale);
-  return record1('linearCrossEntropy', y, [x, w], save, (dy, [dx, dw], saved) => {
+  return record1('linearCrossEntropy', y, [x, w], save, (dy, [dx, dw], saved, retain) => {
     const [rowsX, weight, third, factor] = saved as [Handle, Handle, Handle, Handle | undefined];
     const products = (inputs: Handle, gradient: Handle, toX: Handle | null, addX: boolean, sinkW: Sink | null | undefined): void => {
       if (toX !== null) native.matmulInto(gradient, weight, false, false, toX, addX);
       sinkW?.into((out, accumulate) => native.matmulInto(gradient, inputs, true, false, out, accumulate));
     };
     if (factor === undefined) {
-      scaleBy(third, dy);
-      if (!dx) products(rowsX, third, null, false, dw);
+      const gradient = scaledBy(third, dy.handle, dy.unit, retain);
+      if (!dx) products(rowsX, gradient, null, false, dw);
       dx?.into((out, accumulate) => {
         const flat = native.reshape(out, native.shape(rowsX));
-        products(rowsX, third, flat, accumulate, dw);
+        products(rowsX, gradient, flat, accumulate, dw);
         native.dispose(flat);
       });
+      native.dispose(gradient);
       return;
     }
     const scaled = native.binary(factor, dy.handle, 'mul');

@@ -1,4 +1,4 @@
-import { record1 } from '../autograd/index.ts';
+import { GradBuffer, record1 } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { dimensionOf, elements, type Shape, shapeArgument, shapeText } from '../tensor/shape.ts';
@@ -15,7 +15,10 @@ function through(view: Handle, use: (view: Handle) => void): void {
 export function reshape(x: Tensor, ...shape: readonly (number | Shape)[]): Tensor {
   const wanted = shapeArgument(shape, 'reshape');
   return record1('reshape', native.reshape(x.handle, wanted), [x], [], (dy, [dx]) => {
-    dx?.give(native.reshape(dy.handle, dx.shape));
+    if (!dx) return;
+    const view = new GradBuffer(native.reshape(dy.handle, dx.shape), false, dy);
+    dx.pass(view);
+    view.drop();
   });
 }
 
@@ -36,7 +39,13 @@ export function transpose(x: Tensor, a = -2, b = -1): Tensor {
 }
 
 /** Elements `start` to `stop` (not included) of a dimension, every `step`-th; negative positions count from the end. A view. */
-export function slice(x: Tensor, dim: number, start: number, stop = x.shape[dimensionOf(dim, x.rank, 'slice')] as number, step = 1): Tensor {
+export function slice(
+  x: Tensor,
+  dim: number,
+  start: number,
+  stop = x.shape[dimensionOf(dim, x.rank, 'slice')] as number,
+  step = 1,
+): Tensor {
   const d = dimensionOf(dim, x.rank, 'slice');
   return record1('slice', native.slice(x.handle, d, start, stop, step), [x], [], (dy, [dx]) => {
     dx?.into((out, accumulate) => {
@@ -53,7 +62,8 @@ export function slice(x: Tensor, dim: number, start: number, stop = x.shape[dime
 export function select(x: Tensor, dim: number, index: number): Tensor {
   const d = dimensionOf(dim, x.rank, 'select');
   const n = x.shape[d] as number;
-  if (!Number.isInteger(index) || index < -n || index >= n) throw new ArgumentError(`select: index must be from ${-n} to ${n - 1}, got ${index}`);
+  if (!Number.isInteger(index) || index < -n || index >= n)
+    throw new ArgumentError(`select: index must be from ${-n} to ${n - 1}, got ${index}`);
   const at = index < 0 ? index + n : index;
   return reshape(
     slice(x, d, at, at + 1),
