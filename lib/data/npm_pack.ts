@@ -30,7 +30,9 @@ function npmCommand(): { command: string; before: string[]; shell: boolean } {
 function runNpm(args: string[], cwd: string, signal: AbortSignal | undefined): Promise<{ code: number | null; stderr: string }> {
   const { command, before, shell } = npmCommand();
   return new Promise((resolve, reject) => {
-    const child = spawn(command, [...before, ...args], { cwd, shell, stdio: ['ignore', 'ignore', 'pipe'], ...(signal ? { signal } : {}) });
+    // A shell gets one line; the arguments are ours and hold nothing to quote.
+    const [file, list] = shell ? [[command, ...before, ...args].join(' '), []] : [command, [...before, ...args]];
+    const child = spawn(file, list, { cwd, shell, stdio: ['ignore', 'ignore', 'pipe'], ...(signal ? { signal } : {}) });
     let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       stderr = (stderr + chunk).slice(-20_000);

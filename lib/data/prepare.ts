@@ -125,11 +125,7 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
   const inMemory = source.files.length === 0 || valSource?.files.length === 0;
 
   const old = knownMeta(folder);
-  const usable =
-    old !== undefined &&
-    old.tokenizerHash === tokenizer.hash() &&
-    old.valFraction === (valSource === undefined ? valFraction : null) &&
-    opens(folder, tokenizer);
+  const usable = old !== undefined && old.valFraction === (valSource === undefined ? valFraction : null) && opens(folder, tokenizer);
   if (usable && !inMemory && sameFiles(old.files, files)) return { folder, meta: old, reused: true };
 
   const turn = pacer(signal);

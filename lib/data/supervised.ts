@@ -120,12 +120,14 @@ function chooseAnswers(names: readonly string[], train: Words, validation: Words
   const ratio = train.ids.length / Math.max(1, validation.ids.length);
   const strength = (id: number): number => Math.min(inTrain[id] as number, ratio * (inValidation[id] as number));
   // Rare words of a small text are better than none: only a word that occurs once teaches nothing.
-  const candidates = names
+  const ranked = names
     .map((_, id) => id)
     .filter((id) => hasAnswerForm(names[id] as string) && (inTrain[id] as number) >= 2 && (inValidation[id] as number) >= 1)
     .filter((id) => (inTrain[id] as number) <= Math.max(3, train.ids.length / 200))
-    .sort((a, b) => strength(b) - strength(a) || a - b)
-    .slice(0, CANDIDATES);
+    .sort((a, b) => strength(b) - strength(a) || a - b);
+  // No word that is much rarer than as many others as are needed, however unevenly it is spread.
+  const least = strength(ranked[Math.min(count, ranked.length) - 1] ?? 0) / 4;
+  const candidates = ranked.slice(0, CANDIDATES).filter((id) => strength(id) >= least);
   const spread = dispersion(train.ids, candidates);
   candidates.sort((a, b) => (spread.get(b) as number) - (spread.get(a) as number) || a - b);
   const chosen: number[] = [];

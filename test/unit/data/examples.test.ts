@@ -83,6 +83,8 @@ test('rows are filled as long as the next example fits', (t) => {
   t.is(documentsOf(got).length, 6);
   t.deepEqual([...(got.documents as Int32Array).subarray(0, 15)], [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]);
   t.is(loader.epoch, 0.6);
+  const full = new ExamplesLoader(encodeExamples(examples, tokenizer), { batch: 2, length: 16 });
+  t.is(documentsOf(full.next()).length, 8, 'four that fit exactly');
 });
 
 test('a restored loader goes on with the very same batches; epochs and seeds differ', (t) => {

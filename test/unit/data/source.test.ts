@@ -134,6 +134,7 @@ test('cuts: between a letter and a blank first, never within a character or a CR
   t.is(cut('鯨鯨鯨鯨鯨'), '鯨鯨鯨鯨');
   t.is(cut(`${'-'.repeat(20)}\r\n`), '-'.repeat(20));
   t.is(cut('          '), '         ');
+  t.is(cut('\r\n'.repeat(10)), '\r\n'.repeat(9));
 });
 
 test('a large file is read in pieces of a megabyte, with the line of each', (t) => {

@@ -5,8 +5,8 @@ import { ArgumentError } from '../../../lib/util/errors.ts';
 import { utf8 } from './support.ts';
 
 /** A text of some hundred different words, a few of them frequent; `join` stands between words. */
-function novel(words: number, names: string[], join: string, seed = 3): string {
-  let state = seed;
+function novel(words: number, names: string[], join: string, share = 0.03): string {
+  let state = 3;
   const next = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 2 ** 32;
@@ -17,7 +17,7 @@ function novel(words: number, names: string[], join: string, seed = 3): string {
       join === ''
         ? String.fromCodePoint(0x5000 + Math.floor(next() * 800))
         : `w${'abcdefghij'[Math.floor(next() * 10)]}${'klmnopqrst'[Math.floor(next() * 10)]}${'uvwxyz'[Math.floor(next() * 6)]}`;
-    out.push(next() < 0.03 ? (names[Math.floor(next() * names.length)] as string) : rare, i % 13 === 12 ? '.\n' : join);
+    out.push(next() < share ? (names[Math.floor(next() * names.length)] as string) : rare, i % 13 === 12 ? '.\n' : join);
   }
   return out.join('');
 }
@@ -58,6 +58,13 @@ test('each question has one true answer, answers are balanced, held-out passages
   const seen = new Set(task.train.map((example) => example.prompt));
   t.is(seen.size, task.train.length);
   t.false(task.test.some((example) => seen.has(example.prompt)));
+});
+
+test('no two answers differ only in case', (t) => {
+  const words = ['whale', 'boat', 'ship', 'sea', 'deck', 'sail', 'oars', 'wind'];
+  const both = words.flatMap((word) => [word, word.toUpperCase()]);
+  const { answers } = makeTask(novel(40_000, both, ' ', 0.07), { examples: 80, heldOut: 16 });
+  t.deepEqual(answers.map((answer) => answer.toLowerCase()).sort(), words.sort());
 });
 
 test('scripts without spaces: the answer is a character as it stands in the passage', (t) => {
