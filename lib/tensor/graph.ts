@@ -1,4 +1,4 @@
-import type { Handle } from '../native/addon.ts';
+import { type Handle, native } from '../native/addon.ts';
 
 /** What a tensor knows of the op that made it; the rest is in lib/autograd. */
 export interface GraphNode {
@@ -14,4 +14,11 @@ export class LeafGradient {
   filled = false;
   /** Called in backward when all contributions to this leaf have arrived. */
   readonly onReady: (() => void)[] = [];
+
+  /** Gradients go to this memory from now on; what was there is forgotten. */
+  moveTo(buffer: Handle): void {
+    if (this.buffer !== null) native.dispose(this.buffer);
+    this.buffer = buffer;
+    this.filled = false;
+  }
 }

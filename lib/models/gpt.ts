@@ -1,0 +1,142 @@
+import { noGrad } from '../autograd/index.ts';
+import { Embedding, type InitOptions, KVCache, Linear, Module, normalParameter, type Parameter } from '../nn/index.ts';
+import { dropout, linear, type LinearCrossEntropyOptions, linearCrossEntropy, slice } from '../ops/index.ts';
+import { tensor } from '../tensor/create.ts';
+import type { Device } from '../tensor/device.ts';
+import { nextSeed } from '../tensor/random.ts';
+import { shapeText } from '../tensor/shape.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { Block, type ForwardOptions, makeNorm, type Norm } from './block.ts';
+import { type GPTConfig, type GPTConfigInput, gptConfig, paddedVocabSize } from './config.ts';
+import type { PresetName } from './presets.ts';
+
+export type { ForwardOptions } from './block.ts';
+
+export interface GPTOptions {
+  device?: Device;
+  /** The same seed gives the same initial weights. Default: the sequence that `manualSeed` starts. */
+  seed?: number;
+}
+
+/** PE[pos, 2i] = sin(pos / 10000^(2i/C)), PE[pos, 2i+1] = cos of the same (Vaswani et al. 2017): (T, C). */
+export function sinusoidalPositions(T: number, C: number): Float32Array {
+  const table = new Float32Array(T * C);
+  for (let pos = 0; pos < T; pos++)
+    for (let i = 0; i < C; i++) {
+      const angle = pos / 10000 ** ((i - (i % 2)) / C);
+      table[pos * C + i] = i % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+    }
+  return table;
+}
+
+/** A decoder-only Transformer: GPT-1, GPT-2, GPT-3 or a modern variant, as its configuration says. */
+export class GPT extends Module {
+  readonly config: GPTConfig;
+  /** (padded V, C). */
+  readonly tokens: Embedding;
+  /** (T, C), learned; null for other kinds of positions. */
+  readonly positions: Parameter | null;
+  readonly blocks: readonly Block[];
+  readonly norm: Norm | null;
+  /** (padded V, C); null: the token embedding serves. */
+  readonly head: Linear | null;
+  readonly #table: Tensor | null;
+
+  constructor(config: GPTConfig, options: GPTOptions = {}) {
+    super();
+    const c = config;
+    let count = 0;
+    const { seed } = options;
+    const seeds = seed === undefined ? nextSeed : () => (seed * 0x10000 + count++) % Number.MAX_SAFE_INTEGER;
+    const init: InitOptions = { seeds, ...(options.device && { device: options.device }) };
+    const V = paddedVocabSize(c);
+    this.config = c;
+    this.tokens = new Embedding(V, c.width, { ...init, std: c.initStd });
+    this.positions = c.positions === 'learned' ? normalParameter([c.contextLength, c.width], c.initStd, init) : null;
+    this.blocks = Array.from({ length: c.layers }, (_, i) => new Block(c, i, init));
+    this.norm = c.finalNorm ? makeNorm(c, init) : null;
+    this.head = c.tiedHead ? null : new Linear(c.width, V, { ...init, bias: false, std: c.initStd });
+    this.#table =
+      c.positions === 'sinusoidal'
+        ? tensor(sinusoidalPositions(c.contextLength, c.width), {
+            shape: [c.contextLength, c.width],
+            ...(options.device && { device: options.device }),
+          }).keep()
+        : null;
+  }
+
+  /** A model of a preset, some fields changed: `GPT.fromPreset('gpt2', { vocabSize: 8192 })`. */
+  static fromPreset(preset: PresetName, input: GPTConfigInput = {}, options: GPTOptions = {}): GPT {
+    return new GPT(gptConfig(input, preset), options);
+  }
+
+  get device(): Device {
+    return this.tokens.weight.device;
+  }
+
+  /** The matrix that turns hidden states into logits: (padded V, C). */
+  get headWeight(): Parameter {
+    return this.head?.weight ?? this.tokens.weight;
+  }
+
+  /** Token ids i32 (B, T) → hidden states (B, T, C), after the final norm. */
+  forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    const c = this.config;
+    const first = options.cache?.length ?? 0;
+    const T = ids.shape[1] ?? 0;
+    if (ids.rank !== 2 || T === 0) throw new ArgumentError(`GPT: ids must be (B, T) with T of at least 1, got ${shapeText(ids.shape)}`);
+    if (first + T > c.contextLength) throw new ArgumentError(`GPT: at most ${c.contextLength} positions fit the context, got ${first + T}`);
+    const random = this.training ? (options.random ?? null) : null;
+    let x = this.tokens.forward(ids, { positions: this.positions ?? this.#table, first });
+    if (random) x = dropout(x, c.dropout.embedding, random);
+    for (const block of this.blocks) {
+      const before = x;
+      x = block.forward(x, options);
+      before.dispose(); // the graph holds what it needs
+    }
+    options.cache?.advance(T);
+    if (!this.norm) return x;
+    const y = this.norm.forward(x);
+    x.dispose();
+    return y;
+  }
+
+  /** Logits (B, T, V) of all positions. */
+  logits(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return scope(() => this.#head(this.forward(ids, options)));
+  }
+
+  /** Logits (B, 1, V) of the last position: what generation needs. */
+  lastLogits(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    return scope(() => {
+      const x = this.forward(ids, options);
+      return this.#head(slice(x, 1, -1));
+    });
+  }
+
+  #head(x: Tensor): Tensor {
+    const y = linear(x, this.headWeight);
+    return y.shape.at(-1) === this.config.vocabSize ? y : slice(y, -1, 0, this.config.vocabSize);
+  }
+
+  /**
+   * Cross-entropy of predicting `targets` i32 (B, T) from `ids` i32 (B, T); the head and the loss are one op, so logits are
+   * never kept beside their gradient.
+   */
+  loss(ids: Tensor, targets: Tensor, options: ForwardOptions & LinearCrossEntropyOptions = {}): Tensor {
+    const { vocabSize } = this.config;
+    return scope(() => linearCrossEntropy(this.forward(ids, options), this.headWeight, targets, { validColumns: vocabSize, ...options }));
+  }
+
+  /** An empty cache for decoding `batch` sequences of up to `capacity` positions. */
+  cache(batch: number, capacity: number = this.config.contextLength): KVCache {
+    const { layers, kvHeads, headSize } = this.config;
+    return noGrad(() => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device }));
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#table?.dispose();
+  }
+}

@@ -1,0 +1,11 @@
+export { Block, FeedForward, type ForwardOptions, SelfAttention } from './block.ts';
+export {
+  type AttentionPattern,
+  type DropoutConfig,
+  type GPTConfig,
+  type GPTConfigInput,
+  gptConfig,
+} from './config.ts';
+export { GPT, type GPTOptions, sinusoidalPositions } from './gpt.ts';
+export { type PresetName, presetNames } from './presets.ts';
+export { countParameters, flopsPerToken, type ParameterCount } from './size.ts';

@@ -1,0 +1,60 @@
+import { noGrad } from '../autograd/index.ts';
+import { copyInto, slice } from '../ops/index.ts';
+import { empty } from '../tensor/create.ts';
+import type { Device } from '../tensor/device.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+
+/** Keys and values of the positions so far, for each layer (B, capacity, Hkv, D): decoding computes only the new position. */
+export class KVCache {
+  readonly capacity: number;
+  readonly #layers: { k: Tensor; v: Tensor }[];
+  #length = 0;
+
+  constructor(shape: { layers: number; batch: number; capacity: number; kvHeads: number; headSize: number; device?: Device }) {
+    this.capacity = shape.capacity;
+    const sizes = [shape.batch, shape.capacity, shape.kvHeads, shape.headSize];
+    const buffer = (): Tensor => empty(sizes, shape.device ? { device: shape.device } : {}).keep();
+    this.#layers = Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() }));
+  }
+
+  /** Positions held. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Writes a layer's new keys and values (B, T, Hkv, D) behind the ones held; gives views of all of them, old and new. */
+  append(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+    const T = k.shape[1] as number;
+    const end = this.#length + T;
+    if (end > this.capacity) throw new ArgumentError(`KVCache: at most ${this.capacity} positions fit, got ${end}`);
+    const buffers = this.#layers[layer];
+    if (!buffers) throw new ArgumentError(`KVCache: layer must be from 0 to ${this.#layers.length - 1}, got ${layer}`);
+    const put = (buffer: Tensor, x: Tensor): Tensor => {
+      scope(() => copyInto(slice(buffer, 1, this.#length, end), x));
+      return slice(buffer, 1, 0, end);
+    };
+    return noGrad(() => ({ k: put(buffers.k, k), v: put(buffers.v, v) }));
+  }
+
+  /** Once every layer has appended T positions. */
+  advance(T: number): void {
+    this.#length += T;
+  }
+
+  /** Forgets positions from `length` on. */
+  truncate(length: number): void {
+    this.#length = Math.min(this.#length, length);
+  }
+
+  dispose(): void {
+    for (const { k, v } of this.#layers.splice(0)) {
+      k.dispose();
+      v.dispose();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}

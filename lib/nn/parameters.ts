@@ -1,0 +1,183 @@
+import { noGrad } from '../autograd/index.ts';
+import { copyInto, fill, reshape, slice } from '../ops/index.ts';
+import { empty, full } from '../tensor/create.ts';
+import type { LeafGradient } from '../tensor/graph.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { Module, type Parameter } from './module.ts';
+
+/** Every parameter begins at a multiple of so many elements: whole cache lines and vectors. */
+const ALIGN = 64;
+
+/** A range of the flat buffers. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Placement extends Range {
+  readonly name: string;
+  readonly parameter: Parameter;
+  readonly group: string;
+}
+
+/** Consecutive gradients that are complete at about the same time: what data parallelism would send in one message. */
+export interface Bucket extends Range {
+  readonly index: number;
+  readonly parameters: readonly Parameter[];
+}
+
+/** Decay belongs on matrices only. */
+export function decayGroup(_name: string, p: Parameter): string {
+  return p.rank >= 2 ? 'decay' : 'plain';
+}
+
+export interface ParameterSetOptions {
+  /** Group of a parameter; the parameters of a group lie together, groups in the order of `groups`. */
+  groupOf?: (name: string, p: Parameter) => string;
+  groups?: readonly string[];
+  /** Size of a bucket, in elements. Default 4 Mi (16 MiB of f32). */
+  bucketSize?: number;
+}
+
+const owners = new WeakMap<Parameter, ParameterSet>();
+
+/**
+ * The parameters of a model in flat buffers: each parameter becomes a view of one f32 buffer of values and one of gradients,
+ * so that an optimizer is one kernel and a norm one pass. Within a group parameters lie in the reverse of their order in the
+ * model, which is about the order in which backward completes them; buckets are cut in that order.
+ */
+export class ParameterSet {
+  readonly values: Tensor;
+  readonly gradients: Tensor;
+  readonly placements: readonly Placement[];
+  readonly buckets: readonly Bucket[];
+  readonly #ranges = new Map<string, Range>();
+  readonly #hooks: ((bucket: Bucket) => void)[] = [];
+  readonly #missing: Set<Parameter>[];
+
+  constructor(parameters: Module | ReadonlyMap<string, Parameter>, options: ParameterSetOptions = {}) {
+    const { groupOf = decayGroup, groups = ['decay', 'plain'], bucketSize = 4 << 20 } = options;
+    const named = [...(parameters instanceof Module ? parameters.namedParameters() : parameters)];
+    if (named.length === 0) throw new ArgumentError('ParameterSet: the model must have at least one parameter, got none');
+    for (const [name, p] of named)
+      if (owners.has(p)) throw new ArgumentError(`ParameterSet: parameter ${name} is already in the flat buffers of another optimizer`);
+    const placements: Placement[] = [];
+    let at = 0;
+    for (const group of groups) {
+      const start = at;
+      for (const [name, parameter] of named.toReversed()) {
+        if (groupOf(name, parameter) !== group) continue;
+        placements.push({ name, parameter, group, start: at, end: at + parameter.size });
+        at = Math.ceil((at + parameter.size) / ALIGN) * ALIGN;
+      }
+      this.#ranges.set(group, { start, end: at });
+    }
+    if (placements.length !== named.length) throw new ArgumentError(`ParameterSet: groupOf must give one of ${groups.join(', ')} for every parameter`);
+    this.placements = placements;
+    const device = (named[0] as [string, Parameter])[1].device;
+    this.values = full([at], 0, { device }).keep();
+    this.gradients = full([at], 0, { device }).keep(); // only the gaps count: gradients are overwritten, never cleared
+    for (const { parameter, start, end } of placements) this.#move(parameter, start, end);
+    this.buckets = this.#cut(bucketSize);
+    this.#missing = this.buckets.map((b) => new Set(b.parameters));
+    this.#watch();
+  }
+
+  #view(buffer: Tensor, parameter: Parameter, start: number, end: number): Tensor {
+    return noGrad(() => scope(() => reshape(slice(buffer, 0, start, end), parameter.shape)));
+  }
+
+  #move(parameter: Parameter, start: number, end: number): void {
+    const place = this.#view(this.values, parameter, start, end);
+    copyInto(place, parameter);
+    parameter.rebind(place.take());
+    const leaf = parameter.leaf as LeafGradient;
+    const gradient = this.#view(this.gradients, parameter, start, end);
+    leaf.moveTo(gradient.take());
+    owners.set(parameter, this);
+  }
+
+  #cut(size: number): Bucket[] {
+    const buckets: Bucket[] = [];
+    let members: Placement[] = [];
+    const close = (): void => {
+      const [first, last] = [members[0], members.at(-1)];
+      if (first && last) buckets.push({ index: buckets.length, start: first.start, end: last.end, parameters: members.map((m) => m.parameter) });
+      members = [];
+    };
+    for (const p of this.placements) {
+      const first = members[0];
+      if (first && (first.group !== p.group || p.end - first.start > size)) close();
+      members.push(p);
+    }
+    close();
+    return buckets;
+  }
+
+  #watch(): void {
+    for (const bucket of this.buckets)
+      for (const p of bucket.parameters)
+        p.leaf?.onReady.push(() => {
+          const missing = this.#missing[bucket.index] as Set<Parameter>;
+          if (missing.delete(p) && missing.size === 0) this.#complete(bucket);
+        });
+  }
+
+  #complete(bucket: Bucket): void {
+    this.#missing[bucket.index] = new Set(bucket.parameters);
+    for (const hook of this.#hooks) hook(bucket);
+  }
+
+  /** Calls `hook` in every backward when a bucket's gradients are complete, in the order in which they are. */
+  onBucket(hook: (bucket: Bucket) => void): void {
+    this.#hooks.push(hook);
+  }
+
+  /** The elements of a group, gaps included. */
+  range(group: string): Range {
+    return this.#ranges.get(group) ?? { start: 0, end: 0 };
+  }
+
+  /** A group's part of a flat buffer of this set: a view. */
+  part(buffer: Tensor, group: string): Tensor {
+    const { start, end } = this.range(group);
+    return noGrad(() => slice(buffer, 0, start, end));
+  }
+
+  /** The elements of a flat buffer from `start` on: a view. */
+  tail(buffer: Tensor, start: number): Tensor {
+    return noGrad(() => slice(buffer, 0, start, buffer.size));
+  }
+
+  /** A parameter's part of a flat buffer of this set, in the parameter's shape: a view. */
+  partOf(buffer: Tensor, placement: Placement): Tensor {
+    return this.#view(buffer, placement.parameter, placement.start, placement.end);
+  }
+
+  /** A flat buffer like `values`, for an optimizer's state. */
+  buffer(value?: number): Tensor {
+    const like = { device: this.values.device };
+    return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep();
+  }
+
+  /** Parameters that no backward reached have a gradient of 0. */
+  completeGradients(): void {
+    for (const { parameter, start, end } of this.placements) {
+      const leaf = parameter.leaf as LeafGradient;
+      if (leaf.filled) continue;
+      scope(() => noGrad(() => fill(slice(this.gradients, 0, start, end), 0)));
+      leaf.filled = true;
+    }
+  }
+
+  /** Forgets all gradients; nothing is cleared. */
+  zeroGrad(): void {
+    for (const { parameter } of this.placements) parameter.zeroGrad();
+  }
+
+  dispose(): void {
+    this.values.dispose();
+    this.gradients.dispose();
+  }
+}

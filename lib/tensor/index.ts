@@ -1,0 +1,17 @@
+export { arange, empty, full, type NestedNumbers, normal, ones, rand, randn, type TensorOptions, tensor, zeros } from './create.ts';
+export {
+  type Device,
+  getDefaultDevice,
+  type MemoryStats,
+  memory,
+  releaseMemory,
+  resetPeakMemory,
+  setDefaultDevice,
+  setMemoryLimit,
+  setThreads,
+  synchronize,
+} from './device.ts';
+export { type DType, isFloat, type TensorData } from './dtype.ts';
+export { manualSeed, RandomSource } from './random.ts';
+export type { Shape } from './shape.ts';
+export { isTensor, keep, scope, Tensor } from './tensor.ts';
