@@ -22,7 +22,8 @@ inline void pack_copy(float* dst, int64_t panel_step, const float* src, int64_t 
   }
 }
 
-// k contiguous, one panel; the next thing to be packed lies `after` beyond this one's start. Four lanes at a time, 16 steps of k each, so that a cache line of the source is read whole.
+// k contiguous, one panel: four lanes at a time, 16 steps of k each, so that a cache line of the source is read whole. What is
+// packed next lies `after` beyond src.
 template <int W, int full>
 inline void pack_transposed(float* dst, const float* src, int64_t lane_step, int64_t lanes, int64_t k, int64_t after) {
   constexpr int step = 16, rows = (full + 3) / 4 * 4;
