@@ -16,7 +16,7 @@ function novel(words: number, names: string[], join: string, share = 0.03): stri
     const rare =
       join === ''
         ? String.fromCodePoint(0x5000 + Math.floor(next() * 800))
-        : `w${'abcdefghij'[Math.floor(next() * 10)]}${'klmnopqrst'[Math.floor(next() * 10)]}${'uvwxyz'[Math.floor(next() * 6)]}`;
+        : `w${'abcdefghij'[Math.floor(next() * 10)]}${'klmnopqrst'[Math.floor(next() * 10)]}${'abcdefghijklmnopqrstuvwxyz'[Math.floor(next() * 26)]}`;
     out.push(next() < share ? (names[Math.floor(next() * names.length)] as string) : rare, i % 13 === 12 ? '.\n' : join);
   }
   return out.join('');
@@ -63,7 +63,7 @@ test('each question has one true answer, answers are balanced, held-out passages
 test('no two answers differ only in case', (t) => {
   const words = ['whale', 'boat', 'ship', 'sea', 'deck', 'sail', 'oars', 'wind'];
   const both = words.flatMap((word) => [word, word.toUpperCase()]);
-  const { answers } = makeTask(novel(40_000, both, ' ', 0.07), { examples: 80, heldOut: 16 });
+  const { answers } = makeTask(novel(40_000, both, ' ', 0.055), { examples: 80, heldOut: 16 });
   t.deepEqual(answers.map((answer) => answer.toLowerCase()).sort(), words.sort());
 });
 
