@@ -43,7 +43,7 @@ export interface GPTConfig {
   readonly kvHeads: number;
   /** C: the size of the residual stream. */
   readonly width: number;
-  /** D: the size of one head, 16 to 256; H·D may differ from C. */
+  /** D: the size of one head, at most 256; H·D may differ from C. */
   readonly headSize: number;
   /** Hidden size of the feed-forward part. */
   readonly ffnWidth: number;
@@ -124,7 +124,7 @@ function checkFields(c: GPTConfig, bad: (field: string, expected: string, got: u
 
 /** Calls `bad` for fields that do not go with each other; every field alone is sound. */
 function checkRelations(c: GPTConfig, bad: (field: string, expected: string, got: unknown) => void): void {
-  if (c.headSize < 16 || c.headSize > 256) bad('headSize', 'from 16 to 256', c.headSize);
+  if (c.headSize > 256) bad('headSize', 'at most 256', c.headSize);
   if (c.heads % c.kvHeads !== 0) bad('kvHeads', `a divisor of heads (${c.heads})`, c.kvHeads);
   if (c.attention.length > c.layers)
     bad('attention', `at most as long as there are layers (${c.layers})`, `${c.attention.length} patterns`);

@@ -1,21 +1,35 @@
 import { noGrad } from '../autograd/index.ts';
-import { copyInto, slice } from '../ops/index.ts';
+import { copyInto, permute, slice } from '../ops/index.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 
-/** Keys and values of the positions so far, for each layer (B, capacity, Hkv, D): decoding computes only the new position. */
+export interface KVCacheShape {
+  layers: number;
+  batch: number;
+  /** The most positions. */
+  capacity: number;
+  kvHeads: number;
+  headSize: number;
+  device?: Device;
+}
+
+/**
+ * Keys and values of the positions so far, for each layer: decoding computes only the new position. In memory they lie as
+ * (B, Hkv, capacity, D), so that a head reads its past in one run; all methods speak of (B, T, Hkv, D), as attention does.
+ */
 export class KVCache {
   readonly capacity: number;
+  /** Views (B, capacity, Hkv, D); they own the memory. */
   readonly #layers: { k: Tensor; v: Tensor }[];
   #length = 0;
 
-  constructor(shape: { layers: number; batch: number; capacity: number; kvHeads: number; headSize: number; device?: Device }) {
+  constructor(shape: KVCacheShape) {
     this.capacity = shape.capacity;
-    const sizes = [shape.batch, shape.capacity, shape.kvHeads, shape.headSize];
-    const buffer = (): Tensor => empty(sizes, shape.device ? { device: shape.device } : {}).keep();
-    this.#layers = Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() }));
+    const sizes = [shape.batch, shape.kvHeads, shape.capacity, shape.headSize];
+    const buffer = (): Tensor => scope(() => permute(empty(sizes, shape.device ? { device: shape.device } : {}), 0, 2, 1, 3)).keep();
+    this.#layers = noGrad(() => Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() })));
   }
 
   /** Positions held. */
