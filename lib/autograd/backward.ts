@@ -69,10 +69,14 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
   for (const node of nodes) {
     const dy = (slots.get(node) as Slot[]).map((s) => s.take());
     if (dy.some((g) => g !== null)) {
+      const leafSinks = new Map<Tensor, Sink>(); // one for a tensor that the op has in several places
       const sinks = node.inputs.map((input): Sink | null => {
         if (!input) return null;
         if (!(input instanceof Tensor)) return slots.get(input.node)?.[input.index] ?? null;
-        return input.leaf && !input.disposed ? new LeafSink(input, input.leaf) : null;
+        if (!input.leaf || input.disposed) return null;
+        const sink = leafSinks.get(input) ?? new LeafSink(input, input.leaf);
+        leafSinks.set(input, sink);
+        return sink;
       });
       node.run(dy, sinks, options.retainGraph ?? false);
     }

@@ -64,7 +64,17 @@ function forward(q: Handle, k: Handle, v: Handle, s: Settings, e: Extras): [Hand
 
 type Target = [out: Handle, accumulate: boolean];
 
-function backward(inputs: readonly Handle[], o: Handle, lse: Handle, dO: Handle, s: Settings, e: Extras, dq: Target, dk: Target, dv: Target): void {
+function backward(
+  inputs: readonly Handle[],
+  o: Handle,
+  lse: Handle,
+  dO: Handle,
+  s: Settings,
+  e: Extras,
+  dq: Target,
+  dk: Target,
+  dv: Target,
+): void {
   const [q, k, v] = inputs as [Handle, Handle, Handle];
   native.attentionBackward(
     ...([q, k, v, o, lse, dO, s.scale, s.causal, s.window] as const),
@@ -93,23 +103,28 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   return record('attention', [o], [q, k, v], save, ([dy], sinks, saved) => {
     if (!dy) return;
     const [q1, k1, v1, o1, lse1, ...rest] = saved as [Handle, Handle, Handle, Handle, Handle, ...Handle[]];
-    const spare: Handle[] = [];
-    // The kernel writes all three; one that nobody wants goes to scratch.
+    const beside: { sink: Sink | null | undefined; gradient: Handle }[] = [];
+    const taken = new Set<Sink>();
+    // The kernel writes all three at a time: one that nobody wants, or that a tensor has in several roles, is written beside.
     const target = (sink: Sink | null | undefined, like: Handle, use: (t: Target) => void): void => {
-      if (sink) {
+      if (sink && !taken.has(sink)) {
+        taken.add(sink);
         sink.into((out, accumulate) => use([out, accumulate]));
         return;
       }
-      const scratch = native.empty(native.device(like), 'f32', native.shape(like));
-      spare.push(scratch);
-      use([scratch, false]);
+      const gradient = native.empty(native.device(like), 'f32', native.shape(like));
+      beside.push({ sink, gradient });
+      use([gradient, false]);
     };
     target(sinks[0], q1, (dq) =>
       target(sinks[1], k1, (dk) =>
         target(sinks[2], v1, (dv) => backward([q1, k1, v1], o1, lse1, dy.handle, s, unpack(rest, documents), dq, dk, dv)),
       ),
     );
-    for (const h of spare) native.dispose(h);
+    for (const { sink, gradient } of beside) {
+      if (sink) sink.give(gradient);
+      else native.dispose(gradient);
+    }
   })[0] as Tensor;
 }
 

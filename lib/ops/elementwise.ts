@@ -1,4 +1,4 @@
-import { type GradBuffer, record1, type Sink } from '../autograd/index.ts';
+import { type GradBuffer, noGrad, record1, type Sink } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
 import { full } from '../tensor/create.ts';
 import { sameShape } from '../tensor/shape.ts';
@@ -50,7 +50,8 @@ export function gelu(x: Tensor, approximate: 'tanh' | 'erf' = 'tanh'): Tensor {
 
 function operand(value: Operand, other: Operand, op: string, name: string): Tensor {
   if (isTensor(value)) return value;
-  if (typeof value !== 'number') throw new ArgumentError(`${op}: ${name} must be a tensor or a number, got ${value === null ? 'null' : typeof value}`);
+  if (typeof value !== 'number')
+    throw new ArgumentError(`${op}: ${name} must be a tensor or a number, got ${value === null ? 'null' : typeof value}`);
   if (!isTensor(other)) throw new ArgumentError(`${op}: one of a and b must be a tensor, got two numbers`);
   const integer = other.dtype === 'i32' && Number.isInteger(value);
   return full([], value, { dtype: integer ? 'i32' : 'f32', device: other.device });
@@ -200,7 +201,7 @@ export const maximum = (a: Operand, b: Operand): Tensor => chosen('maximum', a, 
 export const minimum = (a: Operand, b: Operand): Tensor => chosen('minimum', a, b);
 
 function compare(kind: BinaryKind, a: Operand, b: Operand): Tensor {
-  return binary(kind, a, b, () => {}).detach();
+  return noGrad(() => binary(kind, a, b, () => {}));
 }
 
 /** a == b as bool; comparisons have no gradient. */

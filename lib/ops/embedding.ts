@@ -1,5 +1,6 @@
 import { record1 } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
+import { elements } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
 export interface EmbeddingOptions {
@@ -20,7 +21,7 @@ export function embedding(table: Tensor, ids: Tensor, options: EmbeddingOptions 
       const C = native.shape(dy.handle).at(-1) as number;
       if (!accumulate && T !== dpositions.shape[0]) native.fill(out, 0);
       const used = native.slice(out, 0, first, first + T, 1);
-      const rows = native.reshape(dy.handle, [-1, T, C]);
+      const rows = native.reshape(dy.handle, [elements(native.shape(dy.handle).slice(0, -2)), T, C]);
       native.sumInto(rows, used, accumulate);
       native.dispose(rows);
       native.dispose(used);

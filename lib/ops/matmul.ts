@@ -3,6 +3,12 @@ import { type Handle, native } from '../native/addon.ts';
 import { elements, sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
+/** (..., C) as (rows, C). */
+function flatRows(h: Handle): Handle {
+  const shape = native.shape(h);
+  return native.reshape(h, [elements(shape.slice(0, -1)), shape.at(-1) as number]);
+}
+
 /** Puts op(a)·op(b) into a sink whose leading dimensions may have been broadcast in the forward. */
 function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: boolean): void {
   const lead = (h: Handle): number[] => native.shape(h).slice(0, -2);
@@ -14,7 +20,9 @@ function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: bool
     sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate));
     return;
   }
-  const wide = native.matmul(a, b, transA, transB);
+  const matrix = sink.shape.slice(-2);
+  const wide = native.empty(native.device(a), 'f32', [...batch, ...matrix]); // f32 whatever a is: the sum is to come
+  native.matmulInto(a, b, transA, transB, wide, false);
   sink.into((out, accumulate) => native.sumInto(wide, out, accumulate));
   native.dispose(wide);
 }
@@ -33,9 +41,10 @@ export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB
     const rows = native.shape(x);
     if (db.shape.length === 2 && rows.length > 2 && !transA) {
       // One matrix for all of a's rows: their sum over the batch is one product over all rows.
-      const flat = (h: Handle): Handle => native.reshape(h, [-1, native.shape(h).at(-1) as number]);
-      const [ax, ay] = [flat(x), flat(dy.handle)];
-      db.into((out, accumulate) => (transB ? native.matmulInto(ay, ax, true, false, out, accumulate) : native.matmulInto(ax, ay, true, false, out, accumulate)));
+      const [ax, ay] = [flatRows(x), flatRows(dy.handle)];
+      db.into((out, accumulate) =>
+        transB ? native.matmulInto(ay, ax, true, false, out, accumulate) : native.matmulInto(ax, ay, true, false, out, accumulate),
+      );
       native.dispose(ax);
       native.dispose(ay);
     } else if (transB) product(db, dy.handle, x, true, transA);
@@ -76,14 +85,15 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
       native.unaryBackward(before as Handle, dy.handle, activation, slope, false);
     }
     const g = slope ?? dy.handle;
-    const rows = (h: Handle): Handle => native.reshape(h, [elements(native.shape(h).slice(0, -1)), native.shape(h).at(-1) as number]);
-    const [flatG, flatX] = [rows(g), rows(input)];
+    const [flatG, flatX] = [flatRows(g), flatRows(input)];
     dw?.into((out, accumulate) =>
-      conv1d ? native.matmulInto(flatX, flatG, true, false, out, accumulate) : native.matmulInto(flatG, flatX, true, false, out, accumulate),
+      conv1d
+        ? native.matmulInto(flatX, flatG, true, false, out, accumulate)
+        : native.matmulInto(flatG, flatX, true, false, out, accumulate),
     );
     db?.into((out, accumulate) => native.sumInto(flatG, out, accumulate));
     dx?.into((out, accumulate) => {
-      const flat = rows(out);
+      const flat = flatRows(out);
       native.matmulInto(flatG, weight, false, conv1d, flat, accumulate);
       native.dispose(flat);
     });

@@ -2,9 +2,10 @@ import { record1 } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
 import { dimensionOf, elements, type Shape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
 
 export interface ReduceOptions {
-  /** Dimensions to reduce; default all. */
+  /** Dimensions to reduce; default, and for an empty list, all. */
   dim?: number | readonly number[];
   /** Keep reduced dimensions with size 1. */
   keepDims?: boolean;
@@ -12,8 +13,9 @@ export interface ReduceOptions {
 
 function dimensions(x: Tensor, options: ReduceOptions, op: string): number[] {
   const { dim } = options;
-  if (dim === undefined) return x.shape.map((_, i) => i);
-  return (typeof dim === 'number' ? [dim] : dim).map((d) => dimensionOf(d, x.rank, op));
+  const dims = (typeof dim === 'number' ? [dim] : (dim ?? [])).map((d) => dimensionOf(d, x.rank, op));
+  if (new Set(dims).size !== dims.length) throw new ArgumentError(`${op}: dim must name each dimension once, got ${JSON.stringify(dim)}`);
+  return dims.length === 0 ? x.shape.map((_, i) => i) : dims;
 }
 
 /** dy with the reduced dimensions back, of size 1: it broadcasts to x. */

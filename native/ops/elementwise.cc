@@ -1,9 +1,11 @@
 #include "ops/check.h"
+#include "ops/names.h"
 #include "ops/ops.h"
 
 namespace heddle::ops {
 
 Tensor unary(const Tensor& x, Unary kind) {
+  current_op = text_of(kind);
   const Tensor in = dense_f32(x, "x");
   Tensor out = Tensor::empty(x.device(), DType::f32, x.shape);
   if (out.elements()) launch(x.device(), x.device()->backend->unary, UnaryArgs{kind, in.data<float>(), out.data<float>(), in.elements()});
@@ -32,9 +34,19 @@ Tensor arithmetic(const Tensor& t, bool integers) {
 
 bool integral(const Tensor& t) { return !is_float(t.dtype); }
 
+// The type of a float result: that of both operands; next to an integer, or to a single number, that of the other; f32
+// where two types of equal standing meet.
+DType promoted(const Tensor& a, const Tensor& b) {
+  if (a.dtype == b.dtype || integral(b)) return a.dtype;
+  if (integral(a)) return b.dtype;
+  if ((a.rank() == 0) != (b.rank() == 0)) return a.rank() == 0 ? b.dtype : a.dtype;
+  return DType::f32;
+}
+
 }  // namespace
 
 Tensor binary(const Tensor& a, const Tensor& b, Binary kind) {
+  current_op = text_of(kind);
   require_same_device(a, "a", b, "b");
   const bool integers = integral(a) && integral(b);
   const Shape shape = broadcast(a.shape, b.shape);
@@ -42,17 +54,13 @@ Tensor binary(const Tensor& a, const Tensor& b, Binary kind) {
   Tensor out = Tensor::empty(a.device(), compares(kind) ? DType::boolean : integers ? DType::i32 : DType::f32, shape);
   if (out.elements())
     launch(a.device(), a.device()->backend->binary, BinaryArgs{kind, expand(x, shape).view(), expand(y, shape).view(), out.view(), false});
-  if (compares(kind) || integers) return out;
-  const DType wanted = integral(a) ? b.dtype : integral(b) || a.dtype == b.dtype ? a.dtype : DType::f32;
-  return result_as(out, wanted);
+  return compares(kind) || integers ? out : result_as(out, promoted(a, b));
 }
 
 void binary_into(const Tensor& a, const Tensor& b, Binary kind, const Tensor& out, bool accumulate) {
   require_same_device(a, "a", b, "b");
   require_same_device(a, "a", out, "out");
   require(!compares(kind), "kind", "an arithmetic operation", "a comparison");
-  require_float(a, "a");
-  require_float(b, "b");
   require(broadcast(broadcast(a.shape, b.shape), out.shape) == out.shape, "out", "of the shape that a and b broadcast to", text(out.shape));
   const Output to(out, "out", out.shape, accumulate);
   if (!out.elements()) return;
@@ -74,7 +82,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   if (out.elements())
     launch(a.device(), a.device()->backend->where,
            WhereArgs{expand(condition, shape).view(), expand(x, shape).view(), expand(y, shape).view(), out.view()});
-  return result_as(out, a.dtype == b.dtype ? a.dtype : DType::f32);
+  return result_as(out, promoted(a, b));
 }
 
 namespace {

@@ -37,4 +37,9 @@ struct EnumNames<Optimizer> {
   static constexpr const char* names[] = {"adamw", "adam", "sgd", "lion"};
 };
 
+template <class E>
+constexpr const char* text_of(E e) {
+  return EnumNames<E>::names[static_cast<int>(e)];
+}
+
 }  // namespace heddle

@@ -16,6 +16,7 @@ std::optional<Tensor> vector_of(const Tensor* t, const char* argument, int64_t C
 
 std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b, bool rms,
                                                                double eps) {
+  current_op = rms ? "rmsNorm" : "layerNorm";
   require(x.rank() >= 1 && x.shape.back() > 0, "x", "(..., C) with C of at least 1", text(x.shape));
   require(eps >= 0, "eps", "at least 0", std::to_string(eps));
   const int64_t C = x.shape.back(), rows = x.elements() / C;
@@ -49,7 +50,11 @@ void norm_backward(const Tensor& h, const Tensor* w, const Tensor* mean, const T
   if (dx) to_x.emplace(*dx, "dx", h.shape, accumulate_dx);
   if (dw) to_w.emplace(*dw, "dw", Shape{C}, accumulate_dw);
   if (db) to_b.emplace(*db, "db", Shape{C}, accumulate_db);
-  if (!rows) return;
+  if (!rows) {
+    if (dw && !accumulate_dw) fill(*dw, 0);
+    if (db && !accumulate_db) fill(*db, 0);
+    return;
+  }
   const auto out = [](const std::optional<Output>& o) { return o ? o->data() : nullptr; };
   const auto adds = [](const std::optional<Output>& o) { return o && o->accumulate(); };
   launch(h.device(), h.device()->backend->norm_backward,

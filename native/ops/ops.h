@@ -29,7 +29,7 @@ Tensor alias(const Tensor& x);                            // a second owner of t
 Tensor reshape(const Tensor& x, const Shape& shape);      // one -1 is worked out; copies where strides do not allow a view
 Tensor permute(const Tensor& x, const Shape& dims);
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step);  // negative counts from the end
-Tensor expand(const Tensor& x, const Shape& shape);       // broadcasts with stride 0
+Tensor expand(const Tensor& x, const Shape& shape);       // broadcasts with stride 0; -1 keeps a size
 
 // ---- elementwise.cc ----
 Tensor unary(const Tensor& x, Unary kind);

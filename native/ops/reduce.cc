@@ -1,4 +1,5 @@
 #include "ops/check.h"
+#include "ops/names.h"
 #include "ops/ops.h"
 
 namespace heddle::ops {
@@ -19,6 +20,7 @@ Tensor reduced_last(const Tensor& x, const std::vector<bool>& gone, Shape* kept)
 }  // namespace
 
 Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
+  current_op = text_of(kind);
   std::vector<bool> gone(x.shape.size(), dims.empty());
   for (const int64_t d : dims) gone[dimension(d, x, "dims")] = true;
   const bool index = kind == Reduce::argmax || kind == Reduce::argmin;
@@ -67,6 +69,7 @@ void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
 }
 
 Tensor softmax(const Tensor& x, bool log) {
+  current_op = log ? "logSoftmax" : "softmax";
   require(x.rank() >= 1, "x", "of at least one dimension", text(x.shape));
   const Tensor in = dense_f32(x, "x");
   Tensor y = Tensor::empty(x.device(), DType::f32, x.shape);

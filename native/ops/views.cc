@@ -54,7 +54,10 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
       known *= shape[i];
     }
   }
-  if (unknown >= 0 && known > 0) shape[unknown] = x.elements() / known;
+  if (unknown >= 0) {
+    require(known > 0, "shape", "without -1 beside a 0, where any size would fit", text(wanted));
+    shape[unknown] = x.elements() / known;
+  }
   int64_t n = 1;
   for (const int64_t d : shape) n *= d;
   require(n == x.elements() && shape.size() <= kMaxRank, "shape", "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape),
@@ -95,9 +98,15 @@ Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t 
   return r;
 }
 
-Tensor expand(const Tensor& x, const Shape& shape) {
+Tensor expand(const Tensor& x, const Shape& wanted) {
+  Shape shape = wanted;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const size_t from_end = shape.size() - i;
+    if (shape[i] == -1 && from_end <= x.shape.size()) shape[i] = x.shape[x.shape.size() - from_end];
+    require(shape[i] >= 0, "shape", "sizes of at least 0, or -1 for one that stays", text(wanted));
+  }
   require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank && broadcast(shape, x.shape) == shape, "shape",
-          "one that " + text(x.shape) + " broadcasts to", text(shape));
+          "one that " + text(x.shape) + " broadcasts to", text(wanted));
   Tensor r = x;
   r.shape = shape;
   r.stride.assign(shape.size(), 0);

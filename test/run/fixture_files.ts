@@ -50,10 +50,10 @@ export async function readTensors(file: string): Promise<Map<string, HostTensor>
   try {
     const tensors = new Map<string, HostTensor>();
     for (const [name, { dtype, shape }] of opened.tensors) {
-      const { buffer, byteOffset, byteLength } = await opened.read(name);
+      const { buffer } = Uint8Array.from(await opened.read(name));
       if (dtype !== 'F32' && dtype !== 'I32') throw new Error(`${file}: tensor ${name} must be F32 or I32, got ${dtype}`);
       const Type = dtype === 'F32' ? Float32Array : Int32Array;
-      tensors.set(name, { shape, data: new Type(buffer, byteOffset, byteLength / 4) });
+      tensors.set(name, { shape, data: new Type(buffer) });
     }
     return tensors;
   } finally {
