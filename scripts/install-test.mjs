@@ -67,6 +67,19 @@ function checkItWorks(env) {
   );
 }
 
+// A TypeScript user's view: compiled strictly against the installed package, with this repository's compiler.
+function checkTypes() {
+  cpSync(path.join(root, 'test/package/types.ts'), path.join(consumer, 'types.ts'));
+  const compilerOptions = {
+    ...{ noEmit: true, strict: true, target: 'es2022', lib: ['es2023', 'esnext.disposable'], module: 'nodenext' },
+    ...{ typeRoots: [path.join(root, 'node_modules/@types')], types: ['node'] }, // as every TypeScript user of Node has
+  };
+  writeFileSync(path.join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['types.ts'] }));
+  const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
+  const { status, stdout } = spawnSync(process.execPath, [tsc, '-p', '.'], { cwd: consumer, encoding: 'utf8' });
+  assert(status === 0, `its types serve a strict TypeScript user${status === 0 ? '' : `, but:\n${stdout}`}`);
+}
+
 try {
   assert(fromBuild(), 'prebuilt binary');
   const packed = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { encoding: 'utf8' });
@@ -86,6 +99,7 @@ try {
     run(env, 'npm', ...args, '--no-audit', '--no-fund');
     checkPackages();
     checkItWorks(env);
+    checkTypes();
   }
 } catch (e) {
   console.error(`install test: ${e.message}`);
