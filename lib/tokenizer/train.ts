@@ -36,7 +36,6 @@ export class MergeTrainer {
   readonly #pairs = new PairTable();
   readonly #heap = new PairHeap(this.#pairs);
   readonly #tokens: Uint8Array[] = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte));
-  readonly #idOfBytes = new Map<string, number>();
   /** Length of each token in bytes. */
   #lengths = new Uint32Array(256).fill(1);
   readonly #symbols: Int32Array;
@@ -45,8 +44,6 @@ export class MergeTrainer {
   readonly #groupWeights: number[] = [];
   #places: Uint32Array<ArrayBuffer>;
   #placesUsed = 0;
-  /** Places of pairs that came to exist in more than one step: further (start, count) stretches of the list. */
-  readonly #moreStretches = new Map<number, [start: number, count: number][]>();
   // The pairs that one step makes, and where.
   #madePairs = new Uint32Array(1 << 10);
   #madePlaces = new Uint32Array(1 << 10);
@@ -55,7 +52,6 @@ export class MergeTrainer {
   readonly #live = new Uint32Array(256);
 
   constructor(counter: PieceCounter) {
-    for (let byte = 0; byte < 256; byte++) this.#idOfBytes.set(String.fromCharCode(byte), byte);
     this.#symbols = this.#layOut(counter);
     this.#places = new Uint32Array(0);
     this.#countPairs();
@@ -65,20 +61,15 @@ export class MergeTrainer {
     const left: number[] = [];
     const right: number[] = [];
     const merged: number[] = [];
-    const recorded = new Set<number>();
     while (this.#tokens.length < options.tokenCount) {
       const pair = this.#heap.pop();
       if (pair === undefined || (this.#pairs.counts[pair] as number) < options.minFrequency) break;
       const a = this.#pairs.left[pair] as number;
       const b = this.#pairs.right[pair] as number;
       const id = this.#join(a, b);
-      // A merged pair can come again when a later merge makes one of its tokens another way. It keeps its first rank.
-      if (!recorded.has(pair)) {
-        recorded.add(pair);
-        left.push(a);
-        right.push(b);
-        merged.push(id);
-      }
+      left.push(a);
+      right.push(b);
+      merged.push(id);
       this.#merge(pair, a, b, id);
       if (this.#tokens.length % 256 === 0) options.onProgress?.(this.#tokens.length, options.tokenCount);
     }
@@ -156,8 +147,9 @@ export class MergeTrainer {
   }
 
   /**
-   * Id of the token that the two make. Different merges can make the same bytes ("a"+"bc", "ab"+"c"): it is one token then,
-   * for a vocabulary holds each string once.
+   * A new token of the two. No token has these bytes yet: as no merge ever reached over its ends, a stretch that is joined
+   * into one token was joined in one and the same order everywhere. For the same reason all places of a pair come to exist in
+   * one step, that of the younger of its tokens.
    */
   #join(left: number, right: number): number {
     const a = this.#tokens[left] as Uint8Array;
@@ -165,12 +157,8 @@ export class MergeTrainer {
     const bytes = new Uint8Array(a.length + b.length);
     bytes.set(a);
     bytes.set(b, a.length);
-    const key = Buffer.from(bytes.buffer).toString('latin1');
-    const known = this.#idOfBytes.get(key);
-    if (known !== undefined) return known;
     const id = this.#tokens.length;
     this.#tokens.push(bytes);
-    this.#idOfBytes.set(key, id);
     this.#lengths = grown(this.#lengths, id + 1);
     this.#lengths[id] = bytes.length;
     return id;
@@ -230,7 +218,6 @@ export class MergeTrainer {
     for (let pair = 0; pair < pairs.size; pair++) {
       if ((pairs.counts[pair] as number) > 0) kept += pairs.placeCount[pair] as number;
     }
-    for (const stretches of this.#moreStretches.values()) for (const [, count] of stretches) kept += count;
     const places = new Uint32Array(Math.ceil((kept + more) * 1.5));
     let used = 0;
     for (let pair = 0; pair < pairs.size; pair++) {
@@ -248,19 +235,9 @@ export class MergeTrainer {
   /** Places of a pair in ascending order, so that runs like "aaaa" are joined from the left. They are not needed again. */
   #placesOf(pair: number): Uint32Array {
     const start = this.#pairs.placeStart[pair] as number;
-    const first = this.#places.subarray(start, start + (this.#pairs.placeCount[pair] as number));
-    const more = this.#moreStretches.get(pair);
+    const places = this.#places.subarray(start, start + (this.#pairs.placeCount[pair] as number));
     this.#pairs.placeCount[pair] = 0;
-    if (!more) return first;
-    this.#moreStretches.delete(pair);
-    const all = [first, ...more.map(([from, count]) => this.#places.subarray(from, from + count))];
-    const joined = new Uint32Array(all.reduce((sum, part) => sum + part.length, 0));
-    let used = 0;
-    for (const part of all) {
-      joined.set(part, used);
-      used += part.length;
-    }
-    return joined.sort();
+    return places;
   }
 
   #lose(left: number, right: number, weight: number): void {
@@ -296,14 +273,8 @@ export class MergeTrainer {
     let start = this.#placesUsed;
     for (const pair of touched) {
       const count = cursors[pair] as number;
-      if (pairs.placeCount[pair] === 0) {
-        pairs.placeStart[pair] = start;
-        pairs.placeCount[pair] = count;
-      } else {
-        const more = this.#moreStretches.get(pair);
-        if (more) more.push([start, count]);
-        else this.#moreStretches.set(pair, [[start, count]]);
-      }
+      pairs.placeStart[pair] = start;
+      pairs.placeCount[pair] = count;
       cursors[pair] = start;
       start += count;
     }

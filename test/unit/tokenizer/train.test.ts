@@ -54,6 +54,8 @@ function compare(
 ): void {
   const tokenizer = BPETokenizer.train(documents, { vocabSize, minFrequency, specialTokens: [] });
   t.deepEqual(mergesOf(tokenizer), naiveMerges(documents, vocabSize, minFrequency));
+  const tokens = Array.from({ length: tokenizer.vocabSize }, (_, id) => Buffer.from(tokenizer.tokenBytes(id)).toString('hex'));
+  t.deepEqual([...new Set(tokens)], tokens, 'no bytes twice');
 }
 
 test('finds the merges that counting everything anew at every step finds', (t) => {
