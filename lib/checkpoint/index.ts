@@ -1,0 +1,12 @@
+export {
+  bestCheckpoint,
+  type CheckpointContents,
+  discardLaterCheckpoints,
+  latestCheckpoint,
+  pruneCheckpoints,
+  saveCheckpoint,
+  setBestCheckpoint,
+} from './folder.ts';
+export type { Json } from './json.ts';
+export { type Checkpoint, openCheckpoint } from './read.ts';
+export { openSafetensors, type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';

@@ -1,0 +1,45 @@
+import { noGrad } from '../autograd/index.ts';
+import { copyInto } from '../ops/index.ts';
+import { tensor } from '../tensor/create.ts';
+import { sameShape, shapeText } from '../tensor/shape.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { FileError } from '../util/errors.ts';
+import { openSafetensors, type SafetensorsEntry } from './safetensors.ts';
+
+/** f32 tensors as entries of a safetensors file; each is read from the device when its turn comes. */
+export function* tensorEntries(tensors: Iterable<[string, Tensor]>): Generator<SafetensorsEntry> {
+  for (const [name, t] of tensors)
+    yield {
+      name,
+      dtype: 'F32',
+      shape: [...t.shape],
+      bytes: async () => {
+        const data = await t.data();
+        return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      },
+    };
+}
+
+/**
+ * Reads a file that holds just these f32 tensors into them, one at a time.
+ * @throws FileError naming the tensor that is missing, too many, of another type or another shape; then nothing was changed
+ */
+export async function restoreTensors(file: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
+  const source = await openSafetensors(file);
+  try {
+    for (const name of source.tensors.keys()) if (!tensors.has(name)) throw new FileError(file, `tensor ${name} is not one of the model's`);
+    for (const [name, t] of tensors) {
+      const info = source.tensors.get(name);
+      if (!info) throw new FileError(file, `tensor ${name} is missing`);
+      if (info.dtype !== 'F32') throw new FileError(file, `tensor ${name} must be F32, got ${info.dtype}`);
+      if (!sameShape(info.shape, t.shape)) throw new FileError(file, `tensor ${name} must be ${shapeText(t.shape)}, got ${shapeText(info.shape)}`);
+    }
+    for (const [name, t] of tensors) {
+      const bytes = await source.read(name);
+      const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+      noGrad(() => scope(() => copyInto(t, tensor(values, { shape: t.shape, device: t.device }))));
+    }
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,74 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Json } from '../checkpoint/index.ts';
+import { type Example, ExamplesLoader, encodeExamples, openSource, planSplit, splitItems, type TokenData } from '../data/index.ts';
+import type { GPT } from '../models/index.ts';
+import type { Tokenizer } from '../tokenizer/index.ts';
+import { ArgumentError } from '../util/errors.ts';
+import type { RunConfig } from './config.ts';
+import { findCheckpoint, openModel } from './open.ts';
+import { drive, type RunHooks, type RunResult } from './pretrain.ts';
+import { Trainer } from './trainer.ts';
+
+export interface FinetuneOptions extends RunHooks {
+  /** Start over where a finetuning is already there (it always does when examples are given). */
+  fresh?: boolean;
+  /** Examples in place of the configured files. */
+  examples?: { train: readonly Example[]; validation: readonly Example[] };
+}
+
+/** Examples of a JSONL file, the last `valFraction` of them (or another file) for validation. */
+async function readExamples(run: RunConfig): Promise<{ train: Example[]; validation: Example[] }> {
+  const { path, valPath, valFraction } = run.finetune;
+  if (path === undefined)
+    throw new ArgumentError('finetune.path must name a JSONL file of prompts and completions', { hint: 'Or give --data FILE.' });
+  const part = async (file: string, fraction: number, name: 'train' | 'validation'): Promise<Example[]> => {
+    const source = openSource(file);
+    const examples: Example[] = [];
+    for (const item of splitItems(source, await planSplit(source, fraction), name)) {
+      if (item.kind !== 'example') throw new ArgumentError(`${item.file}:${item.line}: must have prompt and completion, got text`);
+      examples.push({ prompt: item.prompt, completion: item.completion });
+    }
+    return examples;
+  };
+  if (valPath !== undefined) return { train: await part(path, 0, 'train'), validation: await part(valPath, 0, 'train') };
+  return { train: await part(path, valFraction, 'train'), validation: await part(path, valFraction, 'validation') };
+}
+
+/** A trainer for a model on examples: loss on completions only, several examples in a row without seeing each other. */
+export function finetuner(
+  run: RunConfig,
+  model: GPT,
+  tokenizer: Tokenizer,
+  examples: { train: readonly Example[]; validation: readonly Example[] },
+  options: RunHooks & { checkpoints?: string },
+): Trainer {
+  const { train, packing, tooLong } = run.finetune;
+  const data = new ExamplesLoader(encodeExamples(examples.train, tokenizer), {
+    ...{ batch: train.batchSize, length: train.contextLength, seed: train.seed, packing, tooLong },
+  });
+  const validation: TokenData | null = examples.validation.length > 0 ? encodeExamples(examples.validation, tokenizer) : null;
+  return new Trainer({
+    ...{ model, data, train, validation, tokenizer, documents: true, config: run as unknown as Json },
+    ...(options.checkpoints !== undefined && { checkpoints: options.checkpoints }),
+    ...(options.signal && { signal: options.signal }),
+    ...(options.minutes !== undefined && { minutes: options.minutes }),
+  });
+}
+
+/** Trains the run's best checkpoint (or `finetune.from`) on examples; checkpoints go to `<out>/finetune/checkpoints`. */
+export async function finetune(run: RunConfig, options: FinetuneOptions = {}): Promise<RunResult> {
+  const folder = join(run.out, 'finetune', 'checkpoints');
+  const examples = options.examples ?? (await readExamples(run));
+  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, options.device === undefined ? {} : { device: options.device });
+  if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
+  await rm(folder, { recursive: true, force: true });
+  const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
+  try {
+    options.onStart?.(trainer, 0);
+    const { saved, ...result } = await drive(trainer, options);
+    return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, parameters: model.parameterCount() };
+  } finally {
+    trainer.dispose();
+  }
+}

@@ -1,0 +1,150 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Checkpoint, type Json, latestCheckpoint } from '../checkpoint/index.ts';
+import { Loader } from '../data/index.ts';
+import { GPT } from '../models/index.ts';
+import { HeddleError } from '../util/errors.ts';
+import type { RunConfig } from './config.ts';
+import { evaluate } from './evaluate.ts';
+import { findCheckpoint, modelOfCheckpoint } from './open.ts';
+import { type PreparedRun, type PrepareHooks, prepareRun } from './prepare.ts';
+import { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';
+
+export interface RunHooks extends PrepareHooks {
+  device?: string;
+  minutes?: number;
+  /** Called for every event, while nothing trains: the model may be sampled. */
+  onEvent?: (event: TrainerEvent, trainer: Trainer) => void | Promise<void>;
+  /** Called when the trainer is ready; `from` is the step that it starts at. */
+  onStart?: (trainer: Trainer, from: number) => void;
+}
+
+export interface RunResult {
+  /** Mean cross-entropy over the whole validation split, in nats; NaN without one. */
+  valLoss: number;
+  bitsPerByte: number | null;
+  steps: number;
+  /** Mean over the run's step events; 0 when nothing was trained. */
+  tokensPerSecond: number;
+  /** The folder with the best (or last) state. */
+  checkpoint: string | null;
+  reason: (TrainerEvent & { type: 'end' })['reason'];
+  parameters: number;
+}
+
+export interface PretrainOptions extends RunHooks {
+  /** Go on from the newest checkpoint of the run. */
+  resume?: boolean;
+  /** Leave out what a folder may hold already and start over. */
+  fresh?: boolean;
+}
+
+/** Drives a trainer to its end and sums up. */
+export async function drive(trainer: Trainer, hooks: RunHooks): Promise<Omit<RunResult, 'checkpoint' | 'parameters'> & { saved: string | null }> {
+  let [valLoss, bits, steps, rates, rateCount] = [Number.NaN, null as number | null, trainer.step, 0, 0];
+  let reason: RunResult['reason'] = 'steps';
+  let saved: string | null = null;
+  for await (const event of trainer) {
+    if (event.type === 'step') {
+      rates += event.tokensPerSecond;
+      rateCount++;
+    } else if (event.type === 'evaluation') [valLoss, bits] = [event.loss, event.bitsPerByte];
+    else if (event.type === 'checkpoint') saved = event.folder;
+    else reason = event.reason;
+    steps = event.step;
+    await hooks.onEvent?.(event, trainer);
+  }
+  return { valLoss, bitsPerByte: bits, steps, tokensPerSecond: rateCount ? rates / rateCount : 0, reason, saved };
+}
+
+/** The newest checkpoint to resume from; an error when there is one and nobody said what to do with it. */
+async function startingPoint(run: RunConfig, folder: string, options: PretrainOptions): Promise<Checkpoint | undefined> {
+  const { checkpoint, skipped } = await latestCheckpoint(folder).catch(() => ({ checkpoint: undefined, skipped: [] }));
+  for (const s of skipped) options.onMessage?.(`${join(folder, s.name)} is passed over: ${s.why}`);
+  if (!checkpoint || options.fresh) return undefined;
+  if (options.resume) return checkpoint;
+  throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${run.out} already holds a run of ${checkpoint.manifest.step} steps`, {
+    hint: 'Go on with --resume, or start over with --fresh.',
+  });
+}
+
+/** Clears the checkpoints of an earlier run. */
+async function clear(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+}
+
+function loaderOf(run: RunConfig, data: PreparedRun): Loader {
+  const { batchSize, contextLength, seed } = run.train;
+  const { sampling, documents } = run.data;
+  return new Loader(data.prepared.train, { batch: batchSize, length: contextLength, seed, sampling, documents });
+}
+
+/** A trainer for a run's pretraining, from the start; and its validation settings. */
+export function pretrainer(run: RunConfig, data: PreparedRun, options: RunHooks & Pick<TrainerOptions, 'checkpoints'>): Trainer {
+  const model = new GPT(data.model, { seed: run.train.seed, ...(options.device !== undefined && { device: options.device }) });
+  return new Trainer({
+    model,
+    data: loaderOf(run, data),
+    train: run.train,
+    validation: data.prepared.validation ?? null,
+    tokenizer: data.tokenizer,
+    documents: run.data.documents,
+    config: run as unknown as Json,
+    ...(options.checkpoints !== undefined && { checkpoints: options.checkpoints }),
+    ...(options.signal && { signal: options.signal }),
+    ...(options.minutes !== undefined && { minutes: options.minutes }),
+  });
+}
+
+/**
+ * Prepares the run's data, builds its model and trains it; checkpoints go to `<out>/checkpoints`.
+ * @throws HeddleError `ERR_HEDDLE_RUN_EXISTS` when there are some already and neither `resume` nor `fresh` is set
+ */
+export async function pretrain(run: RunConfig, options: PretrainOptions = {}): Promise<RunResult> {
+  const folder = join(run.out, 'checkpoints');
+  const start = await startingPoint(run, folder, options);
+  const data = await prepareRun(run, options);
+  let trainer: Trainer | null = null;
+  try {
+    if (!start) await clear(folder);
+    trainer = pretrainer(run, data, { ...options, checkpoints: folder });
+    if (start) await trainer.resume(start);
+    options.onStart?.(trainer, trainer.step);
+    const result = await drive(trainer, options);
+    const { saved, ...rest } = result;
+    const best = await findCheckpoint(folder);
+    let { valLoss, bitsPerByte } = rest;
+    if (Number.isNaN(valLoss) && data.prepared.validation) {
+      // Stopped before its last evaluation: the figure is that of the state it stopped in.
+      const { length, documents } = { length: run.train.contextLength, documents: run.data.documents };
+      ({ loss: valLoss, bitsPerByte } = await evaluate(trainer.model, data.prepared.validation, { tokenizer: data.tokenizer, length, documents }));
+    }
+    return { ...rest, valLoss, bitsPerByte, checkpoint: best.folder ?? saved, parameters: trainer.model.parameterCount() };
+  } finally {
+    trainer?.dispose();
+    data.close();
+  }
+}
+
+/** Evaluates a run's best checkpoint (or the one named) on its whole validation split. */
+export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoint?: string } = {}): Promise<RunResult> {
+  const checkpoint = await findCheckpoint(options.checkpoint ?? run.out);
+  const data = await prepareRun(run, options);
+  try {
+    if (!data.prepared.validation) throw new HeddleError('ERR_HEDDLE_NO_VALIDATION', 'the run has no validation split: data.valFraction is 0');
+    const { model } = await modelOfCheckpoint(checkpoint, options.device);
+    const length = Math.min(run.train.contextLength, model.config.contextLength);
+    const started = performance.now();
+    const result = await evaluate(model, data.prepared.validation, {
+      ...{ tokenizer: data.tokenizer, length, documents: run.data.documents },
+      ...(options.signal && { signal: options.signal }),
+    });
+    const tokensPerSecond = (result.tokens * 1000) / (performance.now() - started);
+    const parameters = model.parameterCount();
+    model.dispose();
+    const { loss: valLoss, bitsPerByte } = result;
+    return { valLoss, bitsPerByte, steps: checkpoint.manifest.step, tokensPerSecond, checkpoint: checkpoint.folder, reason: 'steps', parameters };
+  } finally {
+    data.close();
+  }
+}

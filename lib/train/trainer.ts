@@ -1,0 +1,305 @@
+import { backward } from '../autograd/index.ts';
+import { bestCheckpoint, type Checkpoint, discardLaterCheckpoints, type Json, pruneCheckpoints, saveCheckpoint, setBestCheckpoint } from '../checkpoint/index.ts';
+import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
+import type { Batch, TokenData } from '../data/index.ts';
+import type { GPT } from '../models/index.ts';
+import { AdamW, Adam, Lion, Muon, type Optimizer, schedule, SGD } from '../optim/index.ts';
+import { add } from '../ops/index.ts';
+import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
+import type { Tokenizer } from '../tokenizer/index.ts';
+import { ArgumentError, HeddleError } from '../util/errors.ts';
+import type { TrainConfig } from './config.ts';
+import { type Evaluation, evaluate, toDevice } from './evaluate.ts';
+
+/** Where batches come from: `Loader` or `ExamplesLoader`. */
+export interface BatchSource {
+  next(): Batch;
+  /** Where it stands: plain data. */
+  state(): object;
+  restore(state: never): void;
+  readonly epoch: number;
+}
+
+/** What happens in a run, in order. `step` counts optimizer steps done. */
+export type TrainerEvent =
+  | {
+      type: 'step';
+      step: number;
+      /** Mean over the step's target tokens, in nats, before the update. */
+      loss: number;
+      learningRate: number;
+      /** Global norm before clipping. */
+      gradNorm: number;
+      /** The gradients were not finite: parameters stayed. */
+      skipped: boolean;
+      /** Since the last step event, evaluations and saving left out. */
+      tokensPerSecond: number;
+      /** Passes over the data. */
+      epoch: number;
+    }
+  | ({ type: 'evaluation'; step: number; best: boolean } & Evaluation)
+  | { type: 'checkpoint'; step: number; folder: string }
+  | { type: 'end'; step: number; reason: 'steps' | 'early stop' | 'aborted' | 'time' };
+
+export interface TrainerOptions {
+  model: GPT;
+  data: BatchSource;
+  train: TrainConfig;
+  /** Evaluated whole every `train.evalEvery` steps. */
+  validation?: TokenData | null;
+  /** Counts bytes for bits per byte, and goes into checkpoints. */
+  tokenizer?: Tokenizer;
+  /** Attention stays within documents, in evaluation too. */
+  documents?: boolean;
+  /** Folder of checkpoints; none: nothing is saved. */
+  checkpoints?: string;
+  /** Goes into checkpoints. */
+  config?: Json;
+  /** Stops after the current step; a checkpoint is saved. */
+  signal?: AbortSignal;
+  /** Stops after so many minutes; the schedule stays that of all steps. */
+  minutes?: number;
+  /** Steps that are not waited for one by one: `step` events come every `train.logEvery` steps. */
+  onEvent?: (event: TrainerEvent) => void;
+}
+
+/** The optimizer that a configuration names, on the model's parameters. */
+export function makeOptimizer(model: GPT, t: TrainConfig): Optimizer {
+  const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
+  switch (t.optimizer) {
+    case 'adamw':
+      return new AdamW(model, { lr, betas, eps, weightDecay });
+    case 'adam':
+      return new Adam(model, { lr, betas, eps, weightDecay });
+    case 'lion':
+      return new Lion(model, { lr, betas, weightDecay });
+    case 'sgd':
+      return new SGD(model, { lr, momentum, nesterov, dampening, weightDecay });
+    case 'muon': {
+      const { learningRate, ...own } = t.muon;
+      return new Muon(model, { lr: learningRate, ...own, adamw: { lr, betas, eps, weightDecay } });
+    }
+  }
+}
+
+interface Progress {
+  bestLoss: number | null;
+  withoutProgress: number;
+}
+
+/**
+ * A training run as an object: `for await (const event of trainer)` or `await trainer.run()`. Between two events the model may
+ * be used (sampled, evaluated): nothing runs ahead. The same seed and data give the same bits, however often the run was
+ * stopped and resumed.
+ */
+export class Trainer implements AsyncIterable<TrainerEvent> {
+  readonly model: GPT;
+  readonly optimizer: Optimizer;
+  readonly #o: TrainerOptions;
+  readonly #random: RandomSource;
+  readonly #learningRate: (step: number) => number;
+  #step = 0;
+  #progress: Progress = { bestLoss: null, withoutProgress: 0 };
+  #saved = -1;
+
+  constructor(options: TrainerOptions) {
+    const { train, model } = options;
+    if (train.policy.compute !== 'f32')
+      throw new ArgumentError(`train.policy.compute must be f32 on the CPU, got ${train.policy.compute}`, { hint: 'bf16 needs a GPU.' });
+    if (train.contextLength > model.config.contextLength)
+      throw new ArgumentError(`train.contextLength must be at most the model's ${model.config.contextLength}, got ${train.contextLength}`);
+    this.#o = options;
+    this.model = model;
+    this.optimizer = makeOptimizer(model, train);
+    this.#random = new RandomSource(train.seed, model.device);
+    this.#learningRate = schedule({ ...train, kind: train.schedule });
+  }
+
+  /** Optimizer steps done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Lowest validation loss so far. */
+  get bestLoss(): number | null {
+    return this.#progress.bestLoss;
+  }
+
+  /** Enqueues one optimizer step and gives its loss (one element), kept. */
+  #enqueueStep(): Tensor {
+    const { train, data, documents } = this.#o;
+    const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
+    const targets = batches.reduce((n, b) => n + b.targetCount, 0);
+    const { labelSmoothing, zLoss } = train;
+    this.#random.begin(this.#step);
+    this.model.train();
+    return scope(() => {
+      const device = this.model.device;
+      // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
+      const scale = tensor([targets > 0 ? 1 / targets : 0], { shape: [], device });
+      let total: Tensor | null = null;
+      for (const batch of batches) {
+        total = scope(() => {
+          const b = toDevice(batch, device);
+          const separate = documents || batch.documents ? b.documents : null;
+          const loss = this.model.loss(b.inputs, b.targets, { documents: separate, random: this.#random, scale, labelSmoothing, zLoss });
+          backward(loss);
+          return total ? add(total, loss.detach()) : loss.detach();
+        });
+      }
+      this.optimizer.clipGradNorm(train.clip);
+      this.optimizer.step(this.#learningRate(this.#step));
+      this.optimizer.zeroGrad();
+      return (total as unknown as Tensor).keep();
+    });
+  }
+
+  async #evaluate(maxTokens: number): Promise<TrainerEvent & { type: 'evaluation' }> {
+    const { validation, tokenizer, documents, train } = this.#o;
+    const result = await evaluate(this.model, validation as TokenData, {
+      length: train.contextLength,
+      maxTokens,
+      batch: Math.max(1, Math.min(32, Math.ceil(2048 / train.contextLength))),
+      ...(documents && { documents }),
+      ...(tokenizer && { tokenizer }),
+    });
+    const { bestLoss } = this.#progress;
+    const best = bestLoss === null || result.loss < bestLoss;
+    this.#progress = best ? { bestLoss: result.loss, withoutProgress: 0 } : { bestLoss, withoutProgress: this.#progress.withoutProgress + 1 };
+    return { type: 'evaluation', step: this.#step, best, ...result };
+  }
+
+  #optimizerTensors(): Map<string, Tensor> {
+    const set = this.optimizer.parameters;
+    const tensors = new Map<string, Tensor>();
+    for (const [name, buffer] of this.optimizer.buffers)
+      for (const place of set.placements) tensors.set(`${name}.${place.name}`, set.partOf(buffer, place));
+    return tensors;
+  }
+
+  /** Saves all that resuming needs; gives the folder. */
+  async save(): Promise<string> {
+    const { checkpoints, config = null, data, tokenizer, train } = this.#o;
+    if (!checkpoints) throw new ArgumentError('Trainer.save: the option checkpoints must name a folder');
+    const { updates } = await this.optimizer.report();
+    const views = this.#optimizerTensors();
+    try {
+      const folder = await saveCheckpoint(checkpoints, {
+        step: this.#step,
+        config: (config ?? { model: this.model.config }) as Json,
+        loader: data.state() as Json,
+        rng: { seed: train.seed },
+        state: { ...this.#progress, updates },
+        files: {
+          'model.safetensors': { tensors: tensorEntries(this.model.namedParameters()) },
+          'optimizer.safetensors': { tensors: tensorEntries(views) },
+          'config.json': `${JSON.stringify({ model_type: 'heddle', ...this.model.config }, null, 2)}\n`,
+          ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
+        },
+      });
+      this.#saved = this.#step;
+      return folder;
+    } finally {
+      for (const t of views.values()) t.dispose();
+    }
+  }
+
+  async #saveAndPrune(best: boolean): Promise<TrainerEvent & { type: 'checkpoint' }> {
+    const folder = await this.save();
+    const dir = this.#o.checkpoints as string;
+    if (best) await setBestCheckpoint(dir, { step: this.#step, value: this.#progress.bestLoss as number });
+    await pruneCheckpoints(dir, { keep: this.#o.train.keep, step: this.#step });
+    return { type: 'checkpoint', step: this.#step, folder };
+  }
+
+  /** Goes on from a checkpoint of the same run, bit for bit. Later checkpoints of its folder are removed. */
+  async resume(checkpoint: Checkpoint): Promise<void> {
+    const { step, loader, state } = checkpoint.manifest;
+    const { updates, bestLoss, withoutProgress } = state as unknown as Progress & { updates: number };
+    await restoreTensors(checkpoint.path('model.safetensors'), this.model.namedParameters());
+    const views = this.#optimizerTensors();
+    try {
+      await restoreTensors(checkpoint.path('optimizer.safetensors'), views);
+    } finally {
+      for (const t of views.values()) t.dispose();
+    }
+    this.#o.data.restore(loader as never);
+    this.optimizer.restore(updates);
+    this.#progress = { bestLoss, withoutProgress };
+    this.#step = step;
+    this.#saved = step;
+    await synchronize(this.model.device);
+    if (this.#o.checkpoints) {
+      const best = await bestCheckpoint(this.#o.checkpoints).catch(() => undefined);
+      if (best && best.checkpoint.manifest.step > step) throw new HeddleError('ERR_HEDDLE_RESUME', `the best checkpoint is of step ${best.checkpoint.manifest.step}, behind ${step}`);
+      await discardLaterCheckpoints(this.#o.checkpoints, step);
+    }
+  }
+
+  /** Trains to the end and gives the last event. */
+  async run(): Promise<TrainerEvent> {
+    let last: TrainerEvent = { type: 'end', step: this.#step, reason: 'steps' };
+    for await (const event of this) last = event;
+    return last;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<TrainerEvent, void, void> {
+    for await (const event of this.#events()) {
+      this.#o.onEvent?.(event);
+      yield event;
+    }
+  }
+
+  async *#events(): AsyncGenerator<TrainerEvent, void, void> {
+    const { train, validation, signal, minutes, data, checkpoints } = this.#o;
+    const deadline = minutes === undefined ? Number.POSITIVE_INFINITY : performance.now() + minutes * 60_000;
+    const stepTokens = train.batchSize * train.contextLength * train.gradientAccumulation;
+    let reason: (TrainerEvent & { type: 'end' })['reason'] = 'steps';
+    let busy = 0;
+    let counted = 0;
+    const due = (every: number): boolean => every > 0 && this.#step % every === 0;
+
+    while (this.#step < train.steps) {
+      if (signal?.aborted) reason = 'aborted';
+      else if (performance.now() >= deadline) reason = 'time';
+      if (reason !== 'steps') break;
+      const started = performance.now();
+      const learningRate = this.#learningRate(this.#step);
+      const lossTensor = this.#enqueueStep();
+      const lossValue = lossTensor.item();
+      this.#step++;
+      counted++;
+      const last = this.#step === train.steps;
+      const logs = due(train.logEvery) || last;
+      const [loss, report] = await Promise.all([lossValue, logs ? this.optimizer.report() : null]).finally(() => lossTensor.dispose());
+      busy += performance.now() - started;
+      if (report) {
+        const tokensPerSecond = (stepTokens * counted * 1000) / busy;
+        [busy, counted] = [0, 0];
+        yield {
+          ...{ type: 'step', step: this.#step, loss, learningRate, gradNorm: report.gradNorm, skipped: report.skipped },
+          ...{ tokensPerSecond, epoch: data.epoch },
+        };
+      }
+      let best = false;
+      if (validation && (due(train.evalEvery) || last)) {
+        const event = await this.#evaluate(last ? 0 : train.evalTokens);
+        best = event.best;
+        yield event;
+      }
+      if (checkpoints && (best || due(train.saveEvery) || last)) yield await this.#saveAndPrune(best);
+      if (train.earlyStop > 0 && this.#progress.withoutProgress >= train.earlyStop && !last) {
+        reason = 'early stop';
+        break;
+      }
+    }
+    if (checkpoints && this.#saved !== this.#step) yield await this.#saveAndPrune(false);
+    yield { type: 'end', step: this.#step, reason };
+  }
+
+  /** Frees the optimizer's buffers and with them the model's parameters. */
+  dispose(): void {
+    this.#random.dispose();
+    this.optimizer.dispose();
+  }
+}
