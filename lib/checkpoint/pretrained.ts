@@ -1,0 +1,147 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { noGrad } from '../autograd/index.ts';
+import { GPT, type GPTConfigInput } from '../models/index.ts';
+import type { Parameter } from '../nn/index.ts';
+import { copyInto, slice, transpose } from '../ops/index.ts';
+import { tensor } from '../tensor/create.ts';
+import type { Device } from '../tensor/device.ts';
+import { elements, sameShape, shapeText } from '../tensor/shape.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError, FileError } from '../util/errors.ts';
+import { naming, nodeFileSystem } from './filesystem.ts';
+import { gpt2ConfigOf, type PretrainedConfig, parsePretrainedConfig } from './pretrained-config.ts';
+import { openPretrained, type PretrainedFiles, readJSON } from './pretrained-files.ts';
+import { HEAD, isBuffer, type Piece, PREFIX, pretrainedPieces } from './pretrained-names.ts';
+import { type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
+import { floatBytes, readFloats } from './weights.ts';
+import { replaceFile } from './write.ts';
+
+export interface LoadPretrainedOptions {
+  device?: Device;
+  /** In place of the probabilities in config.json: one for all places, or by place. */
+  dropout?: GPTConfigInput['dropout'];
+  /** Rows of the embedding are rounded up to a multiple of this. Default 1: as many as in the file. */
+  paddedVocab?: number;
+}
+
+/** The rows of a parameter that a piece is, in the file's layout: a view. */
+export function pieceOf(piece: Piece, parameter: Tensor): Tensor {
+  return noGrad(() =>
+    scope(() => {
+      const rows = slice(parameter, 0, piece.start, piece.start + piece.rows);
+      return piece.transposed ? transpose(rows) : rows;
+    }),
+  );
+}
+
+function shapeInFile(piece: Piece, parameter: Parameter): number[] {
+  const shape = [piece.rows, ...parameter.shape.slice(1)];
+  return piece.transposed ? shape.reverse() : shape;
+}
+
+/** The name under which a file holds a piece: with the base model's prefix or without. */
+function nameIn(files: PretrainedFiles, prefix: string, piece: Piece): string | undefined {
+  return [`${prefix}${piece.name}`, piece.name].find((name) => files.tensors.has(name));
+}
+
+/** Where each piece lies. @throws FileError naming the first tensor that is missing, misshapen or has no place in the model */
+function findPieces(folder: string, files: PretrainedFiles, pretrained: PretrainedConfig, parameters: ReadonlyMap<string, Parameter>) {
+  const prefix = PREFIX[pretrained.type];
+  const found: { piece: Piece; name: string; file: SafetensorsFile }[] = [];
+  const expected = new Set<string>();
+  for (const piece of pretrainedPieces(pretrained)) {
+    const name = nameIn(files, prefix, piece);
+    const file = name === undefined ? undefined : files.tensors.get(name);
+    if (name === undefined || file === undefined)
+      throw new FileError(folder, `tensor ${JSON.stringify(piece.name)} is missing in its weights`);
+    const shape = shapeInFile(piece, parameters.get(piece.parameter) as Parameter);
+    const got = file.tensors.get(name)?.shape ?? [];
+    if (!sameShape(got, shape))
+      throw new FileError(
+        file.file,
+        `tensor ${JSON.stringify(name)}: shape must be ${shapeText(shape)} by config.json, got ${shapeText(got)}`,
+      );
+    expected.add(name);
+    found.push({ piece, name, file });
+  }
+  for (const [name, file] of files.tensors) {
+    const tiedHead = name === HEAD && pretrained.config.tiedHead; // the token embedding once more
+    if (!expected.has(name) && !tiedHead && !isBuffer(name))
+      throw new FileError(
+        file.file,
+        `tensor ${JSON.stringify(name)} is not expected in a model of type ${pretrained.type} with this config.json`,
+      );
+  }
+  return found;
+}
+
+/**
+ * Reads a Hugging Face folder (config.json; model.safetensors, or shards with model.safetensors.index.json) of model_type gpt2
+ * or llama. Tensors in F32, F16 or BF16 go one at a time into f32 parameters. Biases that our configuration has and the file
+ * has not are 0.
+ * @throws FileError naming the file and the field or tensor that is missing, unexpected or not supported
+ */
+export async function loadPretrained(folder: string, options: LoadPretrainedOptions = {}): Promise<GPT> {
+  const file = join(folder, 'config.json');
+  const { device, ...overrides } = options;
+  const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
+  const pretrained = parsePretrainedConfig(file, await readJSON(file), given);
+  const files = await openPretrained(folder);
+  try {
+    const model = new GPT(pretrained.config, { seed: 0, ...(device && { device }) });
+    try {
+      const parameters = model.namedParameters();
+      for (const { piece, name, file: source } of findPieces(folder, files, pretrained, parameters)) {
+        const parameter = parameters.get(piece.parameter) as Parameter;
+        const values = await readFloats(source, name);
+        scope(() =>
+          copyInto(pieceOf(piece, parameter), tensor(values, { shape: shapeInFile(piece, parameter), device: parameter.device })),
+        );
+      }
+      return model;
+    } catch (error) {
+      model.dispose();
+      throw error;
+    }
+  } finally {
+    await files.close();
+  }
+}
+
+export interface SavePretrainedOptions {
+  /** Id of the token that ends a document, for config.json. */
+  endOfText?: number;
+}
+
+/**
+ * Writes a model of GPT-2's architecture as a Hugging Face folder that transformers reads: config.json and model.safetensors.
+ * Biases that the model does not have are written as zeros, which is the same function. The rows that pad the vocabulary are
+ * left out.
+ * @throws ArgumentError naming the field of the configuration that GPT-2 has no place for
+ */
+export async function savePretrained(model: GPT, folder: string, options: SavePretrainedOptions = {}): Promise<void> {
+  const { endOfText = null } = options;
+  if (endOfText !== null && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < model.config.vocabSize))
+    throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
+  const json = gpt2ConfigOf(model.config, endOfText);
+  const parameters = model.namedParameters();
+  const pieces = pretrainedPieces({ type: 'gpt2', config: model.config, biases: { attention: true, mlp: true } });
+  const entries = pieces.map((piece): SafetensorsEntry => {
+    const parameter = parameters.get(piece.parameter);
+    const shape = parameter ? shapeInFile(piece, parameter) : [piece.rows]; // without a parameter it is a bias
+    const bytes = async (): Promise<Uint8Array> => {
+      if (!parameter) return new Uint8Array(4 * elements(shape));
+      const view = pieceOf(piece, parameter);
+      try {
+        return floatBytes((await view.data()) as Float32Array);
+      } finally {
+        view.dispose();
+      }
+    };
+    return { name: piece.name === HEAD ? HEAD : `${PREFIX.gpt2}${piece.name}`, dtype: 'F32', shape, bytes };
+  });
+  await naming(folder, 'make', () => mkdir(folder, { recursive: true }));
+  await writeSafetensors(join(folder, 'model.safetensors'), entries, { format: 'pt' });
+  await replaceFile(nodeFileSystem, join(folder, 'config.json'), [new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`)]);
+}

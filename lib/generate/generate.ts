@@ -1,0 +1,151 @@
+import type { GPT } from '../models/index.ts';
+import { StreamDecoder, type Tokenizer } from '../tokenizer/index.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { checkPrompt, type DecodeOptions, decodeTokens, type FinishReason } from './rows.ts';
+import { StopFinder } from './stop.ts';
+
+export interface StreamOptions extends DecodeOptions {
+  /** The text ends before the first of these, wherever the borders of tokens lie. */
+  stop?: string | readonly string[];
+  /** Special tokens that the prompt may spell out; see `Tokenizer.encode`. Default none. */
+  allowedSpecial?: 'all' | readonly string[];
+}
+
+export interface GenerateOptions extends StreamOptions {
+  /** How many continuations, as one batch. Default 1. */
+  samples?: number;
+}
+
+export interface Generated {
+  /** What follows the prompt, up to a stop string or the end of text; '' without a tokenizer. */
+  readonly text: string;
+  /** All tokens that were generated but the end of text; those of a stop string are among them. */
+  readonly tokens: readonly number[];
+  readonly finishReason: FinishReason;
+}
+
+/** One continuation as it grows. */
+class Continuation {
+  text = '';
+  readonly tokens: number[] = [];
+  finishReason: FinishReason = 'length';
+  readonly #decoder: StreamDecoder | null;
+  readonly #stop: StopFinder;
+  readonly #endOfText: number | null;
+
+  constructor(tokenizer: Tokenizer | null, prompt: readonly number[], stop: StopFinder, endOfText: number | null) {
+    this.#decoder = tokenizer && new StreamDecoder(tokenizer);
+    this.#stop = stop;
+    this.#endOfText = endOfText;
+    // Where tokens do not simply follow each other, how the first one is written depends on the one before it.
+    if (tokenizer && !tokenizer.concatenates) this.#decoder?.push(prompt.at(-1) as number);
+  }
+
+  /** Takes a token; gives the text that is certain with it. */
+  push(id: number): string {
+    if (id === this.#endOfText) {
+      this.finishReason = 'endOfText';
+      return '';
+    }
+    this.tokens.push(id);
+    return this.#emit(this.#decoder?.push(id) ?? '');
+  }
+
+  /** The rest, when no more tokens come. */
+  end(): string {
+    if (this.finishReason === 'stop') return '';
+    const last = this.#emit(this.#decoder?.end() ?? '');
+    const rest = this.#stop.end();
+    this.text += rest;
+    return last + rest;
+  }
+
+  #emit(piece: string): string {
+    const clear = this.#stop.push(piece);
+    if (this.#stop.found) this.finishReason = 'stop';
+    this.text += clear;
+    return clear;
+  }
+}
+
+interface Run {
+  readonly prompt: readonly number[];
+  readonly endOfText: number | null;
+  readonly vocabulary: number;
+  readonly continuation: () => Continuation;
+}
+
+function prepare(model: GPT, tokenizer: Tokenizer | null, prompt: string | ArrayLike<number>, options: StreamOptions, where: string): Run {
+  const { stop = [], allowedSpecial = [] } = options;
+  if (tokenizer === null && typeof prompt === 'string')
+    throw new ArgumentError(`${where}: prompt must be token ids where there is no tokenizer, got a text`);
+  if (tokenizer === null && stop.length > 0) throw new ArgumentError(`${where}: stop needs a tokenizer, got null`);
+  let ids: ArrayLike<number> = typeof prompt === 'string' ? (tokenizer as Tokenizer).encode(prompt, { allowedSpecial }) : prompt;
+  // An empty text is the beginning of a document, which stands behind the end of another one.
+  if (ids.length === 0 && tokenizer?.endOfText !== undefined) ids = [tokenizer.endOfText];
+  const row = checkPrompt(model, ids, where);
+  const endOfText = options.endOfText === undefined ? (tokenizer?.endOfText ?? null) : options.endOfText;
+  return {
+    prompt: row,
+    endOfText,
+    // The model may have more rows than the tokenizer has tokens.
+    vocabulary: Math.min(model.config.vocabSize, tokenizer?.vocabSize ?? Number.POSITIVE_INFINITY),
+    continuation: () => new Continuation(tokenizer, row, new StopFinder(stop, where), endOfText),
+  };
+}
+
+/**
+ * Continues a prompt: a text, or token ids. Sample i of a seed is the same text however many samples run beside it. Training may
+ * go on between the tokens: dropout is off here only, and no gradients are recorded.
+ * @throws ArgumentError for a wrong option or prompt, HeddleError (ERR_HEDDLE_NOT_FINITE) where the model gives NaN
+ */
+export async function generate(
+  model: GPT,
+  tokenizer: Tokenizer | null,
+  prompt: string | ArrayLike<number>,
+  options: GenerateOptions = {},
+): Promise<Generated[]> {
+  const where = 'generate';
+  const { samples = 1 } = options;
+  if (!(Number.isInteger(samples) && samples >= 1)) throw new ArgumentError(`${where}: samples must be a positive integer, got ${samples}`);
+  const run = prepare(model, tokenizer, prompt, options, where);
+  const texts = Array.from({ length: samples }, run.continuation);
+  const finished = texts.map(() => false);
+  const rows = texts.map(() => run.prompt);
+  const numbers = texts.map((_, i) => i);
+  for await (const ids of decodeTokens(model, rows, { ...options, samples: numbers, finished, vocabulary: run.vocabulary, where })) {
+    for (const [i, text] of texts.entries()) {
+      if (finished[i]) continue;
+      text.push(ids[i] as number);
+      finished[i] = text.finishReason !== 'length';
+    }
+  }
+  return texts.map((t) => {
+    t.end();
+    return { text: t.text, tokens: t.tokens, finishReason: t.finishReason };
+  });
+}
+
+/**
+ * The continuation of a prompt in pieces, as it is generated: `for await (const piece of streamText(...))`. A piece never ends in
+ * the middle of a character, and text that may be the beginning of a stop string is held back. All pieces together are the text
+ * that `generate` gives for the same seed. Leaving the loop frees what it held; aborting the signal throws its reason.
+ */
+export async function* streamText(
+  model: GPT,
+  tokenizer: Tokenizer,
+  prompt: string | ArrayLike<number>,
+  options: StreamOptions = {},
+): AsyncGenerator<string, void, undefined> {
+  const where = 'streamText';
+  const run = prepare(model, tokenizer, prompt, options, where);
+  const text = run.continuation();
+  const finished = [false];
+  for await (const [id] of decodeTokens(model, [run.prompt], { ...options, samples: [0], finished, vocabulary: run.vocabulary, where })) {
+    const piece = text.push(id as number);
+    finished[0] = text.finishReason !== 'length';
+    if (piece !== '') yield piece;
+  }
+  const rest = text.end();
+  if (rest !== '') yield rest;
+}

@@ -1,0 +1,3 @@
+export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
+export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows } from './rows.ts';
+export type { SamplingOptions } from './sample.ts';
