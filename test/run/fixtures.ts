@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { checkDType } from '../../lib/tensor/dtype.ts';
 import { type FixtureResult, runCases } from './fixture_suite.ts';
+import { runModels } from './fixtures_models.ts';
 
 function line(r: FixtureResult): string {
   const name = `${r.op} ${r.case} ${r.tensor}`.trimEnd();
@@ -33,7 +34,9 @@ if (folder === undefined || positionals.length > 1) {
   console.error('usage: npm run fixtures -- FOLDER [--device D] [--dtype f32|bf16|f16] [--json]');
   process.exitCode = 2;
 } else {
-  const results = await runCases(folder, { device: values.device, dtype: checkDType(values.dtype, '--dtype') });
+  const dtype = checkDType(values.dtype, '--dtype');
+  const results = await runCases(folder, { device: values.device, dtype });
+  if (dtype === 'f32') results.push(...(await runModels(folder, { device: values.device })));
   const failed = results.filter((r) => r.outcome === 'fail');
   if (values.json) console.log(JSON.stringify(results));
   else {
