@@ -120,6 +120,11 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     return this.#step;
   }
 
+  /** Of the options. */
+  get tokenizer(): Tokenizer | undefined {
+    return this.#o.tokenizer;
+  }
+
   /** Lowest validation loss so far. */
   get bestLoss(): number | null {
     return this.#progress.bestLoss;

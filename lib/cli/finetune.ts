@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import { UsageError } from './args.ts';
+import { command } from './command.ts';
+import { CONFIG, loadConfig, runTraining, TRAINING_OPTIONS } from './training.ts';
+
+export const run = command(
+  {
+    name: 'finetune',
+    summary: 'train a model further on prompts and completions',
+    positionals: CONFIG,
+    options: {
+      ...TRAINING_OPTIONS,
+      data: { kind: 'text', value: 'FILE', help: 'the examples, JSONL, in place of finetune.path' },
+      from: { kind: 'text', value: 'MODEL', help: 'a run, checkpoint or Hugging Face folder to start from, in place of finetune.from' },
+      seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed and finetune.train.seed' },
+    },
+    details: [
+      'Examples are lines {"prompt": "...", "completion": "..."}; loss counts only on the completions. Starts from the best',
+      "checkpoint of the run's own folder unless told otherwise. All goes into OUT/finetune: checkpoints/, metrics.jsonl, tensorboard/.",
+    ].join('\n'),
+    examples: [
+      ['heddle finetune configs/finetune.yaml --data pairs.jsonl', "finetune the quickstart's model"],
+      ['heddle finetune configs/finetune.yaml --data pairs.jsonl --from runs/other --set finetune.train.steps=100', 'finetune another run'],
+    ],
+  },
+  async ({ values, positionals: [file = ''] }) => {
+    if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
+    const { data, from, seed, set } = values;
+    // JSON is YAML: any path can stand in an override.
+    const over = [
+      ...(data === undefined ? [] : [`finetune.path=${JSON.stringify(data)}`, 'finetune.valPath=null']),
+      ...(from === undefined ? [] : [`finetune.from=${JSON.stringify(from)}`]),
+      ...(seed === undefined ? [] : [`finetune.train.seed=${seed}`]),
+    ];
+    const config = await loadConfig(file, { data: undefined, seed, set: [...over, ...set] });
+    const { finetune } = await import('../train/session.ts');
+    const out = join(config.out, 'finetune');
+    return runTraining({
+      command: 'finetune',
+      run: config,
+      values,
+      steps: config.finetune.train.steps,
+      sampleEvery: config.finetune.train.sampleEvery,
+      metrics: out,
+      work: (hooks) => finetune(config, hooks),
+      next: () => [`heddle generate ${out} --prompt "..."`],
+    });
+  },
+);

@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import type { GenerateSection } from '../train/config.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { command } from './command.ts';
+import { interruptible } from './interrupt.ts';
+import { print, printJSON } from './output.ts';
+import { samplingOf } from './sample.ts';
+
+const NO_CONFIG: GenerateSection = {
+  ...{ prompt: '', maxTokens: 200, temperature: 0.8, topK: 0, topP: 1, minP: 0 },
+  ...{ repetitionPenalty: 1, stop: [], samples: 1, seed: 1337 },
+};
+
+/** The `generate` section of the run that a checkpoint belongs to. */
+async function sectionOf(config: unknown, checkpoint: string): Promise<GenerateSection> {
+  if (typeof config !== 'object' || config === null || !('generate' in config)) return NO_CONFIG;
+  const { runConfigFromJSON } = await import('../train/config.ts');
+  return runConfigFromJSON(config, checkpoint).generate;
+}
+
+export const run = command(
+  {
+    name: 'generate',
+    summary: 'let a model write, on stdout',
+    positionals: [{ name: 'MODEL', help: "a run's folder, a checkpoint, or a Hugging Face folder (GPT-2, Llama)" }],
+    options: {
+      prompt: { kind: 'text', value: 'TEXT', help: 'what the model goes on from; - reads it from stdin' },
+      'max-tokens': { kind: 'integer', value: 'N', min: 1, help: 'the most tokens to write' },
+      temperature: { kind: 'number', value: 'X', min: 0, help: '0 always takes the likeliest token; more than 1 is wilder' },
+      'top-k': { kind: 'integer', value: 'N', min: 0, help: 'only the N likeliest tokens; 0: all' },
+      'top-p': { kind: 'number', value: 'X', above: 0, max: 1, help: 'only the likeliest tokens that together reach this probability' },
+      'min-p': { kind: 'number', value: 'X', min: 0, max: 1, help: 'only tokens at least this likely beside the likeliest' },
+      'repetition-penalty': { kind: 'number', value: 'X', above: 0, help: 'above 1: tokens that came before become less likely' },
+      stop: { kind: 'text', value: 'TEXT', multiple: true, help: 'end before this text' },
+      samples: { kind: 'integer', value: 'N', min: 1, help: 'how many texts' },
+      seed: { kind: 'integer', value: 'N', min: 0, help: 'the same seed gives the same text' },
+      device: { kind: 'text', value: 'D', help: 'where to compute; default cpu' },
+      tokenizer: { kind: 'text', value: 'PATH', help: 'a tokenizer, in place of that beside the model' },
+      json: { kind: 'flag', help: 'one JSON object: prompt, samples with text, tokens and finishReason' },
+    },
+    details: "What is not said here comes from the `generate` section of the model's own run.",
+    examples: [
+      ['heddle generate runs/quickstart --prompt "The whale"', 'the best checkpoint of a run goes on from a prompt'],
+      ['heddle generate runs/quickstart/finetune --prompt "..." --temperature 0 --stop "\\n"', 'the likeliest answer of a finetuned model'],
+      ['heddle generate path/to/gpt2 --prompt "Call me" --samples 3 --top-k 50 --seed 7', 'three texts of a Hugging Face model'],
+    ],
+  },
+  async ({ values, positionals: [path = ''] }) => {
+    const { openModel } = await import('../train/open.ts');
+    const { generate, streamText } = await import('../generate/index.ts');
+    const opened = await openModel(path, values.device === undefined ? {} : { device: values.device });
+    const section = await sectionOf(opened.config, opened.checkpoint);
+    const { loadTokenizer } = await import('../tokenizer/load.ts');
+    const tokenizer = values.tokenizer === undefined ? opened.tokenizer : loadTokenizer(values.tokenizer);
+    if (tokenizer === null) throw new ArgumentError(`generate: ${path} holds no tokenizer`, { hint: 'Name one: --tokenizer PATH' });
+    const prompt = values.prompt === '-' ? readFileSync(0, 'utf8') : (values.prompt ?? section.prompt);
+    const samples = values.samples ?? section.samples;
+    const options = samplingOf({
+      maxTokens: values['max-tokens'] ?? section.maxTokens,
+      temperature: values.temperature ?? section.temperature,
+      topK: values['top-k'] ?? section.topK,
+      topP: values['top-p'] ?? section.topP,
+      minP: values['min-p'] ?? section.minP,
+      repetitionPenalty: values['repetition-penalty'] ?? section.repetitionPenalty,
+      stop: values.stop.length > 0 ? values.stop : section.stop,
+      seed: values.seed ?? section.seed,
+    });
+    await interruptible('Stopping.', async (signal) => {
+      if (values.json || samples > 1) {
+        const texts = await generate(opened.model, tokenizer, prompt, { ...options, samples, signal });
+        if (values.json) printJSON({ command: 'generate', checkpoint: opened.checkpoint, prompt, seed: options.seed, samples: texts });
+        else for (const [i, { text }] of texts.entries()) print(`--- ${i + 1} of ${samples}\n${prompt}${text}`);
+        return;
+      }
+      process.stdout.write(prompt);
+      for await (const piece of streamText(opened.model, tokenizer, prompt, { ...options, signal })) process.stdout.write(piece);
+      print('');
+    });
+    return 0;
+  },
+);

@@ -1,0 +1,137 @@
+// What the commands that take a run's configuration share. The library itself is loaded only when one of them runs.
+import type { RunConfig } from '../train/config.ts';
+import type { MetricsRecorder } from '../train/metrics/recorder.ts';
+import type { RunHooks, RunResult } from '../train/pretrain.ts';
+import type { OptionTable, Positional } from './args.ts';
+import { interruptible } from './interrupt.ts';
+import { figure, note, print, printJSON, table } from './output.ts';
+import { sampler } from './sample.ts';
+import { RunView } from './view.ts';
+
+export const CONFIG: readonly Positional[] = [{ name: 'CONFIG.yaml', help: "the run's configuration" }];
+
+/** Options of every command that takes a configuration. */
+export const RUN_OPTIONS = {
+  data: { kind: 'text', value: 'FILE|FOLDER', help: 'the text, in place of the one that the configuration names' },
+  device: { kind: 'text', value: 'D', help: 'where to compute; default cpu' },
+  seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed' },
+  set: { kind: 'text', value: 'KEY=VALUE', multiple: true, help: 'any key of the configuration, such as train.steps=500' },
+  json: { kind: 'flag', help: 'the last line of stdout is the result as one JSON object, and the only one' },
+} as const satisfies OptionTable;
+
+/** Options of the commands that train. */
+export const TRAINING_OPTIONS = {
+  ...RUN_OPTIONS,
+  minutes: { kind: 'number', value: 'N', above: 0, help: 'save and stop after so many minutes' },
+  resume: { kind: 'flag', help: "go on from the run's newest checkpoint" },
+  fresh: { kind: 'flag', help: 'start over where the run has checkpoints already' },
+} as const satisfies OptionTable;
+
+export interface RunValues {
+  readonly data: string | undefined;
+  readonly device: string | undefined;
+  readonly seed: number | undefined;
+  readonly set: readonly string[];
+  readonly json: boolean;
+}
+
+export interface TrainingValues extends RunValues {
+  readonly minutes: number | undefined;
+  readonly resume: boolean;
+  readonly fresh: boolean;
+}
+
+/** The configuration that a command line names, with what it lays over it. */
+export async function loadConfig(file: string, { data, seed, set }: Pick<RunValues, 'data' | 'seed' | 'set'>): Promise<RunConfig> {
+  const { loadRunConfig } = await import('../train/config.ts');
+  return loadRunConfig(file, { set, ...(data !== undefined && { data }), ...(seed !== undefined && { seed }) });
+}
+
+/** Every figure that a result has by contract; null where a command has none. */
+const FIGURES = { valLoss: null, bitsPerByte: null, steps: null, tokensPerSecond: null, checkpoint: null };
+
+/** The JSON line of a command's result. */
+export function printResult(command: string, run: RunConfig, result: object): void {
+  printJSON({ command, run: run.name, out: run.out, ...FIGURES, ...result });
+}
+
+export interface TrainingTask {
+  readonly command: 'pretrain' | 'finetune';
+  readonly run: RunConfig;
+  readonly values: TrainingValues;
+  /** Steps at the end. */
+  readonly steps: number;
+  readonly sampleEvery: number;
+  /** Where metrics.jsonl and tensorboard/ go. */
+  readonly metrics: string;
+  work(hooks: RunHooks & { resume: boolean; fresh: boolean }): Promise<RunResult>;
+  /** Command lines to try next. */
+  next(result: RunResult): readonly string[];
+}
+
+/** Trains with progress, metrics and an orderly stop, and reports; gives the exit code: 130 after Ctrl-C. */
+export async function runTraining(task: TrainingTask): Promise<number> {
+  const { command, run, values, steps, metrics } = task;
+  const metricsModule = await import('../train/metrics/recorder.ts');
+  const view = new RunView(command, steps);
+  const sample = sampler(run, task.sampleEvery);
+  const started = performance.now();
+  let recorder: MetricsRecorder | undefined;
+  let saved: string | undefined;
+  try {
+    return await interruptible('Stopping after this step and saving a checkpoint.', async (signal) => {
+      const result = await task.work({
+        ...{ signal, resume: values.resume, fresh: values.fresh },
+        ...(values.device !== undefined && { device: values.device }),
+        ...(values.minutes !== undefined && { minutes: values.minutes }),
+        onMessage: (line) => view.say(line),
+        onPrepare: (progress) => view.prepare(progress),
+        onStart(_, from) {
+          recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from });
+          view.start(from);
+        },
+        async onEvent(event, trainer) {
+          recorder?.record(event);
+          view.event(event);
+          if (event.type === 'checkpoint') {
+            saved = event.folder;
+            if (signal.aborted) view.say(`saved ${saved}`);
+          }
+          const text = event.type === 'step' ? await sample(event.step, trainer) : undefined;
+          if (text !== undefined) view.say(text);
+        },
+      });
+      const seconds = (performance.now() - started) / 1000;
+      await report(task, result, view, seconds);
+      if (result.reason !== 'aborted') return 0;
+      note(`Go on with the same command and --resume.`);
+      return 130;
+    });
+  } finally {
+    view.end();
+    recorder?.close();
+  }
+}
+
+/** Curve, table and what to try next, on stdout; with --json on stderr, and the JSON line on stdout. */
+async function report(task: TrainingTask, result: RunResult, view: RunView, seconds: number): Promise<void> {
+  const { formatCount, formatDuration } = await import('../train/metrics/format.ts');
+  const { command, run, values } = task;
+  const say = values.json ? note : print;
+  const curve = view.curve();
+  if (curve !== '') say(`\n${curve}\n`);
+  say(
+    table(`${command} ${run.name}`, [
+      ['parameters', formatCount(result.parameters)],
+      ['steps', `${result.steps} of ${task.steps}`],
+      ['validation loss', `${figure(result.valLoss, 4)} nats per token`],
+      ['bits per byte', figure(result.bitsPerByte, 4)],
+      ['tokens/s', formatCount(result.tokensPerSecond)],
+      ['time', formatDuration(seconds)],
+      ['checkpoint', result.checkpoint ?? 'none'],
+    ]),
+  );
+  const next = task.next(result);
+  if (next.length > 0) say(`Try next:\n${next.map((line) => `  ${line}`).join('\n')}`);
+  if (values.json) printResult(command, run, { ...result, seconds });
+}

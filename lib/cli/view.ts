@@ -1,0 +1,82 @@
+import type { PrepareProgress } from '../data/index.ts';
+import { type CurvePoint, lossCurve } from '../train/metrics/curve.ts';
+import { ProgressLine } from '../train/metrics/progress.ts';
+import type { TrainerEvent } from '../train/trainer.ts';
+import { figure, note } from './output.ts';
+
+/** Preparing says nothing for so long. */
+const QUIET_MS = 500;
+
+/** Shows on stderr how a run goes on, and keeps its losses for a curve. */
+export class RunView {
+  readonly #label: string;
+  readonly #steps: number;
+  readonly #losses: CurvePoint[] = [];
+  #line: ProgressLine | undefined;
+  #phase = '';
+  #phaseStart = 0;
+  #more: string | undefined;
+
+  constructor(label: string, steps: number) {
+    this.#label = label;
+    this.#steps = steps;
+  }
+
+  /** A line of text, above the progress line. */
+  say(text: string): void {
+    if (this.#line) this.#line.note(text);
+    else note(text);
+  }
+
+  /** How far the preparation of the text is, in percent. */
+  prepare({ phase, bytes, totalBytes }: PrepareProgress): void {
+    const now = performance.now();
+    if (this.#phase !== phase) {
+      this.#phase = phase;
+      this.#phaseStart = now;
+      this.#begin(new ProgressLine({ label: `${phase} text: %`, total: 100 }));
+    }
+    // What is over in a moment needs no line.
+    if (now - this.#phaseStart > QUIET_MS) this.#line?.update({ step: totalBytes > 0 ? Math.min(100, Math.floor((bytes / totalBytes) * 100)) : 0 });
+  }
+
+  /** Training begins after `from` steps done before. */
+  start(from: number): void {
+    this.#begin(new ProgressLine({ label: this.#label, total: this.#steps, from }));
+    if (from > 0) this.say(`going on after step ${from}`);
+  }
+
+  event(event: TrainerEvent): void {
+    const { step } = event;
+    if (event.type === 'step') {
+      const { loss, tokensPerSecond, skipped } = event;
+      this.#losses.push({ step, loss });
+      if (skipped) this.say(`step ${step}: the gradients were not finite; parameters stayed as they were`);
+      this.#line?.update({ step, loss, tokensPerSecond, ...(this.#more !== undefined && { more: this.#more }) });
+    } else if (event.type === 'evaluation') {
+      const bits = event.bitsPerByte === null ? '' : `, ${figure(event.bitsPerByte, 3)} bits per byte`;
+      this.#more = `validation ${figure(event.loss, 4)}`;
+      this.say(`step ${step}: validation loss ${figure(event.loss, 4)}${bits}${event.best ? ', the best so far' : ''}`);
+    } else if (event.type === 'end') {
+      this.end();
+      if (event.reason === 'early stop') note(`stopped early at step ${step}: no progress in the last evaluations`);
+      if (event.reason === 'time') note(`stopped at step ${step}: the time is over`);
+    }
+  }
+
+  /** The losses as a picture; empty where there are too few to see anything. */
+  curve(): string {
+    return this.#losses.length < 2 ? '' : lossCurve(this.#losses);
+  }
+
+  /** Ends the progress line. */
+  end(): void {
+    this.#line?.done();
+    this.#line = undefined;
+  }
+
+  #begin(line: ProgressLine): void {
+    this.end();
+    this.#line = line;
+  }
+}

@@ -1,0 +1,44 @@
+import { join } from 'node:path';
+import type { TrainerEvent } from '../trainer.ts';
+import { MetricsLog } from './log.ts';
+import { TensorBoardWriter } from './tensorboard.ts';
+
+/**
+ * Writes what a trainer tells into a folder: a row for each step and evaluation into `metrics.jsonl`, and the same numbers as
+ * curves for TensorBoard into `tensorboard/`.
+ */
+export class MetricsRecorder {
+  readonly #log: MetricsLog;
+  readonly #board: TensorBoardWriter;
+
+  /**
+   * `resumeAt`: the step of the checkpoint that the run goes on from; what an interrupted run logged after it is dropped. At 0
+   * both start empty.
+   * @throws FileError where a file cannot be opened, or metrics.jsonl is no log.
+   */
+  constructor(folder: string, { resumeAt = 0 }: { resumeAt?: number } = {}) {
+    this.#log = new MetricsLog(join(folder, 'metrics.jsonl'), resumeAt > 0 ? { resumeAt } : {});
+    this.#board = new TensorBoardWriter(join(folder, 'tensorboard'), { resumeAt });
+  }
+
+  record(event: TrainerEvent): void {
+    const { step } = event;
+    if (event.type === 'step') {
+      const { loss, learningRate, gradNorm, skipped, tokensPerSecond, epoch } = event;
+      this.#log.write({ step, event: 'step', loss, learningRate, gradNorm, skipped, tokensPerSecond, epoch });
+      this.#board.scalars(step, {
+        ...{ 'train/loss': loss, 'train/learning_rate': learningRate, 'train/gradient_norm': gradNorm },
+        'train/tokens_per_second': tokensPerSecond,
+      });
+    } else if (event.type === 'evaluation') {
+      const { loss, perplexity, bitsPerByte, tokens, best } = event;
+      this.#log.write({ step, event: 'evaluation', loss, perplexity, bitsPerByte, tokens, best });
+      this.#board.scalars(step, { 'validation/loss': loss, ...(bitsPerByte !== null && { 'validation/bits_per_byte': bitsPerByte }) });
+    }
+  }
+
+  close(): void {
+    this.#log.close();
+    this.#board.close();
+  }
+}
