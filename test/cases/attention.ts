@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import * as ops from '../../lib/ops/index.ts';
+import { RandomSource } from '../../lib/tensor/random.ts';
+import { at, type Case, type Draw, draws, type HostInput, instance, size } from './case.ts';
+import { philoxWords } from './philox.ts';
+
+/** Rising document ids (B, T). */
+function documents(B: number, T: number, draw: Draw): HostInput {
+  const ids = draw.ints([B, T], 1);
+  for (let b = 0; b < B; b++)
+    for (let t = 1; t < T; t++) ids.data[b * T + t] = (ids.data[b * T + t - 1] as number) + (draw.integer(4) === 0 ? 1 : 0);
+  return ids;
+}
+
+export const attention: Case = {
+  instances: (max) =>
+    fc
+      .record({
+        ...{
+          B: size(2),
+          Tq: size(max),
+          before: fc.nat({ max: Math.ceil(max / 2) }),
+          Hkv: size(2),
+          group: size(3),
+          D: size(max),
+          draw: draws,
+        },
+        ...{
+          causal: fc.boolean(),
+          window: fc.constantFrom(0, 0, 1, 3, 20),
+          split: fc.boolean(),
+          p: fc.constantFrom(0, 0, 0.3),
+          seed: fc.nat(),
+        },
+      })
+      .map(({ B, Tq, before, Hkv, group, D, draw, causal, window, split, p, seed }) => {
+        const H = Hkv * group;
+        const Tk = Tq + before;
+        const scale = 1 / Math.sqrt(D);
+        return instance({
+          label: `attention B ${B}, Tq ${Tq}, Tk ${Tk}, H ${H}, Hkv ${Hkv}, D ${D}${causal ? ', causal' : ''}, window ${window}${split ? ', documents' : ''}, dropout ${p}`,
+          inputs: {
+            q: draw.floats([B, Tq, H, D]),
+            k: draw.floats([B, Tk, Hkv, D]),
+            v: draw.floats([B, Tk, Hkv, D]),
+            docsQ: split ? documents(B, Tq, draw) : null,
+            docsK: split ? documents(B, Tk, draw) : null,
+          },
+          run: ({ q, k, v, docsQ, docsK }) => {
+            const random = new RandomSource(seed, 'cpu');
+            const y = ops.attention(q, k, v, { causal, window, documents: split ? [docsQ, docsK] : null, dropout: p, random });
+            random.dispose();
+            return y;
+          },
+          reference: ({ q, k, v, docsQ, docsK }) => {
+            const y = new Float64Array(B * Tq * H * D);
+            const threshold = Math.floor(Math.fround(p) * 2 ** 32);
+            for (let b = 0; b < B; b++)
+              for (let h = 0; h < H; h++)
+                for (let i = 0; i < Tq; i++) {
+                  const place = i + Tk - Tq;
+                  const [fromQ, head] = [((b * Tq + i) * H + h) * D, Math.floor(h / group)];
+                  const fromK = (j: number): number => ((b * Tk + j) * Hkv + head) * D;
+                  const seen = (j: number): boolean =>
+                    (!causal || j <= place) &&
+                    (window === 0 || (j > place - window && (causal || j < place + window))) &&
+                    (!split || at(docsQ, b * Tq + i) === at(docsK, b * Tk + j));
+                  const keys = Array.from({ length: Tk }, (_, j) => j).filter(seen);
+                  const scores = keys.map((j) => {
+                    let dot = 0;
+                    for (let d = 0; d < D; d++) dot += at(q, fromQ + d) * at(k, fromK(j) + d);
+                    return scale * dot;
+                  });
+                  const top = Math.max(...scores);
+                  const weights = scores.map((s) => Math.exp(s - top));
+                  const sum = weights.reduce((a, w) => a + w, 0);
+                  keys.forEach((j, n) => {
+                    const element = ((b * H + h) * Tq + i) * Tk + j;
+                    if (p > 0 && at(philoxWords(seed, Math.floor(element / 4), 0, 0), element % 4) < threshold) return;
+                    const weight = at(weights, n) / sum / (1 - p);
+                    for (let d = 0; d < D; d++) y[fromQ + d] = at(y, fromQ + d) + weight * at(v, fromK(j) + d);
+                  });
+                }
+            return y;
+          },
+          differentiable: ['q', 'k', 'v'],
+          flops: 4 * B * H * Tq * Tk * D,
+        });
+      }),
+  tolerance: 1e-5,
+  layouts: true,
+  half: true,
+};

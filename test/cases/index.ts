@@ -1,0 +1,36 @@
+// A case for every native op: an op without one does not compile. A backward op is covered by the gradients of its forward.
+import type { Ops } from '../../lib/native/ops.ts';
+import { attention } from './attention.ts';
+import type { Case } from './case.ts';
+import { binary, binaryInto, dropout, swiglu, unary, where } from './elementwise.ts';
+import { embedding } from './embedding.ts';
+import { crossEntropy } from './loss.ts';
+import { linear, matmul, matmulInto } from './matmul.ts';
+import { cast, concat, copyInto, fill, gather, random } from './movement.ts';
+import { norm } from './norm.ts';
+import { gradNorm, muon, optimizerStep } from './optim.ts';
+import { reduce, softmax, sumInto } from './reduce.ts';
+import { rope } from './rope.ts';
+import { alias, expand, permute, reshape, slice } from './views.ts';
+
+export type OpName = keyof Ops;
+
+export const CASES: Readonly<Record<OpName, Case>> = {
+  ...{ empty: fill, fill, random, cast, copyInto, concat, gather, gatherBackward: gather },
+  ...{ alias, reshape, permute, slice, expand },
+  ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
+  ...{ reduce, sumInto, softmax, softmaxBackward: softmax },
+  ...{ matmul, matmulInto, linear },
+  ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
+  ...{ attention, attentionBackward: attention, crossEntropy },
+  ...{ stepBegin: gradNorm, gradNorm, optimizerStep, muonMomentum: muon, muonApply: muon },
+};
+
+/** Each case once, under the first op that has it. */
+export const DISTINCT: readonly (readonly [OpName, Case])[] = [
+  ...new Map(
+    Object.entries(CASES)
+      .reverse()
+      .map(([op, c]) => [c, op as OpName] as const),
+  ),
+].map(([c, op]) => [op, c] as const);

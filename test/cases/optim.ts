@@ -1,0 +1,167 @@
+import fc from 'fast-check';
+import { native } from '../../lib/native/addon.ts';
+import * as ops from '../../lib/ops/index.ts';
+import { full } from '../../lib/tensor/create.ts';
+import type { Tensor } from '../../lib/tensor/tensor.ts';
+import { at, type Case, draws, instance, size } from './case.ts';
+
+/** Optimizers work on flat f32 buffers, in place: a run works on copies. */
+const flat = { layouts: false, half: false } as const;
+
+/** A few updates with the same gradient; the result is the parameters and both moments. */
+export const optimizerStep: Case = {
+  instances: (max) =>
+    fc
+      .record({
+        ...{ n: size(20 * max), draw: draws, kind: fc.constantFrom('adamw', 'adam', 'sgd', 'lion'), steps: fc.integer({ min: 1, max: 3 }) },
+        ...{ decay: fc.constantFrom(0, 0.1), nesterov: fc.boolean(), dampening: fc.constantFrom(0, 0.2), maxNorm: fc.constantFrom(0, 0.5) },
+      })
+      .map(({ n, draw, kind, steps, decay, nesterov, dampening, maxNorm }) => {
+        const [lr, beta1, beta2, eps] = [0.01, 0.9, 0.95, 1e-6];
+        const decayN = draw.integer(n + 1);
+        return instance({
+          label: `${kind} of ${n}, ${steps} steps, decay ${decay} on ${decayN}, nesterov ${nesterov}, dampening ${dampening}, clip ${maxNorm}`,
+          inputs: { p: draw.floats([n]), g: draw.floats([n], (v) => (v < 0 ? v - 0.1 : v + 0.1)) },
+          run: ({ p, g }) => {
+            const [values, m, v, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState('cpu')];
+            for (let step = 0; step < steps; step++) {
+              ops.gradNorm(g, state, maxNorm);
+              ops.stepBegin(state, lr, true);
+              ops.optimizerStep({
+                kind,
+                values,
+                gradient: g,
+                m,
+                v,
+                state,
+                decayCount: decayN,
+                betas: [beta1, beta2],
+                eps,
+                weightDecay: decay,
+                dampening,
+                nesterov,
+              });
+            }
+            return ops.concat([values, m, v]);
+          },
+          reference: ({ p: p0, g: g0 }) => {
+            const [p, m, v] = [Float64Array.from(p0), new Float64Array(n), new Float64Array(n)];
+            const norm = Math.sqrt(g0.reduce((a, x) => a + x * x, 0));
+            const clip = maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1;
+            for (let t = 1; t <= steps; t++)
+              for (let i = 0; i < n; i++) {
+                const wd = i < decayN ? decay : 0;
+                let [g, x] = [at(g0, i) * clip, at(p, i)];
+                const before = at(m, i);
+                if (kind === 'adam' || kind === 'sgd') g += wd * x;
+                else x *= 1 - lr * wd;
+                if (kind === 'lion') {
+                  p[i] = x - lr * Math.sign(beta1 * before + (1 - beta1) * g);
+                  m[i] = beta2 * before + (1 - beta2) * g;
+                } else if (kind === 'sgd') {
+                  m[i] = t === 1 ? g : beta1 * before + (1 - dampening) * g;
+                  p[i] = x - lr * (nesterov ? g + beta1 * at(m, i) : at(m, i));
+                } else {
+                  m[i] = beta1 * before + (1 - beta1) * g;
+                  v[i] = beta2 * at(v, i) + (1 - beta2) * g * g;
+                  p[i] = x - (lr * (at(m, i) / (1 - beta1 ** t))) / (Math.sqrt(at(v, i) / (1 - beta2 ** t)) + eps);
+                }
+              }
+            return [...p, ...m, ...v];
+          },
+          differentiable: [],
+          flops: 12 * n * steps,
+        });
+      }),
+  tolerance: 4e-6,
+  ...flat,
+};
+
+/** What the step state says after a norm and a begin: updates, skip, lr, clip and norm, as numbers. */
+const stateNumbers = (state: Tensor): Tensor => {
+  const words = state.dataSync<'i32'>();
+  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  return ops.stack([at(words, 0), at(words, 1), ...floats.subarray(2, 5)].map((x) => full([], x)));
+};
+
+/** stepBegin and gradNorm: a gradient that is not finite skips the step, which then does not count. */
+export const gradNorm: Case = {
+  instances: (max) =>
+    fc
+      .record({
+        n: size(100 * max),
+        draw: draws,
+        maxNorm: fc.constantFrom(0, 0.5, 1e6),
+        broken: fc.boolean(),
+        keep: fc.boolean(),
+        lr: fc.constantFrom(0, 0.125),
+      })
+      .map(({ n, draw, maxNorm, broken, keep, lr }) => {
+        const g = draw.floats([n]);
+        const skips = broken && keep;
+        if (broken) g.data[draw.integer(n)] = draw.integer(2) ? Number.NaN : Number.NEGATIVE_INFINITY;
+        return instance({
+          label: `gradNorm of ${n}, at most ${maxNorm}${broken ? ', not finite' : ''}${keep ? '' : ', then forgotten'}`,
+          inputs: { g },
+          run: (t) => {
+            const state = ops.stepState('cpu');
+            ops.gradNorm(t.g, state, maxNorm);
+            ops.stepBegin(state, lr, keep);
+            const numbers = stateNumbers(state);
+            return broken ? ops.slice(numbers, 0, 0, 3) : numbers;
+          },
+          reference: (v) => {
+            const norm = Math.sqrt(v.g.reduce((a, x) => a + x * x, 0));
+            const clip = keep && maxNorm > 0 ? Math.min(1, maxNorm / (norm + 1e-6)) : 1;
+            return broken ? [skips ? 0 : 1, Number(skips), lr] : [1, 0, lr, clip, norm];
+          },
+          differentiable: [],
+          flops: 2 * n,
+        });
+      }),
+  tolerance: 2e-6,
+  ...flat,
+};
+
+export const muon: Case = {
+  instances: (max) =>
+    fc
+      .record({
+        n: size(20 * max),
+        draw: draws,
+        nesterov: fc.boolean(),
+        steps: fc.integer({ min: 1, max: 3 }),
+        ratio: fc.constantFrom(1, 0.3),
+      })
+      .map(({ n, draw, nesterov, steps, ratio }) => {
+        const [lr, beta, decay] = [0.02, 0.95, 0.1];
+        return instance({
+          label: `muon's momentum and update of ${n}, ${steps} steps${nesterov ? ', nesterov' : ''}, ratio ${ratio}`,
+          inputs: { p: draw.floats([n]), g: draw.floats([n]) },
+          run: ({ p, g }) => {
+            const [values, m, x, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState('cpu')];
+            for (let step = 0; step < steps; step++) {
+              ops.stepBegin(state, lr, false);
+              native.muonMomentum(g.handle, m.handle, x.handle, state.handle, beta, nesterov);
+              native.muonApply(values.handle, x.handle, state.handle, decay, ratio);
+            }
+            return ops.concat([values, m, x]);
+          },
+          reference: (v) => {
+            const [p, m, x] = [Float64Array.from(v.p), new Float64Array(n), new Float64Array(n)];
+            for (let step = 0; step < steps; step++)
+              for (let i = 0; i < n; i++) {
+                const g = at(v.g, i);
+                m[i] = beta * at(m, i) + (1 - beta) * g;
+                x[i] = nesterov ? (1 - beta) * g + beta * at(m, i) : at(m, i);
+                p[i] = at(p, i) * (1 - lr * decay) - lr * ratio * at(x, i);
+              }
+            return [...p, ...m, ...x];
+          },
+          differentiable: [],
+          flops: 8 * n * steps,
+        });
+      }),
+  tolerance: 2e-6,
+  ...flat,
+};

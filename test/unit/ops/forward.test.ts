@@ -1,0 +1,27 @@
+import { checkAll } from '../../run/check.ts';
+import { forwardProblem, type Layout, runInstance } from '../../run/compare.ts';
+
+checkAll('agrees with float64 loops', { max: 9, runs: 60 }, (instance, c) =>
+  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c.tolerance),
+);
+
+checkAll('agrees with float64 loops in larger shapes', { max: 70, runs: 4 }, (instance, c) =>
+  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c.tolerance),
+);
+
+const LAYOUTS: readonly Layout[] = ['permuted', 'sliced', 'expanded'];
+checkAll('takes inputs of any strides', { max: 7, runs: 25, only: (c) => c.layouts }, (instance, c) => {
+  for (const layout of LAYOUTS) {
+    const problem = forwardProblem(instance, runInstance(instance, { layout, backwards: 0 }), c.tolerance);
+    if (problem !== undefined) return `${layout}: ${problem}`;
+  }
+  return undefined;
+});
+
+for (const dtype of ['bf16', 'f16'] as const)
+  checkAll(`keeps ${dtype} and only rounds the result`, { max: 9, runs: 20, only: (c) => c.half }, (instance, c) => {
+    const run = runInstance(instance, { dtype, backwards: 0 });
+    if (Object.values(instance.inputs).some((x) => x.dtype === 'f32') && ['f32'].includes(run.dtype))
+      return `${instance.label}: ${dtype} became ${run.dtype}`;
+    return forwardProblem(instance, run, c.tolerance);
+  });
