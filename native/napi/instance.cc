@@ -51,7 +51,10 @@ napi_value Instance::when_done(Device* device, napi_value keep) {
   auto* w = new Waiter{};
   napi_value promise;
   bind::check(napi_create_promise(env_, &w->deferred, &promise));
-  bind::check(napi_create_reference(env_, keep, 1, &w->keep));
+  napi_valuetype type;
+  bind::check(napi_typeof(env_, keep, &type));
+  // Before Node-API 10 undefined cannot be referred to: without a reference the promise resolves to undefined.
+  if (type != napi_undefined) bind::check(napi_create_reference(env_, keep, 1, &w->keep));
   if (waiting_++ == 0) bind::check(napi_ref_threadsafe_function(env_, settle_));
   device->stream->notify([this, w](StreamResult error) {
     w->error = std::move(error);
@@ -66,8 +69,11 @@ void Instance::settle(napi_env env, napi_value, void* context, void* data) {
   auto* self = static_cast<Instance*>(context);
   if (--self->waiting_ == 0) napi_unref_threadsafe_function(env, self->settle_);
   napi_value value;
-  napi_get_reference_value(env, w->keep, &value);
-  napi_delete_reference(env, w->keep);
+  napi_get_undefined(env, &value);
+  if (w->keep) {
+    napi_get_reference_value(env, w->keep, &value);
+    napi_delete_reference(env, w->keep);
+  }
   if (w->error) {
     napi_reject_deferred(env, w->deferred, bind::make_error(env, w->error->code, w->error->message));
   } else {
