@@ -34,6 +34,7 @@ Allocator::~Allocator() {  // the stream has ended: nothing is in use
 void* Allocator::take_cached(size_t bytes, size_t* size) {
   const auto it = free_.lower_bound(bytes);
   if (it == free_.end() || it->first > bytes + bytes / 4) return nullptr;
+  if (limit_ && used_ + static_cast<int64_t>(it->first) > limit_) return nullptr;
   void* p = it->second;
   *size = it->first;
   cached_ -= static_cast<int64_t>(it->first);
@@ -74,7 +75,7 @@ void Allocator::free(void* block) {
 void Allocator::release_cache() {
   for (const auto& [size, p] : free_) {
     const auto release = source_.release;
-    stream_->enqueue("release memory", [release, block = p, bytes = size] { release(block, bytes); });
+    stream_->enqueue_always("release memory", [release, block = p, bytes = size] { release(block, bytes); });
   }
   free_.clear();
   cached_ = 0;

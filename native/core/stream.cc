@@ -47,7 +47,9 @@ Stream::Task& Stream::claim() {
 void Stream::publish() {
   head_.fetch_add(1);
   if (worker_sleeps_.load()) {
-    { std::lock_guard<std::mutex> lock(mutex_); }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+    }
     wake_worker_.notify_one();
   }
 }
@@ -86,16 +88,21 @@ void Stream::execute(Task& t) {
     std::exchange(t.done, nullptr)(std::move(result));
     return;
   }
-  if (error_) return;
+  if (error_ && !t.always) return;
   try {
     t.run(t.payload);
   } catch (const OpError& e) {
-    error_ = StreamError{e.code, e.what()};
+    found({e.code, e.what()});
   } catch (const std::bad_alloc&) {
-    error_ = StreamError{ErrorCode::out_of_memory, std::string(t.op) + ": the system has no memory left for scratch buffers"};
+    found({ErrorCode::out_of_memory, std::string(t.op) + ": the system has no memory left for scratch buffers"});
   } catch (const std::exception& e) {
-    error_ = StreamError{ErrorCode::internal, std::string(t.op) + ": " + e.what()};
+    found({ErrorCode::internal, std::string(t.op) + ": " + e.what()});
   }
+}
+
+// The first error is the one to tell.
+void Stream::found(StreamError error) {
+  if (!error_) error_ = std::move(error);
 }
 
 void Stream::loop() {
@@ -119,12 +126,19 @@ void Stream::loop() {
     execute(ring_[tail % kSlots]);
     tail_.store(tail + 1);
     if (producer_sleeps_.load()) {
-      { std::lock_guard<std::mutex> lock(mutex_); }
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+      }
       wake_producer_.notify_one();
     }
   }
-  for (int64_t tail = tail_.load(); tail != head_.load(); ++tail)
-    if (Task& t = ring_[tail % kSlots]; !t.run) t.done(StreamError{ErrorCode::device, "the device's stream has ended"});
+  for (int64_t tail = tail_.load(); tail != head_.load(); ++tail) {
+    Task& t = ring_[tail % kSlots];
+    if (!t.run)
+      t.done(StreamError{ErrorCode::device, "the device's stream has ended"});
+    else if (t.always)
+      execute(t);
+  }
   if (hooks_.leave) hooks_.leave();
 }
 

@@ -36,7 +36,7 @@ class Stream {
   };
 
   explicit Stream(Hooks hooks);
-  ~Stream();  // drops what has not begun
+  ~Stream();  // drops what has not begun, but for what is to run always
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
@@ -44,12 +44,14 @@ class Stream {
   // points to must be device memory, which outlives it because memory is reused in stream order. May throw OpError.
   template <class F>
   void enqueue(const char* op, F f) {
-    static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= kPayload, "tasks are plain data");
-    Task& t = claim();
-    t.op = op;
-    t.run = [](void* p) { (*std::launder(static_cast<F*>(p)))(); };
-    new (t.payload) F(f);
-    publish();
+    put(op, f, false);
+  }
+
+  // The same for what gives something back or must not be lost (freeing memory): runs even where an error makes kernels be
+  // skipped, and when the stream ends.
+  template <class F>
+  void enqueue_always(const char* op, F f) {
+    put(op, f, true);
   }
 
   // Calls done(error) on the worker when everything before is done. Takes the error: the next wait starts afresh. When the
@@ -63,18 +65,31 @@ class Stream {
 
  private:
   static constexpr size_t kPayload = 640;
-  static constexpr int64_t kSlots = 1024;  // a producer further ahead than this waits
+  static constexpr int64_t kSlots = 4096;  // a producer further ahead than this waits: more than a training step has ops
   struct Task {
     const char* op;
+    bool always;
     void (*run)(void*);  // null: a notification
     alignas(16) unsigned char payload[kPayload];
     std::function<void(StreamResult)> done;
   };
 
+  template <class F>
+  void put(const char* op, F f, bool always) {
+    static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= kPayload, "tasks are plain data");
+    Task& t = claim();
+    t.op = op;
+    t.always = always;
+    t.run = [](void* p) { (*std::launder(static_cast<F*>(p)))(); };
+    new (t.payload) F(f);
+    publish();
+  }
+
   Task& claim();
   void publish();
   void loop();
   void execute(Task& t);
+  void found(StreamError error);
 
   Hooks hooks_;
   std::vector<Task> ring_;

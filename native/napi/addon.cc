@@ -13,8 +13,8 @@
 namespace heddle {
 namespace {
 
-using bind::Codec;
 using bind::check;
+using bind::Codec;
 
 // Arguments of a hand-written function.
 struct Call {
@@ -50,6 +50,13 @@ napi_value strings(napi_env env, const std::vector<std::string>& list) {
 napi_value dispose(const Call& c) {
   double handle = 0;
   if (napi_get_value_double(c.env, c.values[0], &handle) == napi_ok) c.instance.handles().remove(handle);
+  return nullptr;
+}
+
+napi_value mark(const Call& c) { return number(c.env, static_cast<double>(c.instance.handles().mark())); }
+
+napi_value rollback(const Call& c) {
+  c.instance.handles().rollback(static_cast<uint64_t>(c.get<int64_t>(0, "mark")));
   return nullptr;
 }
 
@@ -100,10 +107,8 @@ napi_value write(const Call& c) {
   void* staging = std::malloc(bytes);
   if (!staging) throw OpError("write: the system has no " + std::to_string(bytes) + " bytes for staging", ErrorCode::out_of_memory);
   std::memcpy(staging, data, bytes);
-  out.device()->stream->enqueue(current_op, [=] {
-    copy(to, staging, bytes);
-    std::free(staging);
-  });
+  out.device()->stream->enqueue(current_op, [=] { copy(to, staging, bytes); });
+  out.device()->stream->enqueue_always(current_op, [=] { std::free(staging); });
   return nullptr;
 }
 
@@ -150,7 +155,8 @@ napi_value memory(const Call& c) {
   const MemoryStats s = c.get<Device*>(0, "device")->memory->stats();
   napi_value o;
   check(napi_create_object(c.env, &o));
-  const std::pair<const char*, int64_t> fields[] = {{"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
+  const std::pair<const char*, int64_t> fields[] = {
+      {"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
   for (const auto& [key, value] : fields) set(c.env, o, key, number(c.env, static_cast<double>(value)));
   set(c.env, o, "tensors", number(c.env, static_cast<double>(c.instance.handles().alive())));
   return o;
@@ -201,13 +207,25 @@ struct Named {
   Function fn;
 };
 constexpr Named kFunctions[] = {
-    {"dispose", dispose},   {"shape", shape},           {"strides", strides},
-    {"dtype", dtype},       {"device", device},         {"write", write},
-    {"read", read},         {"readSync", read_sync},    {"synchronize", synchronize},
-    {"synchronizeSync", synchronize_sync},              {"memory", memory},
-    {"setMemoryLimit", set_memory_limit},               {"resetPeak", reset_peak},
-    {"releaseCache", release_cache},                    {"setThreads", set_threads},
-    {"info", info},         {"signatures", signatures},
+    {"dispose", dispose},
+    {"shape", shape},
+    {"strides", strides},
+    {"dtype", dtype},
+    {"device", device},
+    {"write", write},
+    {"read", read},
+    {"readSync", read_sync},
+    {"synchronize", synchronize},
+    {"synchronizeSync", synchronize_sync},
+    {"memory", memory},
+    {"setMemoryLimit", set_memory_limit},
+    {"resetPeak", reset_peak},
+    {"releaseCache", release_cache},
+    {"setThreads", set_threads},
+    {"info", info},
+    {"signatures", signatures},
+    {"mark", mark},
+    {"rollback", rollback},
 };
 
 napi_value call(napi_env env, napi_callback_info raw) {

@@ -64,10 +64,10 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   });
   device->threads = threads;
   device->set_threads = [pool, d = device.get()](int n) {
-    d->stream->notify([pool, n](const StreamResult&) {
-      pool->reset();
-      *pool = std::make_unique<cpu::ThreadPool>(n);
-      (*pool)->make_current();
+    d->stream->enqueue_always("setThreads", [own = pool.get(), n] {
+      auto next = std::make_unique<cpu::ThreadPool>(n);
+      next->make_current();
+      *own = std::move(next);
     });
     d->threads = n;
   };

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "cpu/host/thread_pool.h"
@@ -39,7 +40,12 @@ void pause() {
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
-  for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+  helpers_.reserve(static_cast<size_t>(threads - 1));
+  try {
+    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those that run do the work, with the same bits.
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -60,12 +66,16 @@ void ThreadPool::run(int64_t items, void (*fn)(void*, int64_t), void* context) {
   next_.store(0, std::memory_order_relaxed);
   state_.store((state_.load(std::memory_order_relaxed) & ~kJoined) + kEpoch + kOpen);  // nobody is in: the last run waited for that
   if (sleepers_.load()) {
-    { std::lock_guard<std::mutex> lock(sleep_mutex_); }
+    {
+      std::lock_guard<std::mutex> lock(sleep_mutex_);
+    }
     wake_.notify_all();
   }
   work();
   state_.fetch_sub(kOpen);
-  while (state_.load(std::memory_order_acquire) & kJoined) pause();
+  // The helpers that are in finish their last item. Where there are more threads than processors one of them may not be running:
+  // then spinning would keep it from it.
+  for (int spins = 0; state_.load(std::memory_order_acquire) & kJoined; ++spins) spins < kSpins ? pause() : std::this_thread::yield();
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
