@@ -22,6 +22,10 @@ export interface MemoryStats {
 /** The addon: the ops (generated from their C++ signatures) and what is no op. */
 export interface Native extends Ops {
   dispose(handle: Handle): void;
+  /** Where the handles made from now on begin, for `rollback`. */
+  mark(): number;
+  /** Frees every living handle made since the mark: what an operation that failed halfway leaves behind. */
+  rollback(mark: number): void;
   shape(x: Handle): number[];
   strides(x: Handle): number[];
   dtype(x: Handle): DType;

@@ -20,13 +20,14 @@ class HandleTable {
     if (free_.empty()) {
       if (slots_.size() >= kSlots) throw OpError("too many tensors are alive (" + std::to_string(kSlots) + ")", ErrorCode::internal);
       slot = static_cast<uint32_t>(slots_.size());
-      slots_.push_back({{}, first_, false});
+      slots_.push_back({{}, 0, first_, false});
     } else {
       slot = free_.back();
       free_.pop_back();
     }
     slots_[slot].tensor = std::move(t);
     slots_[slot].used = true;
+    slots_[slot].birth = births_++;
     return static_cast<double>(slots_[slot].generation) * kSlots + slot;
   }
 
@@ -46,6 +47,14 @@ class HandleTable {
     return true;
   }
 
+  // What an operation that failed halfway had made: remembers where it began, and removes all handles made since.
+  uint64_t mark() const { return births_; }
+  void rollback(uint64_t mark) {
+    for (size_t slot = 0; slot < slots_.size(); ++slot)
+      if (slots_[slot].used && slots_[slot].birth >= mark)
+        remove(static_cast<double>(slots_[slot].generation) * kSlots + static_cast<double>(slot));
+  }
+
   size_t alive() const { return slots_.size() - free_.size(); }
   void clear() {
     slots_.clear();
@@ -56,6 +65,7 @@ class HandleTable {
   static constexpr uint32_t kSlots = 1u << 24, kGenerations = 1u << 28;
   struct Slot {
     Tensor tensor;
+    uint64_t birth;
     uint32_t generation;
     bool used;
   };
@@ -70,6 +80,7 @@ class HandleTable {
   }
 
   uint32_t first_;
+  uint64_t births_ = 0;
   std::vector<Slot> slots_;
   std::vector<uint32_t> free_;
 };
