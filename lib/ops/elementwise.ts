@@ -45,6 +45,8 @@ export const silu = (x: Tensor): Tensor => unary('silu', x);
 
 /** x · Φ(x) (Hendrycks & Gimpel 2016): `'tanh'`, the approximation that GPT-2 uses, or exact `'erf'`. */
 export function gelu(x: Tensor, approximate: 'tanh' | 'erf' = 'tanh'): Tensor {
+  if (approximate !== 'tanh' && approximate !== 'erf')
+    throw new ArgumentError(`gelu: approximate must be 'tanh' or 'erf', got ${approximate}`);
   return unary(approximate === 'tanh' ? 'geluTanh' : 'geluErf', x);
 }
 

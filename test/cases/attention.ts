@@ -22,7 +22,7 @@ export const attention: Case = {
           before: fc.nat({ max: Math.ceil(max / 2) }),
           Hkv: size(2),
           group: size(3),
-          D: size(max),
+          D: size(Math.min(max, 256)),
           draw: draws,
         },
         ...{
