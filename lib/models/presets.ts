@@ -97,7 +97,7 @@ export const presets = {
   'char-cpu': { ...nano, vocabSize: 65, contextLength: 64, layers: 4, heads: 4, width: 128, headSize: 32 },
   'char-gpu': { ...nano, vocabSize: 65, contextLength: 256, layers: 6, heads: 6, width: 384, headSize: 64, dropout: 0.2 },
   // 2.0 million parameters: trains in minutes on two cores.
-  quickstart: { ...nano, vocabSize: 1024, contextLength: 128, layers: 4, heads: 6, width: 192, headSize: 32 },
+  quickstart: { ...nano, vocabSize: 1024, contextLength: 128, layers: 4, heads: 5, width: 160, headSize: 32 },
 } as const satisfies Record<string, GPTConfigInput>;
 
 export type PresetName = keyof typeof presets;
