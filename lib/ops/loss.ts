@@ -90,9 +90,9 @@ export interface LinearCrossEntropyOptions extends Omit<CrossEntropyOptions, 're
   chunkRows?: number;
 }
 
-/** Calls `use` with views of rows [from, to) of each tensor. */
+/** Calls `use` with views of rows [from, to) of each tensor; once when there are no rows. */
 function eachChunk(rows: number, chunk: number, tensors: readonly Handle[], use: (parts: Handle[]) => void): void {
-  for (let from = 0; from < rows; from += chunk) {
+  for (let from = 0; from === 0 || from < rows; from += chunk) {
     const parts = tensors.map((t) => native.slice(t, 0, from, Math.min(from + chunk, rows), 1));
     use(parts);
     for (const p of parts) native.dispose(p);

@@ -14,7 +14,7 @@ function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: bool
   const lead = (h: Handle): number[] => native.shape(h).slice(0, -2);
   const shapes = [lead(a), lead(b)];
   const rank = Math.max(...shapes.map((s) => s.length));
-  const size = (d: number): number => Math.max(...shapes.map((s) => s[s.length - rank + d] ?? 1));
+  const size = (d: number): number => shapes.map((s) => s[s.length - rank + d] ?? 1).find((n) => n !== 1) ?? 1;
   const batch = Array.from({ length: rank }, (_, d) => size(d));
   if (sameShape(batch, sink.shape.slice(0, -2))) {
     sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate));
