@@ -173,7 +173,7 @@ export function helpText(spec: CommandSpec): string {
   const positionals = spec.positionals ?? [];
   const table: OptionTable = { ...spec.options, help: HELP };
   const options = Object.entries(table).map(([name, option]): [string, string] => {
-    const choices = option.kind === 'text' && option.choices ? `: ${option.choices.join(', ')}` : '';
+    const choices = option.kind === 'text' && option.choices ? ` (${option.choices.join(', ')})` : '';
     const again = option.kind === 'text' && option.multiple ? ' (may be repeated)' : '';
     return [showOption(name, option), `${option.help}${choices}${again}`];
   });

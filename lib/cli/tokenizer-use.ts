@@ -10,7 +10,13 @@ const TOKENIZER = { name: 'TOKENIZER', help: "tokenizer.json, a folder with one 
 async function open(path: string): Promise<Tokenizer> {
   const { loadTokenizer } = await import('../tokenizer/index.ts');
   const ofRun = join(path, 'tokenizer');
-  return loadTokenizer(existsSync(join(ofRun, 'tokenizer.json')) ? ofRun : path);
+  if (existsSync(join(ofRun, 'tokenizer.json'))) return loadTokenizer(ofRun);
+  const checkpoints = join(path, 'checkpoints');
+  if (!existsSync(checkpoints)) return loadTokenizer(path);
+  // A tokenizer that was not trained for the run stands only beside its weights.
+  const { latestCheckpoint } = await import('../checkpoint/folder.ts');
+  const { checkpoint } = await latestCheckpoint(checkpoints);
+  return loadTokenizer(checkpoint?.folder ?? path);
 }
 
 const stdin = (): Uint8Array => readFileSync(0);

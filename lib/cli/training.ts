@@ -89,6 +89,7 @@ export async function runTraining(task: TrainingTask): Promise<number> {
         onStart(_, from) {
           recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from });
           view.start(from);
+          if (values.resume && from === 0) view.say('no checkpoint to go on from: this is the first step');
         },
         async onEvent(event, trainer) {
           recorder?.record(event);

@@ -37,7 +37,8 @@ export class RunView {
       this.#begin(new ProgressLine({ label: `${phase} text: %`, total: 100 }));
     }
     // What is over in a moment needs no line.
-    if (now - this.#phaseStart > QUIET_MS) this.#line?.update({ step: totalBytes > 0 ? Math.min(100, Math.floor((bytes / totalBytes) * 100)) : 0 });
+    if (now - this.#phaseStart > QUIET_MS)
+      this.#line?.update({ step: totalBytes > 0 ? Math.min(100, Math.floor((bytes / totalBytes) * 100)) : 0 });
   }
 
   /** Training begins after `from` steps done before. */

@@ -7,12 +7,10 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { findCheckpoint, openModel } from './open.ts';
-import { drive, type RunHooks, type RunResult } from './pretrain.ts';
+import { drive, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
 import { Trainer } from './trainer.ts';
 
-export interface FinetuneOptions extends RunHooks {
-  /** Start over where a finetuning is already there (it always does when examples are given). */
-  fresh?: boolean;
+export interface FinetuneOptions extends PretrainOptions {
   /** Examples in place of the configured files. */
   examples?: { train: readonly Example[]; validation: readonly Example[] };
 }
@@ -56,16 +54,24 @@ export function finetuner(
   });
 }
 
-/** Trains the run's best checkpoint (or `finetune.from`) on examples; checkpoints go to `<out>/finetune/checkpoints`. */
+/**
+ * Trains the run's best checkpoint (or `finetune.from`) on examples; checkpoints go to `<out>/finetune/checkpoints`. With
+ * `examples` it starts over unless `resume` is set.
+ * @throws HeddleError `ERR_HEDDLE_RUN_EXISTS` when there are some already and neither `resume` nor `fresh` is set
+ */
 export async function finetune(run: RunConfig, options: FinetuneOptions = {}): Promise<RunResult> {
-  const folder = join(run.out, 'finetune', 'checkpoints');
+  const out = join(run.out, 'finetune');
+  const folder = join(out, 'checkpoints');
+  const fresh = options.fresh || (options.examples !== undefined && !options.resume);
+  const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? (await readExamples(run));
   const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, options.device === undefined ? {} : { device: options.device });
   if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
-  await rm(folder, { recursive: true, force: true });
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {
-    options.onStart?.(trainer, 0);
+    if (start) await trainer.resume(start);
+    else await rm(folder, { recursive: true, force: true });
+    options.onStart?.(trainer, trainer.step);
     const { saved, ...result } = await drive(trainer, options);
     return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, parameters: model.parameterCount() };
   } finally {

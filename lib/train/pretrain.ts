@@ -58,12 +58,12 @@ export async function drive(trainer: Trainer, hooks: RunHooks): Promise<Omit<Run
 }
 
 /** The newest checkpoint to resume from; an error when there is one and nobody said what to do with it. */
-async function startingPoint(run: RunConfig, folder: string, options: PretrainOptions): Promise<Checkpoint | undefined> {
+export async function startingPoint(out: string, folder: string, options: PretrainOptions): Promise<Checkpoint | undefined> {
   const { checkpoint, skipped } = await latestCheckpoint(folder).catch(() => ({ checkpoint: undefined, skipped: [] }));
   for (const s of skipped) options.onMessage?.(`${join(folder, s.name)} is passed over: ${s.why}`);
   if (!checkpoint || options.fresh) return undefined;
   if (options.resume) return checkpoint;
-  throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${run.out} already holds a run of ${checkpoint.manifest.step} steps`, {
+  throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${out} already holds a run of ${checkpoint.manifest.step} steps`, {
     hint: 'Go on with --resume, or start over with --fresh.',
   });
 }
@@ -102,12 +102,13 @@ export function pretrainer(run: RunConfig, data: PreparedRun, options: RunHooks 
  */
 export async function pretrain(run: RunConfig, options: PretrainOptions = {}): Promise<RunResult> {
   const folder = join(run.out, 'checkpoints');
-  const start = await startingPoint(run, folder, options);
+  const start = await startingPoint(run.out, folder, options);
   const data = await prepareRun(run, options);
   let trainer: Trainer | null = null;
   try {
-    if (!start) await clear(folder);
     trainer = pretrainer(run, data, { ...options, checkpoints: folder });
+    // Only when all is well with the new run is the old one given up.
+    if (!start) await clear(folder);
     if (start) await trainer.resume(start);
     options.onStart?.(trainer, trainer.step);
     const result = await drive(trainer, options);
