@@ -1,5 +1,13 @@
 import type { SafetensorsDType } from './safetensors.ts';
 
+/** Elements that weights come in; all are read as f32. */
+export const FLOAT_DTYPES = ['F32', 'F16', 'BF16'] as const;
+export type FloatDType = (typeof FLOAT_DTYPES)[number];
+
+export function isFloatDType(dtype: SafetensorsDType | undefined): dtype is FloatDType {
+  return (FLOAT_DTYPES as readonly unknown[]).includes(dtype);
+}
+
 /** IEEE half precision (1 sign, 5 exponent, 10 mantissa bits) as the nearest number; every half is a float exactly. */
 function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
@@ -12,10 +20,9 @@ function halfToNumber(bits: number): number {
 /** All 65,536 halves, made when the first F16 tensor is read. */
 let halves: Float32Array | undefined;
 
-/** Little-endian elements as f32, without loss; undefined for other kinds of elements. F32 bytes are not copied. */
-export function widen(dtype: SafetensorsDType | undefined, bytes: Uint8Array): Float32Array | undefined {
+/** Little-endian elements as f32, without loss. F32 bytes are not copied. */
+export function widen(dtype: FloatDType, bytes: Uint8Array): Float32Array {
   if (dtype === 'F32') return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-  if (dtype !== 'F16' && dtype !== 'BF16') return undefined;
   const words = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
   const floats = new Float32Array(words.length);
   if (dtype === 'BF16') {

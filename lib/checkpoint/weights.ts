@@ -6,7 +6,7 @@ import { scope } from '../tensor/tensor.ts';
 import { FileError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { openSafetensors, type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
-import { widen } from './weights-half.ts';
+import { FLOAT_DTYPES, type FloatDType, isFloatDType, widen } from './weights-half.ts';
 
 /** Little-endian bytes of f32 values. The host is little-endian, as all platforms of Node that heddle is built for. */
 export function floatBytes(values: Float32Array): Uint8Array {
@@ -31,16 +31,19 @@ export async function saveWeights(file: string, module: Module): Promise<void> {
   await writeSafetensors(file, weightEntries(module), { format: 'heddle' });
 }
 
-/** One tensor of a file as f32. @throws FileError when its elements are of another kind than F32, F16 or BF16 */
-export async function readFloats(file: SafetensorsFile, name: string): Promise<Float32Array> {
+/** The element type of a tensor. @throws FileError when it is none that is widened to f32 */
+function floatType(file: SafetensorsFile, name: string): FloatDType {
   const dtype = file.tensors.get(name)?.dtype;
-  const bytes = await file.read(name); // tells of an unknown name
-  const floats = widen(dtype, bytes);
-  if (floats === undefined) throw new FileError(file.file, `tensor ${JSON.stringify(name)}: dtype must be F32, F16 or BF16, got ${dtype}`);
-  return floats;
+  if (isFloatDType(dtype)) return dtype;
+  throw new FileError(file.file, `tensor ${JSON.stringify(name)}: dtype must be one of ${FLOAT_DTYPES.join(', ')}, got ${dtype}`);
 }
 
-/** @throws FileError naming the first tensor that is missing, of another shape, or unexpected */
+/** One tensor of a file, which holds it, as f32. @throws FileError when its elements are of another kind than F32, F16 or BF16 */
+export async function readFloats(file: SafetensorsFile, name: string): Promise<Float32Array> {
+  return widen(floatType(file, name), await file.read(name));
+}
+
+/** @throws FileError naming the first tensor that is missing, of another shape or type, or unexpected */
 function checkNames(file: SafetensorsFile, parameters: ReadonlyMap<string, Parameter>): void {
   for (const [name, p] of parameters) {
     const info = file.tensors.get(name);
@@ -54,6 +57,7 @@ function checkNames(file: SafetensorsFile, parameters: ReadonlyMap<string, Param
     }
     if (!sameShape(info.shape, p.shape))
       throw new FileError(file.file, `tensor ${JSON.stringify(name)}: shape must be ${shapeText(p.shape)}, got ${shapeText(info.shape)}`);
+    floatType(file, name);
   }
   for (const name of file.tensors.keys())
     if (!parameters.has(name))
@@ -62,7 +66,7 @@ function checkNames(file: SafetensorsFile, parameters: ReadonlyMap<string, Param
 
 /**
  * Reads what `saveWeights` wrote into a module of the same shape: F32, F16 or BF16, one tensor at a time, straight into the
- * parameters. Names and shapes are all checked before anything is overwritten.
+ * parameters. Names, shapes and types are all checked before anything is overwritten.
  * @throws FileError naming the file and the tensor
  */
 export async function loadWeights(file: string, module: Module): Promise<void> {
