@@ -1,3 +1,5 @@
+import { ArgumentError } from '../util/errors.ts';
+
 let enabled = true;
 
 /** Whether ops record what backward needs. */
@@ -9,7 +11,10 @@ function withGrad<T>(on: boolean, fn: () => T): T {
   const before = enabled;
   enabled = on;
   try {
-    return fn();
+    const result = fn();
+    if (result instanceof Promise)
+      throw new ArgumentError(`${on ? 'enableGrad' : 'noGrad'}: fn must be synchronous, got a function that returns a promise`);
+    return result;
   } finally {
     enabled = before;
   }
@@ -20,7 +25,7 @@ export function noGrad<T>(fn: () => T): T {
   return withGrad(false, fn);
 }
 
-/** Runs `fn` with recording on, inside a `noGrad`. */
+/** Runs `fn` with recording on, inside a `noGrad`. `fn` must be synchronous. */
 export function enableGrad<T>(fn: () => T): T {
   return withGrad(true, fn);
 }

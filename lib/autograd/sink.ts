@@ -79,8 +79,8 @@ export class LeafSink implements Sink {
 
   into(write: (out: Handle, accumulate: boolean) => void): void {
     const leaf = this.#leaf;
-    leaf.buffer ??= native.empty(this.#device, 'f32', this.shape);
-    write(leaf.buffer, leaf.filled);
+    if (leaf.buffer === null) leaf.moveTo(native.empty(this.#device, 'f32', this.shape));
+    write(leaf.buffer as Handle, leaf.filled);
     leaf.filled = true;
   }
 

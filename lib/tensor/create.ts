@@ -1,7 +1,7 @@
 import { native } from '../native/addon.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { type Device, getDefaultDevice } from './device.ts';
-import { checkDType, type DType, hostType, type TensorData } from './dtype.ts';
+import { checkDType, type DType, hostArray, hostType, type TensorData } from './dtype.ts';
 import { nextSeed } from './random.ts';
 import { elements, type Shape, shapeArgument, shapeText } from './shape.ts';
 import { Tensor } from './tensor.ts';
@@ -36,12 +36,6 @@ function flatten(data: NestedNumbers): { shape: number[]; values: number[] } {
   return { shape, values };
 }
 
-function hostArray(host: 'f32' | 'i32' | 'u8', values: ArrayLike<number>): TensorData {
-  if (host === 'f32') return values instanceof Float32Array ? values : Float32Array.from(values);
-  if (host === 'i32') return values instanceof Int32Array ? values : Int32Array.from(values);
-  return values instanceof Uint8Array ? values : Uint8Array.from(values);
-}
-
 /**
  * A tensor of the given numbers: nested arrays, or a typed array with `shape` (default: one dimension). Int32Array gives i32,
  * Uint8Array u8, everything else f32, unless `dtype` says otherwise.
@@ -56,7 +50,7 @@ export function tensor(data: NestedNumbers | TensorData, options: TensorOptions 
   const dtype = checkDType(options.dtype ?? natural, 'tensor');
   const host = hostType(dtype);
   const staged = native.empty(options.device ?? getDefaultDevice(), dtype === 'bool' ? 'u8' : host, [...shape]);
-  native.write(staged, hostArray(host, flat.values));
+  native.write(staged, hostArray(dtype, flat.values));
   if (host === dtype) return made(staged, options);
   const cast = native.cast(staged, dtype);
   native.dispose(staged);
@@ -84,12 +78,13 @@ export function ones(shape: Shape, options: TensorOptions = {}): Tensor {
   return full(shape, 1, options);
 }
 
-/** `start`, `start + step`, ... below `stop`; i32 unless `dtype` says otherwise. */
+/** `start`, `start + step`, ... below `stop`; i32 when start and step are integers, unless `dtype` says otherwise. */
 export function arange(start: number, stop: number, step = 1, options: TensorOptions = {}): Tensor {
   if (!(step !== 0 && Number.isFinite(step))) throw new ArgumentError(`arange: step must be a number other than 0, got ${step}`);
   const n = Math.max(0, Math.ceil((stop - start) / step));
   const values = Float64Array.from({ length: n }, (_, i) => start + i * step);
-  return tensor(Array.from(values), { dtype: 'i32', ...options, shape: [n] });
+  const dtype = Number.isInteger(start) && Number.isInteger(step) ? 'i32' : 'f32';
+  return tensor(Array.from(values), { dtype, ...options, shape: [n] });
 }
 
 function random(shape: Shape, kind: 'uniform' | 'normal', a: number, b: number, options: TensorOptions & { seed?: number }): Tensor {

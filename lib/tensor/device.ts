@@ -46,6 +46,7 @@ export function synchronize(device: Device = defaultDevice): Promise<void> {
 
 /** How many threads compute on the CPU: 1 to 1024. Results are the same bits for every number. */
 export function setThreads(threads: number): void {
-  if (!Number.isInteger(threads) || threads < 1) throw new ArgumentError(`setThreads: threads must be an integer of at least 1, got ${threads}`);
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new ArgumentError(`setThreads: threads must be an integer of at least 1, got ${threads}`);
   native.setThreads(threads);
 }

@@ -30,6 +30,15 @@ export function hostType(dtype: DType): 'f32' | 'i32' | 'u8' {
   return isFloat(dtype) ? 'f32' : dtype === 'i32' ? 'i32' : 'u8';
 }
 
+/** Values as they travel for `dtype`: bool as 0 and 1, a typed array that fits already as it is. */
+export function hostArray(dtype: DType, values: ArrayLike<number>): TensorData {
+  const host = hostType(dtype);
+  if (dtype === 'bool') return Uint8Array.from(values, (v) => (v ? 1 : 0));
+  if (host === 'f32') return values instanceof Float32Array ? values : Float32Array.from(values);
+  if (host === 'i32') return values instanceof Int32Array ? values : Int32Array.from(values);
+  return values instanceof Uint8Array ? values : Uint8Array.from(values);
+}
+
 export function typedArray(host: 'f32' | 'i32' | 'u8', buffer: ArrayBuffer): TensorData {
   return host === 'f32' ? new Float32Array(buffer) : host === 'i32' ? new Int32Array(buffer) : new Uint8Array(buffer);
 }

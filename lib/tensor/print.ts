@@ -1,3 +1,4 @@
+import { type DType, isFloat } from './dtype.ts';
 import { elements, shapeText } from './shape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -5,12 +6,14 @@ import type { Tensor } from './tensor.ts';
 const EDGE = 3;
 const LIMIT = 8;
 
-function formatter(values: ArrayLike<number>, float: boolean): (v: number) => string {
-  if (!float) return (v) => String(v);
+/** How the values that are shown look: one format for all of them. */
+function formatter(values: readonly number[], dtype: DType): (v: number) => string {
+  if (dtype === 'bool') return (v) => (v ? 'true' : 'false');
+  if (!isFloat(dtype)) return (v) => String(v);
   let largest = 0;
   let smallest = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < values.length; i++) {
-    const a = Math.abs(values[i] as number);
+  for (const v of values) {
+    const a = Math.abs(v);
     if (Number.isFinite(a)) largest = Math.max(largest, a);
     if (a > 0) smallest = Math.min(smallest, a);
   }
@@ -25,21 +28,20 @@ export function formatTensor(t: Tensor): string {
   const { shape } = t;
   if (elements(shape) === 0) return `${head} []`;
   const values = t.dataSync();
-  const show = formatter(values, t.dtype !== 'i32' && t.dtype !== 'u8' && t.dtype !== 'bool');
   const indices = (n: number): (number | null)[] =>
     n <= LIMIT ? Array.from({ length: n }, (_, i) => i) : [0, 1, 2, null, ...Array.from({ length: EDGE }, (_, i) => n - EDGE + i)];
-  let width = 0;
-  const visit = (dim: number, offset: number, cell: (v: number) => void): void => {
+  const shown: number[] = [];
+  const visit = (dim: number, offset: number): void => {
     if (dim === shape.length) {
-      cell(values[offset] as number);
+      shown.push(values[offset] as number);
       return;
     }
     const inner = elements(shape.slice(dim + 1));
-    for (const i of indices(shape[dim] as number)) if (i !== null) visit(dim + 1, offset + i * inner, cell);
+    for (const i of indices(shape[dim] as number)) if (i !== null) visit(dim + 1, offset + i * inner);
   };
-  visit(0, 0, (v) => {
-    width = Math.max(width, show(v).length);
-  });
+  visit(0, 0);
+  const show = formatter(shown, t.dtype);
+  const width = Math.max(...shown.map((v) => show(v).length));
   const render = (dim: number, offset: number, indent: string): string => {
     if (dim === shape.length) return show(values[offset] as number).padStart(width);
     const inner = elements(shape.slice(dim + 1));

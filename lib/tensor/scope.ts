@@ -4,13 +4,9 @@ import type { Tensor } from './tensor.ts';
 /** Tensors made while a scope runs, in the innermost one; without a scope the garbage collector is the backstop. */
 let current: Set<Tensor> | null = null;
 
-export function enterTensor(t: Tensor): boolean {
-  current?.add(t);
-  return current !== null;
-}
-
-export function leaveTensor(t: Tensor): void {
-  current?.delete(t);
+/** Puts a tensor into the scope that is current now, and says which that is. */
+export function enterTensor(t: Tensor): Set<Tensor> | null {
+  return current?.add(t) ?? null;
 }
 
 function eachTensor(value: unknown, found: (t: Tensor) => void, isTensor: (value: unknown) => value is Tensor): void {
@@ -25,7 +21,6 @@ export function runScope<T>(fn: () => T, isTensor: (value: unknown) => value is 
   const outer = current;
   const mine = new Set<Tensor>();
   current = mine;
-  let kept = false;
   try {
     const result = fn();
     if (result instanceof Promise) throw new ArgumentError('scope: fn must be synchronous, got a function that returns a promise');
@@ -37,11 +32,9 @@ export function runScope<T>(fn: () => T, isTensor: (value: unknown) => value is 
       },
       isTensor,
     );
-    kept = true;
     return result;
   } finally {
     current = outer;
     for (const t of mine) t.dispose();
-    if (!kept) mine.clear();
   }
 }

@@ -1,10 +1,10 @@
 import { inspect } from 'node:util';
 import { type DeviceName, type Handle, native } from '../native/addon.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
-import { type DataTypes, type DType, hostType, type TensorData, typedArray } from './dtype.ts';
+import { type DataTypes, type DType, hostArray, hostType, isFloat, type TensorData, typedArray } from './dtype.ts';
 import { type GraphNode, LeafGradient } from './graph.ts';
 import { formatTensor } from './print.ts';
-import { enterTensor, leaveTensor, runScope } from './scope.ts';
+import { enterTensor, runScope } from './scope.ts';
 import { elements, type Shape, shapeText } from './shape.ts';
 
 /** Frees the memory of tensors that nobody disposed of, when the collector gets to them: a backstop, not a plan. */
@@ -19,6 +19,8 @@ export class Tensor {
   #shape: Shape | null = null;
   #dtype: DType | null = null;
   #registered = false;
+  /** The scope that frees this tensor, however deep below it is used. */
+  #scope: Set<Tensor> | null = null;
   #requiresGrad = false;
   /** Set on leaves that want a gradient. */
   leaf: LeafGradient | null = null;
@@ -29,7 +31,13 @@ export class Tensor {
   /** Takes over the handle. Not for users: see `tensor`, `zeros`, `randn`. */
   constructor(handle: Handle) {
     this.#handle = handle;
-    if (!enterTensor(this)) this.#register();
+    this.#scope = enterTensor(this);
+    if (!this.#scope) this.#register();
+  }
+
+  #leaveScope(): void {
+    this.#scope?.delete(this);
+    this.#scope = null;
   }
 
   #register(): void {
@@ -84,9 +92,9 @@ export class Tensor {
 
   set requiresGrad(wanted: boolean) {
     if (this.node && !wanted) throw new ArgumentError('requiresGrad can be turned off on leaves only; use detach()');
+    if (wanted && !isFloat(this.dtype)) throw new ArgumentError(`requiresGrad: dtype must be f32, bf16 or f16, got ${this.dtype}`);
     this.#requiresGrad = wanted;
     if (wanted && !this.node) this.leaf ??= new LeafGradient();
-    if (!wanted) this.leaf = null;
   }
 
   /** The gradient of a leaf, f32, after backward; null before and after `zeroGrad`. A view: disposing of it costs nothing. */
@@ -118,12 +126,10 @@ export class Tensor {
     if (this.#handle === null) return;
     native.dispose(this.#handle);
     if (this.#registered) collected.unregister(this);
-    leaveTensor(this);
+    this.#leaveScope();
     this.#handle = null;
-    if (this.leaf?.buffer != null) {
-      native.dispose(this.leaf.buffer);
-      this.leaf = null;
-    }
+    this.leaf?.moveTo(null);
+    this.leaf = null;
     this.node?.release();
     this.node = null;
   }
@@ -132,23 +138,25 @@ export class Tensor {
     this.dispose();
   }
 
-  /** Takes this tensor out of the current scope: it lives until `dispose()` or the garbage collector. */
+  /** Takes this tensor out of its scope: it lives until `dispose()` or the garbage collector. */
   keep(): this {
-    leaveTensor(this);
+    this.#leaveScope();
     this.#register();
     return this;
   }
 
   /** Hands this tensor to the scope that is current now. For `scope`. */
   adopt(): void {
-    if (this.#handle !== null && !this.#registered && !enterTensor(this)) this.#register();
+    if (this.#handle === null || this.#registered) return;
+    this.#scope = enterTensor(this);
+    if (!this.#scope) this.#register();
   }
 
   /** Gives up the handle without freeing what it stands for; the caller owns it. */
   take(): Handle {
     const handle = this.handle;
     if (this.#registered) collected.unregister(this);
-    leaveTensor(this);
+    this.#leaveScope();
     this.#handle = null;
     return handle;
   }
@@ -206,9 +214,8 @@ export class Tensor {
     const host = hostType(this.dtype);
     const count = this.size;
     if (data.length !== count) throw new ArgumentError(`set: data must have ${count} elements, got ${data.length}`);
-    const bytes = host === 'f32' ? Float32Array.from(data) : host === 'i32' ? Int32Array.from(data) : Uint8Array.from(data);
-    const staged = native.empty(this.device, host, [...this.shape]);
-    native.write(staged, bytes);
+    const staged = native.empty(this.device, host, this.shape);
+    native.write(staged, hostArray(this.dtype, data));
     native.copyInto(this.handle, staged);
     native.dispose(staged);
     return this;
@@ -236,7 +243,7 @@ export function scope<T>(fn: () => T): T {
   return runScope(fn, isTensor, (t) => t.adopt());
 }
 
-/** Takes a tensor out of the current scope. */
+/** Takes a tensor out of its scope. */
 export function keep(t: Tensor): Tensor {
   return t.keep();
 }
