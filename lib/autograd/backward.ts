@@ -1,4 +1,4 @@
-import { native } from '../native/addon.ts';
+import { atomically, native } from '../native/addon.ts';
 import type { LeafGradient } from '../tensor/graph.ts';
 import { sameShape, shapeText } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
@@ -43,25 +43,40 @@ function rootGradient(root: Tensor, given: Tensor | undefined): GradBuffer {
 
 /**
  * Adds the gradient of `root` to every leaf that it depends on (`leaf.grad`), latest op first, freeing what was saved on the way.
+ * When it fails halfway (out of memory), leaves may hold a part of their gradient: `zeroGrad()` before the next one.
  * @throws ArgumentError when nothing asks for a gradient, the graph was already used, or a gradient is missing or misshapen
  */
 export function backward(root: Tensor, options: BackwardOptions = {}): void {
   if (!root.requiresGrad) throw new ArgumentError('backward: no input of this tensor has requiresGrad, or it was made under noGrad');
-  const start = rootGradient(root, options.gradient);
+  const pass = ++passes;
   if (!root.node) {
-    new LeafSink(root, root.leaf as LeafGradient).pass(start);
+    const start = rootGradient(root, options.gradient);
+    const leaf = root.leaf as LeafGradient;
+    new LeafSink(root, leaf).pass(start);
     start.drop();
+    for (const ready of leaf.onReady) ready(pass);
     return;
   }
-  const rootNode = root.node as Node;
-  const { nodes, leaves } = collect(rootNode);
+  const { nodes, leaves } = collect(root.node as Node);
+  const used = nodes.find((node) => node.spent);
+  if (used)
+    throw new ArgumentError(
+      `backward: the graph behind this tensor (op ${used.op}) was already used; pass { retainGraph: true } to the first backward`,
+    );
+  // Memory of gradients outlives this call, whatever happens; all else that is made here does not outlive a failure.
   for (const node of nodes)
-    if (node.spent) {
-      start.drop();
-      throw new ArgumentError(
-        `backward: the graph behind this tensor (op ${node.op}) was already used; pass { retainGraph: true } to the first backward`,
-      );
-    }
+    for (const input of node.inputs)
+      if (input instanceof Tensor && input.leaf?.buffer === null && !input.disposed)
+        input.leaf.moveTo(native.empty(node.device, 'f32', input.shape));
+  atomically(() => run(root, nodes, leaves, pass, options));
+}
+
+/** Numbers the backward passes. */
+let passes = 0;
+
+function run(root: Tensor, nodes: readonly Node[], leaves: Map<LeafGradient, number>, pass: number, options: BackwardOptions): void {
+  const rootNode = root.node as Node;
+  const start = rootGradient(root, options.gradient);
   const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputShapes.map((shape) => new Slot(shape, n.device))]));
   slots.get(rootNode)?.[root.outputIndex]?.pass(start);
   start.drop();
@@ -86,7 +101,7 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
       if (input instanceof Tensor && input.leaf) {
         const left = (leaves.get(input.leaf) ?? 0) - 1;
         leaves.set(input.leaf, left);
-        if (left === 0) for (const ready of input.leaf.onReady) ready();
+        if (left === 0) for (const ready of input.leaf.onReady) ready(pass);
       }
     if (!options.retainGraph) node.free(); // the nodes before it are still to run, also those that nobody else needs
   }

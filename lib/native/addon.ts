@@ -46,3 +46,17 @@ export interface Native extends Ops {
 }
 
 export const native: Native = loadAddon() as Native;
+
+/**
+ * Runs `fn`, which makes several handles, so that none is left over when it throws halfway (out of memory, most likely). What
+ * it makes must not be owned by anything that outlives the failure.
+ */
+export function atomically<T>(fn: () => T): T {
+  const mark = native.mark();
+  try {
+    return fn();
+  } catch (error) {
+    native.rollback(mark);
+    throw error;
+  }
+}

@@ -45,7 +45,8 @@ const owners = new WeakMap<Parameter, ParameterSet>();
 /**
  * The parameters of a model in flat buffers: each parameter becomes a view of one f32 buffer of values and one of gradients,
  * so that an optimizer is one kernel and a norm one pass. Within a group parameters lie in the reverse of their order in the
- * model, which is about the order in which backward completes them; buckets are cut in that order.
+ * model, which is about the order in which backward completes them; buckets are cut in that order. Frozen parameters
+ * (requiresGrad is false) stay outside.
  */
 export class ParameterSet {
   readonly values: Tensor;
@@ -54,12 +55,18 @@ export class ParameterSet {
   readonly buckets: readonly Bucket[];
   readonly #ranges = new Map<string, Range>();
   readonly #hooks: ((bucket: Bucket) => void)[] = [];
-  readonly #missing: Set<Parameter>[];
+  /** For every bucket the backward pass that it was last touched in, and what that pass has not completed. */
+  readonly #progress: { pass: number; missing: Set<Parameter> }[];
+  readonly #watched = new Map<LeafGradient, (pass: number) => void>();
 
   constructor(parameters: Module | ReadonlyMap<string, Parameter>, options: ParameterSetOptions = {}) {
     const { groupOf = decayGroup, groups = ['decay', 'plain'], bucketSize = 4 << 20 } = options;
-    const named = [...(parameters instanceof Module ? parameters.namedParameters() : parameters)];
-    if (named.length === 0) throw new ArgumentError('ParameterSet: the model must have at least one parameter, got none');
+    const all = [...(parameters instanceof Module ? parameters.namedParameters() : parameters)];
+    const named = all.filter(([, p]) => p.requiresGrad);
+    if (named.length === 0) {
+      const got = all.length === 0 ? 'none' : `${all.length} frozen ones`;
+      throw new ArgumentError(`ParameterSet: the model must have at least one parameter that requires its gradient, got ${got}`);
+    }
     for (const [name, p] of named)
       if (owners.has(p)) throw new ArgumentError(`ParameterSet: parameter ${name} is already in the flat buffers of another optimizer`);
     const placements: Placement[] = [];
@@ -73,15 +80,16 @@ export class ParameterSet {
       }
       this.#ranges.set(group, { start, end: at });
     }
-    if (placements.length !== named.length) throw new ArgumentError(`ParameterSet: groupOf must give one of ${groups.join(', ')} for every parameter`);
+    if (placements.length !== named.length)
+      throw new ArgumentError(`ParameterSet: groupOf must give one of ${groups.join(', ')} for every parameter`);
     this.placements = placements;
     const device = (named[0] as [string, Parameter])[1].device;
     this.values = full([at], 0, { device }).keep();
     this.gradients = full([at], 0, { device }).keep(); // only the gaps count: gradients are overwritten, never cleared
     for (const { parameter, start, end } of placements) this.#move(parameter, start, end);
     this.buckets = this.#cut(bucketSize);
-    this.#missing = this.buckets.map((b) => new Set(b.parameters));
-    this.#watch();
+    this.#progress = this.buckets.map(() => ({ pass: 0, missing: new Set() }));
+    for (const bucket of this.buckets) for (const p of bucket.parameters) this.#watch(bucket, p);
   }
 
   #view(buffer: Tensor, parameter: Parameter, start: number, end: number): Tensor {
@@ -103,7 +111,8 @@ export class ParameterSet {
     let members: Placement[] = [];
     const close = (): void => {
       const [first, last] = [members[0], members.at(-1)];
-      if (first && last) buckets.push({ index: buckets.length, start: first.start, end: last.end, parameters: members.map((m) => m.parameter) });
+      if (first && last)
+        buckets.push({ index: buckets.length, start: first.start, end: last.end, parameters: members.map((m) => m.parameter) });
       members = [];
     };
     for (const p of this.placements) {
@@ -115,21 +124,28 @@ export class ParameterSet {
     return buckets;
   }
 
-  #watch(): void {
-    for (const bucket of this.buckets)
-      for (const p of bucket.parameters)
-        p.leaf?.onReady.push(() => {
-          const missing = this.#missing[bucket.index] as Set<Parameter>;
-          if (missing.delete(p) && missing.size === 0) this.#complete(bucket);
-        });
+  #watch(bucket: Bucket, p: Parameter): void {
+    const leaf = p.leaf as LeafGradient;
+    const ready = (pass: number): void => {
+      const progress = this.#progress[bucket.index] as { pass: number; missing: Set<Parameter> };
+      if (progress.pass !== pass) {
+        progress.pass = pass;
+        progress.missing = new Set(bucket.parameters);
+      }
+      if (progress.missing.delete(p) && progress.missing.size === 0) this.#complete(bucket);
+    };
+    leaf.onReady.add(ready);
+    this.#watched.set(leaf, ready);
   }
 
   #complete(bucket: Bucket): void {
-    this.#missing[bucket.index] = new Set(bucket.parameters);
     for (const hook of this.#hooks) hook(bucket);
   }
 
-  /** Calls `hook` in every backward when a bucket's gradients are complete, in the order in which they are. */
+  /**
+   * Calls `hook` once in every backward when a bucket's gradients are complete, in the order in which they are. A bucket of
+   * which the last backward reached only a part is complete when the optimizer asks for its gradients.
+   */
   onBucket(hook: (bucket: Bucket) => void): void {
     this.#hooks.push(hook);
   }
@@ -161,13 +177,26 @@ export class ParameterSet {
     return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep();
   }
 
-  /** Parameters that no backward reached have a gradient of 0. */
+  /**
+   * Parameters that no backward reached have a gradient of 0.
+   * @throws ArgumentError when a parameter was frozen, or unfrozen, since this set was made
+   */
   completeGradients(): void {
-    for (const { parameter, start, end } of this.placements) {
+    for (const { name, parameter, start, end } of this.placements) {
       const leaf = parameter.leaf as LeafGradient;
+      if (!parameter.requiresGrad)
+        throw new ArgumentError(`parameter ${name} must require its gradient, got one frozen after the optimizer was made`, {
+          hint: 'Set requiresGrad to false before making the optimizer.',
+        });
       if (leaf.filled) continue;
       scope(() => noGrad(() => fill(slice(this.gradients, 0, start, end), 0)));
       leaf.filled = true;
+    }
+    for (const bucket of this.buckets) {
+      const { missing } = this.#progress[bucket.index] as { missing: Set<Parameter> };
+      if (missing.size === 0) continue;
+      missing.clear();
+      this.#complete(bucket);
     }
   }
 
@@ -176,7 +205,13 @@ export class ParameterSet {
     for (const { parameter } of this.placements) parameter.zeroGrad();
   }
 
+  /** Frees the gradients and lets go of the parameters: they keep their values and may go into another set. */
   dispose(): void {
+    for (const { parameter } of this.placements) {
+      owners.delete(parameter);
+      parameter.leaf?.moveTo(null);
+    }
+    for (const [leaf, ready] of this.#watched) leaf.onReady.delete(ready);
     this.values.dispose();
     this.gradients.dispose();
   }

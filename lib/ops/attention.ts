@@ -1,5 +1,5 @@
 import { record, type Sink } from '../autograd/index.ts';
-import { type Handle, native } from '../native/addon.ts';
+import { atomically, type Handle, native } from '../native/addon.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { shapeText } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -150,6 +150,10 @@ export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, opt
   const D = C / (heads + 2 * kvHeads);
   if (qkv.rank !== 3 || !Number.isInteger(D))
     throw new ArgumentError(`packedAttention: qkv must be (B, T, (${heads} + 2 * ${kvHeads}) * D), got ${shapeText(qkv.shape)}`);
+  return atomically(() => packed(qkv, heads, kvHeads, D, options));
+}
+
+function packed(qkv: Tensor, heads: number, kvHeads: number, D: number, options: AttentionOptions): Tensor {
   const s = settingsOf(D, options);
   const { tensors, documents } = extrasOf(options);
   const views = unpacked(qkv.handle, heads, kvHeads, D);
@@ -166,9 +170,9 @@ export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, opt
   const y = native.reshape(o, [B, T, heads * D]);
   return record('packedAttention', [y], [qkv], [qkv, o, lse, ...tensors], ([dy], [sink], saved) => {
     if (!dy || !sink) return;
-    const [packed, o1, lse1, ...rest] = saved as [Handle, Handle, Handle, ...Handle[]];
+    const [input, o1, lse1, ...rest] = saved as [Handle, Handle, Handle, ...Handle[]];
     sink.into((out, accumulate) => {
-      const inputs = unpacked(packed, heads, kvHeads, D);
+      const inputs = unpacked(input, heads, kvHeads, D);
       const outputs = unpacked(out, heads, kvHeads, D);
       const dO = native.reshape(dy.handle, [B, T, heads, D]);
       const [dq, dk, dv] = outputs.map((h): Target => [h, accumulate]) as [Target, Target, Target];

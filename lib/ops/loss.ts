@@ -1,5 +1,5 @@
-import { type GradBuffer, record1, type Sink, tracks } from '../autograd/index.ts';
-import { type Handle, native } from '../native/addon.ts';
+import { record1, type Sink, tracks } from '../autograd/index.ts';
+import { atomically, type Handle, native } from '../native/addon.ts';
 import { full } from '../tensor/create.ts';
 import { elements, shapeText } from '../tensor/shape.ts';
 import { isTensor, type Tensor } from '../tensor/tensor.ts';
@@ -68,6 +68,10 @@ function scaledBy(gradient: Handle, dy: Handle, unit: boolean, retain: boolean):
  * A target outside [0, V) that is not `ignoreIndex` is an error at the next wait.
  */
 export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  return atomically(() => classified(logits, targets, options));
+}
+
+function classified(logits: Tensor, targets: Tensor, options: CrossEntropyOptions): Tensor {
   const s = settingsOf(options);
   const perTarget = options.reduction === 'none' && !options.scale;
   const { scale, own } = scaleOf(targets, options, s);
@@ -106,6 +110,10 @@ function eachChunk(rows: number, chunk: number, tensors: readonly Handle[], use:
 export function linearCrossEntropy(x: Tensor, w: Tensor, targets: Tensor, options: LinearCrossEntropyOptions = {}): Tensor {
   if (x.shape.at(-1) !== w.shape[1] || w.rank !== 2)
     throw new ArgumentError(`linearCrossEntropy: w must be (V, ${x.shape.at(-1)}) for x ${shapeText(x.shape)}, got ${shapeText(w.shape)}`);
+  return atomically(() => linearClassified(x, w, targets, options));
+}
+
+function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: LinearCrossEntropyOptions): Tensor {
   const s = settingsOf(options);
   const { scale, own } = scaleOf(targets, options, s);
   const rows = elements(x.shape.slice(0, -1));

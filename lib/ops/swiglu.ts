@@ -1,5 +1,5 @@
 import { record1 } from '../autograd/index.ts';
-import { type Handle, native } from '../native/addon.ts';
+import { atomically, type Handle, native } from '../native/addon.ts';
 import { shapeText } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
@@ -13,10 +13,14 @@ function halves(packed: Handle): [gate: Handle, up: Handle] {
 
 /** silu(gate) · up (Shazeer 2020) of one packed projection (..., 2F), gate first: (..., F). Its gradient is packed the same way. */
 export function packedSwiglu(x: Tensor): Tensor {
-  if (x.rank < 1 || (x.shape.at(-1) as number) % 2 !== 0) throw new ArgumentError(`packedSwiglu: x must be (..., 2F), got ${shapeText(x.shape)}`);
-  const parts = halves(x.handle);
-  const y = native.swiglu(...parts);
-  for (const h of parts) native.dispose(h);
+  if (x.rank < 1 || (x.shape.at(-1) as number) % 2 !== 0)
+    throw new ArgumentError(`packedSwiglu: x must be (..., 2F), got ${shapeText(x.shape)}`);
+  const y = atomically(() => {
+    const parts = halves(x.handle);
+    const product = native.swiglu(...parts);
+    for (const h of parts) native.dispose(h);
+    return product;
+  });
   return record1('packedSwiglu', y, [x], [x], (dy, [dx], [saved]) => {
     dx?.into((out, accumulate) => {
       const inputs = halves(saved as Handle);
