@@ -1,0 +1,144 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { readMetrics } from '../../../lib/train/metrics/log.ts';
+import { heddle, lastLine, tinyProject } from './support.ts';
+
+const number = (value: unknown): number => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new Error(`no finite number: ${value}`);
+  return value;
+};
+
+test.serial('pretrain: one JSON line on stdout, progress on stderr, metrics and checkpoints in the folder', async (t) => {
+  const cwd = tinyProject();
+  const outcome = await heddle(['pretrain', 'tiny.yaml', '--json', '--seed', '3'], { cwd });
+  t.is(outcome.code, 0, outcome.stderr);
+  const result = lastLine(outcome);
+  t.is(outcome.stdout.trimEnd().split('\n').length, 1);
+  t.is(result.steps, 5);
+  t.is(result.reason, 'steps');
+  t.true(number(result.valLoss) < Math.log(257));
+  t.true(number(result.bitsPerByte) < 8);
+  t.true(number(result.tokensPerSecond) > 0);
+  t.true(existsSync(join(cwd, result.checkpoint as string, 'model.safetensors')));
+  t.regex(outcome.stderr, /^pretrain 1\/5 · loss 5\.\d+ · /m);
+  t.regex(outcome.stderr, /^step 2: validation loss /m);
+  t.false(outcome.stderr.includes('\r'), 'stderr is no terminal: plain lines');
+
+  const rows = readMetrics(join(cwd, 'runs/tiny/metrics.jsonl'));
+  t.deepEqual(
+    rows.map((r) => [r.event, r.step]),
+    [
+      ['step', 1],
+      ['step', 2],
+      ['evaluation', 2],
+      ['step', 3],
+      ['step', 4],
+      ['evaluation', 4],
+      ['step', 5],
+      ['evaluation', 5],
+    ],
+  );
+  t.is(rows.at(-1)?.loss, result.valLoss as number);
+  t.is(readdirSync(join(cwd, 'runs/tiny/tensorboard')).length, 1);
+
+  const again = await heddle(['pretrain', 'tiny.yaml'], { cwd });
+  t.is(again.code, 1);
+  t.regex(again.stderr, /^heddle: runs\/tiny already holds a run of 5 steps\n {2}.*--resume.*--fresh/m);
+
+  const measured = lastLine(await heddle(['evaluate', 'tiny.yaml', '--json'], { cwd }));
+  t.true(Math.abs(number(measured.valLoss) - number(result.valLoss)) < 1e-4);
+  t.is(measured.checkpoint, result.checkpoint);
+
+  const other = lastLine(await heddle(['pretrain', 'tiny.yaml', '--json', '--seed', '4', '--fresh'], { cwd }));
+  t.not(other.valLoss, result.valLoss);
+});
+
+test.serial('without --json: curve, table and what to try next on stdout', async (t) => {
+  const cwd = tinyProject();
+  const { code, stdout, stderr } = await heddle(['pretrain', 'tiny.yaml', '--set', 'train.sampleEvery=5'], { cwd });
+  t.is(code, 0, stderr);
+  for (const part of ['validation loss', 'bits per byte', 'checkpoint', 'heddle generate runs/tiny', 'step 1'])
+    t.true(stdout.includes(part), part);
+  t.regex(stderr, /^step 5, a sample:\n {2}│ The/m);
+});
+
+test.serial('a run that was resumed ends with the same bits, and logs no step twice', async (t) => {
+  const cwd = tinyProject();
+  const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);
+  t.is((await heddle(['pretrain', 'tiny.yaml', ...set('out=whole')], { cwd })).code, 0);
+  // The schedule of five steps, cut short after three.
+  const part = await heddle(
+    ['pretrain', 'tiny.yaml', ...set('out=parts', 'train.steps=3', 'train.decaySteps=5', 'train.minLearningRate=6e-5')],
+    { cwd },
+  );
+  t.is(part.code, 0, part.stderr);
+  const rest = await heddle(['pretrain', 'tiny.yaml', ...set('out=parts', 'train.decaySteps=5'), '--resume', '--json'], { cwd });
+  t.is(rest.code, 0, rest.stderr);
+  t.regex(rest.stderr, /^going on after step 3$/m);
+  for (const file of ['model.safetensors', 'optimizer.safetensors']) {
+    const bytes = (out: string) => readFileSync(join(cwd, out, 'checkpoints/step-00000005', file));
+    t.true(bytes('whole').equals(bytes('parts')), file);
+  }
+  const steps = readMetrics(join(cwd, 'parts/metrics.jsonl')).filter((r) => r.event === 'step');
+  t.deepEqual(
+    steps.map((r) => r.step),
+    [1, 2, 3, 4, 5],
+  );
+});
+
+test.serial('finetune and generate', async (t) => {
+  const cwd = tinyProject();
+  t.is((await heddle(['pretrain', 'tiny.yaml'], { cwd })).code, 0);
+  const tuned = await heddle(['finetune', 'tiny.yaml', '--data', 'pairs.jsonl', '--json'], { cwd });
+  t.is(tuned.code, 0, tuned.stderr);
+  const result = lastLine(tuned);
+  t.is(result.steps, 4);
+  number(result.valLoss);
+  t.is(result.checkpoint, 'runs/tiny/finetune/checkpoints/step-00000004');
+  t.is(readMetrics(join(cwd, 'runs/tiny/metrics.jsonl')).at(-1)?.step, 5, 'the log of pretraining is left alone');
+  t.is((await heddle(['finetune', 'tiny.yaml'], { cwd })).code, 1);
+  const longer = lastLine(await heddle(['finetune', 'tiny.yaml', '--resume', '--set', 'finetune.train.steps=6', '--json'], { cwd }));
+  t.is(longer.steps, 6);
+
+  const streamed = await heddle(['generate', 'runs/tiny', '--seed', '1'], { cwd });
+  t.is(streamed.code, 0, streamed.stderr);
+  t.true(streamed.stdout.startsWith('The'), 'the prompt is that of the run');
+  const { samples } = lastLine(await heddle(['generate', 'runs/tiny', '--seed', '1', '--json', '--samples', '2'], { cwd })) as {
+    samples: { text: string; tokens: number[] }[];
+  };
+  t.is(samples.length, 2);
+  t.is(samples[0]?.tokens.length, 8, 'maxTokens is that of the run');
+  t.is(`The${samples[0]?.text}\n`, streamed.stdout);
+  t.notDeepEqual(samples[0]?.tokens, samples[1]?.tokens);
+  const greedy = await heddle(['generate', 'runs/tiny/finetune', '--temperature', '0', '--prompt', '-', '--max-tokens', '2'], {
+    cwd,
+    input: 'Is',
+  });
+  t.true(greedy.stdout.startsWith('Is'), greedy.stderr);
+  const nothing = await heddle(['generate', 'nowhere'], { cwd });
+  t.is(nothing.code, 1);
+  t.regex(nothing.stderr, /^heddle: nowhere: no such file or folder/);
+});
+
+test.serial('prepare and verify-resume', async (t) => {
+  const cwd = tinyProject();
+  const prepared = lastLine(await heddle(['prepare', 'tiny.yaml', '--json'], { cwd }));
+  t.is(prepared.vocabSize, 257);
+  t.true(number(prepared.validationTokens) > 0);
+  t.is(prepared.valLoss, null);
+  const verified = await heddle(['verify-resume', 'tiny.yaml', '--steps', '4', '--json'], { cwd });
+  t.is(verified.code, 0, verified.stderr);
+  const { equal, steps, firstDifference } = lastLine(verified);
+  t.deepEqual({ equal, steps, firstDifference }, { equal: true, steps: 4, firstDifference: null });
+  t.false(existsSync(join(cwd, 'runs/tiny/checkpoints')));
+});
+
+test.serial('a wrong device costs no checkpoint', async (t) => {
+  const cwd = tinyProject();
+  const { checkpoint } = lastLine(await heddle(['pretrain', 'tiny.yaml', '--json'], { cwd }));
+  const wrong = await heddle(['pretrain', 'tiny.yaml', '--fresh', '--device', 'abacus'], { cwd });
+  t.is(wrong.code, 1);
+  t.regex(wrong.stderr, /^heddle: .*'abacus'/m);
+  t.true(existsSync(join(cwd, checkpoint as string, 'checkpoint.json')));
+});
