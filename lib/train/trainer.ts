@@ -302,7 +302,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     yield { type: 'end', step: this.#step, reason };
   }
 
-  /** Frees the optimizer's buffers and with them the model's parameters. */
+  /** Frees the optimizer's buffers. The model keeps its parameters and may be trained further. */
   dispose(): void {
     this.#random.dispose();
     this.optimizer.dispose();
