@@ -5,29 +5,32 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { explain, fetchPackage, hasNinja, installer, installTools, missingTools, resolve, root } from './tools.mjs';
+import { explain, fetchPackages, hasNinja, installer, installTools, missingTools, resolve, root } from './tools.mjs';
 
-// The path of cmake-js. In a clone it is a development dependency; in an installed package it is fetched into build/tools at the
-// first build, because as a dependency it would bring 40 packages to everyone.
-function locateCMakeJs(stdio) {
-  const program = 'cmake-js/bin/cmake-js';
-  if (resolve(program)) return resolve(program);
-  const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
-  const spec = `cmake-js@${devDependencies['cmake-js']}`;
-  if (stdio === 'inherit') console.log(`fetching ${spec} with npm`);
-  if (!fetchPackage(spec, stdio))
-    throw new Error('Missing: cmake-js. Install with\n    npm install --no-save cmake-js\nand run this command again.');
-  return resolve(program);
+// Paths of cmake-js and of node-addon-api's headers. In a clone they are development dependencies; in an installed package they are
+// fetched into build/tools at the first build, because as dependencies they would bring 40 packages to everyone.
+function locateBuildPackages(stdio) {
+  const files = { 'cmake-js': 'cmake-js/bin/cmake-js', 'node-addon-api': 'node-addon-api/package.json' };
+  const absent = Object.keys(files).filter((name) => !resolve(files[name]));
+  if (absent.length) {
+    const { devDependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+    const specs = absent.map((name) => `${name}@${devDependencies[name]}`);
+    if (stdio === 'inherit') console.log(`fetching ${specs.join(' and ')} with npm`);
+    if (!fetchPackages(specs, stdio))
+      throw new Error(`Missing: ${absent.join(', ')}. Install with\n    npm install --no-save ${absent.join(' ')}\nand run this command again.`);
+  }
+  return { program: resolve(files['cmake-js']), headers: path.dirname(resolve(files['node-addon-api'])) };
 }
 
 // Throws with a message for people. `stdio` as in child_process. Returns what was built, in words.
 export function build(stdio = 'inherit') {
   const missing = missingTools();
   if (missing.length) throw new Error(explain(missing));
-  const program = locateCMakeJs(stdio);
+  const { program, headers } = locateBuildPackages(stdio);
+  const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers };
   const out = path.join(root, 'build', 'cmake');
   const cmakeJs = (...args) =>
-    spawnSync(process.execPath, [program, ...args, '--directory', root, '--out', out], { stdio, cwd: root }).status === 0;
+    spawnSync(process.execPath, [program, ...args, '--directory', root, '--out', out], { stdio, cwd: root, env }).status === 0;
   // A CMake folder made at another place, or before ninja was installed, cannot be used again.
   const cacheFile = path.join(out, 'CMakeCache.txt');
   const cache = existsSync(cacheFile) ? readFileSync(cacheFile, 'utf8') : '';

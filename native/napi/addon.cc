@@ -1,5 +1,5 @@
 // Module init, and what is no op: life and death of handles, host memory in and out, device facts.
-#include <node_api.h>
+#include <napi.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -16,83 +16,68 @@ namespace {
 using bind::check;
 using bind::Codec;
 
-// Arguments of a hand-written function.
+// A hand-written function: its arguments, decoded by the codecs of the ops.
 struct Call {
-  napi_env env;
-  napi_value values[4];
+  const Napi::CallbackInfo& info;
   Instance& instance;
 
-  Call(napi_env e, napi_callback_info info) : env(e), instance(Instance::of(e)) {
-    size_t n = 4;
-    check(napi_get_cb_info(e, info, &n, values, nullptr, nullptr));
-  }
+  Napi::Env env() const { return info.Env(); }
   template <class T>
-  decltype(auto) get(int i, const char* name) const {
-    return bind::CodecFor<T>::in({env, instance, values[i], name});
+  decltype(auto) get(size_t i, const char* name) const {
+    return bind::CodecFor<T>::in({info.Env(), instance, info[i], name});
   }
 };
 
-napi_value number(napi_env env, double d) {
-  napi_value v;
-  check(napi_create_double(env, d, &v));
-  return v;
-}
-
-void set(napi_env env, napi_value object, const char* key, napi_value value) { check(napi_set_named_property(env, object, key, value)); }
-
-napi_value strings(napi_env env, const std::vector<std::string>& list) {
-  napi_value array;
-  check(napi_create_array_with_length(env, list.size(), &array));
-  for (uint32_t i = 0; i < list.size(); ++i) check(napi_set_element(env, array, i, bind::string_of(env, list[i])));
+Napi::Array strings(Napi::Env env, const std::vector<std::string>& list) {
+  auto array = Napi::Array::New(env, list.size());
+  for (uint32_t i = 0; i < list.size(); ++i) array.Set(i, list[i]);
   return array;
 }
 
-napi_value dispose(const Call& c) {
-  double handle = 0;
-  if (napi_get_value_double(c.env, c.values[0], &handle) == napi_ok) c.instance.handles().remove(handle);
-  return nullptr;
+Napi::Value dispose(const Call& c) {
+  if (c.info[0].IsNumber()) c.instance.handles().remove(c.info[0].As<Napi::Number>().DoubleValue());
+  return {};
 }
 
-napi_value mark(const Call& c) { return number(c.env, static_cast<double>(c.instance.handles().mark())); }
+Napi::Value mark(const Call& c) { return Napi::Number::New(c.env(), static_cast<double>(c.instance.handles().mark())); }
 
-napi_value rollback(const Call& c) {
+Napi::Value rollback(const Call& c) {
   c.instance.handles().rollback(static_cast<uint64_t>(c.get<int64_t>(0, "mark")));
-  return nullptr;
+  return {};
 }
 
-napi_value shape(const Call& c) { return Codec<Shape>::out(c.env, c.instance, c.get<Tensor>(0, "x").shape); }
-napi_value strides(const Call& c) { return Codec<Shape>::out(c.env, c.instance, c.get<Tensor>(0, "x").stride); }
-napi_value dtype(const Call& c) { return bind::CodecFor<DType>::out(c.env, c.instance, c.get<Tensor>(0, "x").dtype); }
-napi_value device(const Call& c) { return bind::string_of(c.env, c.get<Tensor>(0, "x").device()->name); }
+// A value that a codec made.
+Napi::Value value(const Call& c, napi_value v) { return {c.env(), v}; }
 
-// The bytes of a typed array or ArrayBuffer.
-void bytes_of(const Call& c, int i, const char* name, void** data, size_t* bytes) {
-  bool typed = false, buffer = false;
-  check(napi_is_typedarray(c.env, c.values[i], &typed));
-  check(napi_is_arraybuffer(c.env, c.values[i], &buffer));
-  if (typed) {
-    napi_typedarray_type type;
-    size_t n;
-    check(napi_get_typedarray_info(c.env, c.values[i], &type, &n, data, nullptr, nullptr));
-    static constexpr size_t sizes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
-    *bytes = n * sizes[type];
-  } else if (buffer) {
-    check(napi_get_arraybuffer_info(c.env, c.values[i], data, bytes));
-  } else {
-    bind::wrong_argument(name, "a typed array or an ArrayBuffer", bind::kind_of(c.env, c.values[i]));
+Napi::Value shape(const Call& c) { return value(c, Codec<Shape>::out(c.env(), c.instance, c.get<Tensor>(0, "x").shape)); }
+Napi::Value strides(const Call& c) { return value(c, Codec<Shape>::out(c.env(), c.instance, c.get<Tensor>(0, "x").stride)); }
+Napi::Value dtype(const Call& c) { return value(c, bind::CodecFor<DType>::out(c.env(), c.instance, c.get<Tensor>(0, "x").dtype)); }
+Napi::Value device(const Call& c) { return Napi::String::New(c.env(), c.get<Tensor>(0, "x").device()->name); }
+
+struct Bytes {
+  void* data;
+  size_t size;
+};
+
+// The bytes of a typed array or an ArrayBuffer.
+Bytes bytes_of(const Call& c, size_t i, const char* name) {
+  if (c.info[i].IsTypedArray()) {
+    auto array = c.info[i].As<Napi::TypedArray>();
+    return {static_cast<char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
   }
+  if (!c.info[i].IsArrayBuffer()) bind::wrong_argument(name, "a typed array or an ArrayBuffer", bind::kind_of(c.env(), c.info[i]));
+  auto buffer = c.info[i].As<Napi::ArrayBuffer>();
+  return {buffer.Data(), buffer.ByteLength()};
 }
 
 // write(out, bytes): the bytes are taken at once; they reach the device in stream order.
-napi_value write(const Call& c) {
+Napi::Value write(const Call& c) {
   const Tensor& out = c.get<Tensor>(0, "out");
-  void* data;
-  size_t bytes;
-  bytes_of(c, 1, "data", &data, &bytes);
+  const auto [data, bytes] = bytes_of(c, 1, "data");
   const size_t expected = static_cast<size_t>(out.elements()) * size_of(out.dtype);
   require(out.dense(), "out", "dense", "a strided view");
   require(bytes == expected, "data", std::to_string(expected) + " bytes for " + text(out), std::to_string(bytes));
-  if (!bytes) return nullptr;
+  if (!bytes) return {};
   const auto copy = out.device()->copy_bytes;
   void* to = out.data<void>();
   struct Small {
@@ -101,107 +86,98 @@ napi_value write(const Call& c) {
   if (bytes <= sizeof(Small)) {  // travels in the task
     Small small;
     std::memcpy(small.bytes, data, bytes);
-    out.device()->stream->enqueue(current_op, [=] { copy(to, small.bytes, bytes); });
-    return nullptr;
+    out.device()->stream->enqueue(current_op, [copy, to, small, n = bytes] { copy(to, small.bytes, n); });
+    return {};
   }
   void* staging = std::malloc(bytes);
   if (!staging) throw OpError("write: the system has no " + std::to_string(bytes) + " bytes for staging", ErrorCode::out_of_memory);
   std::memcpy(staging, data, bytes);
-  out.device()->stream->enqueue(current_op, [=] { copy(to, staging, bytes); });
-  out.device()->stream->enqueue_always(current_op, [=] { std::free(staging); });
-  return nullptr;
+  out.device()->stream->enqueue(current_op, [copy, to, staging, n = bytes] { copy(to, staging, n); });
+  out.device()->stream->enqueue_always(current_op, [staging] { std::free(staging); });
+  return {};
 }
 
 // Enqueues the copy of x's elements, dense, into a new ArrayBuffer. Its memory stays put while the buffer is referenced.
-napi_value read_into_buffer(const Call& c, Device** on) {
+Napi::ArrayBuffer read_into_buffer(const Call& c, Device** on) {
   const Tensor& given = c.get<Tensor>(0, "x");
   const Tensor x = given.dense() ? given : copy_of(given, given.dtype);
   const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);
-  napi_value buffer;
-  void* to = nullptr;
-  check(napi_create_arraybuffer(c.env, bytes, &to, &buffer));
+  auto buffer = Napi::ArrayBuffer::New(c.env(), bytes);
   *on = x.device();
   const auto copy = x.device()->copy_bytes;
   const void* from = x.data<void>();
-  if (bytes) x.device()->stream->enqueue(current_op, [=] { copy(to, from, bytes); });
+  if (bytes) x.device()->stream->enqueue(current_op, [copy, to = buffer.Data(), from, bytes] { copy(to, from, bytes); });
   return buffer;
 }
 
-napi_value read(const Call& c) {
+Napi::Value read(const Call& c) {
   Device* on;
-  const napi_value buffer = read_into_buffer(c, &on);
-  return c.instance.when_done(on, buffer);
+  const auto buffer = read_into_buffer(c, &on);
+  return value(c, c.instance.when_done(on, buffer));
 }
 
-napi_value read_sync(const Call& c) {
+Napi::Value read_sync(const Call& c) {
   Device* on;
-  const napi_value buffer = read_into_buffer(c, &on);
+  const auto buffer = read_into_buffer(c, &on);
   on->stream->wait();
   return buffer;
 }
 
-napi_value synchronize(const Call& c) {
-  napi_value none;
-  check(napi_get_undefined(c.env, &none));
-  return c.instance.when_done(c.get<Device*>(0, "device"), none);
-}
+Napi::Value synchronize(const Call& c) { return value(c, c.instance.when_done(c.get<Device*>(0, "device"), c.env().Undefined())); }
 
-napi_value synchronize_sync(const Call& c) {
+Napi::Value synchronize_sync(const Call& c) {
   c.get<Device*>(0, "device")->stream->wait();
-  return nullptr;
+  return {};
 }
 
-napi_value memory(const Call& c) {
+Napi::Value memory(const Call& c) {
   const MemoryStats s = c.get<Device*>(0, "device")->memory->stats();
-  napi_value o;
-  check(napi_create_object(c.env, &o));
-  const std::pair<const char*, int64_t> fields[] = {
-      {"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
-  for (const auto& [key, value] : fields) set(c.env, o, key, number(c.env, static_cast<double>(value)));
-  set(c.env, o, "tensors", number(c.env, static_cast<double>(c.instance.handles().alive())));
+  auto o = Napi::Object::New(c.env());
+  const std::pair<const char*, int64_t> fields[] = {{"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
+  for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
+  o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;
 }
 
-napi_value set_memory_limit(const Call& c) {
+Napi::Value set_memory_limit(const Call& c) {
   Device* d = c.get<Device*>(0, "device");
   const int64_t bytes = c.get<int64_t>(1, "bytes");
   require(bytes >= 0, "bytes", "at least 0 (0: no limit)", std::to_string(bytes));
   d->memory->set_limit(bytes);
-  return nullptr;
+  return {};
 }
 
-napi_value reset_peak(const Call& c) {
+Napi::Value reset_peak(const Call& c) {
   c.get<Device*>(0, "device")->memory->reset_peak();
-  return nullptr;
+  return {};
 }
 
-napi_value release_cache(const Call& c) {
+Napi::Value release_cache(const Call& c) {
   c.get<Device*>(0, "device")->memory->release_cache();
-  return nullptr;
+  return {};
 }
 
-napi_value set_threads(const Call& c) {
+Napi::Value set_threads(const Call& c) {
   const int64_t n = c.get<int64_t>(0, "threads");
   require(n >= 1 && n <= 1024, "threads", "from 1 to 1024", std::to_string(n));
   c.instance.device("cpu")->set_threads(static_cast<int>(n));
-  return nullptr;
+  return {};
 }
 
-napi_value info(const Call& c) {
-  napi_value o;
-  check(napi_create_object(c.env, &o));
-  set(c.env, o, "version", bind::string_of(c.env, HEDDLE_VERSION));
-  set(c.env, o, "isa", bind::string_of(c.env, cpu::level()));
-  set(c.env, o, "isas", strings(c.env, cpu::machine_levels()));
-  set(c.env, o, "compiledIsas", strings(c.env, cpu::compiled_levels()));
-  set(c.env, o, "threads", number(c.env, c.instance.device("cpu")->threads));
-  set(c.env, o, "cuda", bind::string_of(c.env, "this build has no CUDA backend"));
+Napi::Value info(const Call& c) {
+  auto o = Napi::Object::New(c.env());
+  o.Set("version", HEDDLE_VERSION);
+  o.Set("isa", cpu::level());
+  o.Set("isas", strings(c.env(), cpu::machine_levels()));
+  o.Set("compiledIsas", strings(c.env(), cpu::compiled_levels()));
+  o.Set("threads", static_cast<double>(c.instance.device("cpu")->threads));
+  o.Set("cuda", "this build has no CUDA backend");
   return o;
 }
 
-napi_value signatures(const Call& c) { return bind::string_of(c.env, op_signatures()); }
+Napi::Value signatures(const Call& c) { return Napi::String::New(c.env(), op_signatures()); }
 
-using Function = napi_value (*)(const Call&);
+using Function = Napi::Value (*)(const Call&);
 struct Named {
   const char* name;
   Function fn;
@@ -228,37 +204,29 @@ constexpr Named kFunctions[] = {
     {"rollback", rollback},
 };
 
-napi_value call(napi_env env, napi_callback_info raw) {
-  void* data;
-  napi_get_cb_info(env, raw, nullptr, nullptr, nullptr, &data);
-  const Named& f = *static_cast<const Named*>(data);
-  return bind::guarded(env, f.name, [&] { return f.fn(Call(env, raw)); });
+Napi::Value call(const Napi::CallbackInfo& info) {
+  const Named& f = *static_cast<const Named*>(info.Data());
+  const auto run = [&]() -> napi_value { return f.fn(Call{info, Instance::of(info.Env())}); };
+  return {info.Env(), bind::guarded(info.Env(), f.name, run)};
 }
 
-void shut_down(void* env_pointer) {
-  const auto env = static_cast<napi_env>(env_pointer);
-  void* instance = nullptr;
-  napi_get_instance_data(env, &instance);
-  napi_set_instance_data(env, nullptr, nullptr, nullptr);
-  delete static_cast<Instance*>(instance);
-}
-
-napi_value init(napi_env env, napi_value exports) {
-  return bind::guarded(env, "heddle", [&] {
-    check(napi_set_instance_data(env, new Instance(env), nullptr, nullptr));
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  bind::guarded(env, "heddle", [&]() -> napi_value {
+    bind::check(napi_set_instance_data(env, new Instance(env), nullptr, nullptr));
     // Hooks run last in, first out: the workers are joined before Node closes the function that they call.
-    check(napi_add_env_cleanup_hook(env, shut_down, env));
+    env.AddCleanupHook([raw = static_cast<napi_env>(env)] {
+      Instance* instance = &Instance::of(raw);
+      napi_set_instance_data(raw, nullptr, nullptr, nullptr);
+      delete instance;
+    });
     install_ops(env, exports);
-    for (const Named& f : kFunctions) {
-      napi_value fn;
-      check(napi_create_function(env, f.name, NAPI_AUTO_LENGTH, call, const_cast<Named*>(&f), &fn));
-      set(env, exports, f.name, fn);
-    }
-    return exports;
+    for (const Named& f : kFunctions) exports.Set(f.name, Napi::Function::New(env, call, f.name, const_cast<Named*>(&f)));
+    return nullptr;
   });
+  return exports;
 }
+
+NODE_API_MODULE(heddle, init)
 
 }  // namespace
 }  // namespace heddle
-
-NAPI_MODULE_INIT() { return heddle::init(env, exports); }

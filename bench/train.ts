@@ -1,0 +1,119 @@
+// Training tokens per second of heddle and, where it is installed, of PyTorch in its f32 modes. Every contestant is a process
+// of its own; they take turns, so that two are always compared under the same load of the machine.
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { TRAIN_JOBS } from './configs.ts';
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+
+interface Turn {
+  rows: number[];
+  /** Share of its threads' time that the process got. */
+  cpu: number;
+  /** KiB. */
+  rss: number;
+}
+
+export interface TrainRow {
+  job: string;
+  who: string;
+  msMedian: number;
+  msMin: number;
+  tokensPerSecond: number;
+  rssMiB: number;
+  firstStepSeconds: number;
+  /** Turns in which the process got 95 % of its threads' time, of all. */
+  clean: string;
+}
+
+export interface TrainBenchOptions {
+  jobs: readonly string[];
+  modes: readonly string[];
+  threads: number;
+  rounds: number;
+  python: string;
+}
+
+class Contestant {
+  readonly who: string;
+  readonly turns: Turn[] = [];
+  start = { start_s: 0, loss: 0, params: 0 };
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(who: string, command: string, args: readonly string[], threads: number) {
+    this.who = who;
+    const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...limits } });
+    this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  }
+
+  async read<T>(): Promise<T> {
+    const { value, done } = await this.#lines.next();
+    if (done) throw new Error(`${this.who} ended without an answer`);
+    return JSON.parse(value) as T;
+  }
+
+  async turn(steps: number): Promise<void> {
+    this.#child.stdin?.write(`${steps}\n`);
+    this.turns.push(await this.read<Turn>());
+  }
+
+  end(): void {
+    this.#child.stdin?.end();
+  }
+}
+
+const median = (xs: readonly number[]): number => {
+  const sorted = xs.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+};
+
+/** The version of PyTorch, or null. */
+export function torchVersion(python: string): string | null {
+  const answer = spawnSync(python, ['-c', 'import torch; print(torch.__version__)'], { encoding: 'utf8' });
+  return answer.status === 0 ? answer.stdout.trim() : null;
+}
+
+function summarise(job: string, c: Contestant): TrainRow {
+  const { batch, length } = TRAIN_JOBS[job] as (typeof TRAIN_JOBS)[string];
+  const clean = c.turns.filter((t) => t.cpu > 0.95);
+  const ms = (clean.length >= 3 ? clean : c.turns).flatMap((t) => t.rows);
+  return {
+    ...{ job, who: c.who, msMedian: median(ms), msMin: Math.min(...ms), tokensPerSecond: (batch * length * 1000) / median(ms) },
+    ...{ rssMiB: (c.turns.at(-1) as Turn).rss / 1024, firstStepSeconds: c.start.start_s, clean: `${clean.length}/${c.turns.length}` },
+  };
+}
+
+export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
+  const torch = o.modes.length > 0 ? torchVersion(o.python) : null;
+  if (!torch && o.modes.length > 0) console.error(`PyTorch is not installed for ${o.python}: heddle alone is timed`);
+  const rows: TrainRow[] = [];
+  for (const job of o.jobs) {
+    const steps = TRAIN_JOBS[job]?.steps;
+    if (!steps) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${job}`);
+    const threads = String(o.threads);
+    const worker = ['--import=tsx', path.join(here, 'train_worker.ts'), job, threads];
+    const all = [
+      () => new Contestant('heddle', process.execPath, worker, o.threads),
+      ...(torch ? o.modes : []).map(
+        (mode) => () => new Contestant(`torch ${torch} ${mode}`, o.python, [path.join(here, 'peers/torch_train.py'), job, mode, threads], o.threads),
+      ),
+    ];
+    const running: Contestant[] = [];
+    for (const make of all) {
+      const c = make(); // one at a time: starting and compiling do not disturb the others
+      c.start = await c.read();
+      running.push(c);
+    }
+    for (let round = 0; round < o.rounds; round++) for (const c of running) await c.turn(steps);
+    for (const c of running) {
+      c.end();
+      rows.push(summarise(job, c));
+    }
+  }
+  return rows;
+}

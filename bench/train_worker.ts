@@ -1,0 +1,54 @@
+// One process of `npm run bench -- train`: builds a job, then for every number n on stdin trains n steps and prints their times.
+import { createInterface } from 'node:readline';
+import { AdamW } from '../lib/optim/index.ts';
+import { backward } from '../lib/autograd/index.ts';
+import { GPT } from '../lib/models/index.ts';
+import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
+import { TRAIN_JOBS } from './configs.ts';
+
+const [name = '', threads = '2'] = process.argv.slice(2);
+const job = TRAIN_JOBS[name];
+if (!job) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${name}`);
+setThreads(Number(threads));
+const { batch: B, length: T, model: config } = job;
+const model = new GPT(config, { seed: 1337 });
+const optimizer = new AdamW(model, { lr: 1e-3, betas: [0.9, 0.99], weightDecay: 0.1 });
+
+let seed = 1;
+const draw = (): number => {
+  seed = (seed * 1664525 + 1013904223) >>> 0;
+  return seed % config.vocabSize;
+};
+const ids = Array.from({ length: 8 }, () => Int32Array.from({ length: B * (T + 1) }, draw));
+const columns = (all: Int32Array, shift: number): Int32Array => Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
+
+let n = 0;
+async function step(): Promise<{ ms: number; loss: number }> {
+  const all = ids[n++ % ids.length] as Int32Array;
+  const start = performance.now();
+  const loss = scope(() => {
+    const l = model.loss(tensor(columns(all, 0), { shape: [B, T] }), tensor(columns(all, 1), { shape: [B, T] }));
+    backward(l);
+    optimizer.step();
+    optimizer.zeroGrad();
+    return l.detach().keep();
+  });
+  const value = await loss.item();
+  loss.dispose();
+  return { ms: performance.now() - start, loss: value };
+}
+
+const started = performance.now();
+const first = await step();
+const startSeconds = (performance.now() - started) / 1000;
+await step();
+console.log(JSON.stringify({ start_s: startSeconds, loss: first.loss, params: model.parameterCount() }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const [cpu, wall] = [process.cpuUsage(), performance.now()];
+  const rows: number[] = [];
+  for (let i = 0; i < Number(line); i++) rows.push((await step()).ms);
+  const used = process.cpuUsage(cpu);
+  const share = (used.user + used.system) / 1000 / (performance.now() - wall) / Number(threads);
+  console.log(JSON.stringify({ rows, cpu: share, rss: process.resourceUsage().maxRSS }));
+}
+process.exit(0);
