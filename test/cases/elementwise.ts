@@ -52,6 +52,8 @@ function broadcastShape(a: readonly number[], b: readonly number[]): number[] {
   return Array.from({ length: rank }, (_, d) => Math.max(a[d - rank + a.length] ?? 1, b[d - rank + b.length] ?? 1));
 }
 
+const BINARY_CALLS: Readonly<Record<BinaryKind, (a: Tensor, b: Tensor) => Tensor>> = ops;
+
 export const binary: Case = {
   instances: (max) =>
     fc.record({ dims: shape(max), draw: draws, kind: fc.constantFrom(...keys(BINARY)) }).map(({ dims, draw, kind }) => {
@@ -60,7 +62,7 @@ export const binary: Case = {
       return instance({
         label: `${kind} (${a.shape}) (${b.shape})`,
         inputs: { a, b },
-        run: (t) => ops[kind](t.a, t.b),
+        run: (t) => BINARY_CALLS[kind](t.a, t.b),
         reference: (v) => {
           const y = new Float64Array(count(wanted));
           eachIndex(wanted, (index, i) => {

@@ -22,6 +22,9 @@ const REDUCE: Readonly<Record<(typeof KINDS)[number], (list: readonly number[]) 
   argmin: (list) => list.indexOf(Math.min(...list)),
 };
 
+const VALUE_CALLS: Readonly<Record<'sum' | 'mean' | 'max' | 'min', typeof ops.sum>> = ops;
+const POSITION_CALLS: Readonly<Record<'argmax' | 'argmin', typeof ops.argmax>> = ops;
+
 export const reduce: Case = {
   instances: (max) =>
     fc
@@ -36,8 +39,8 @@ export const reduce: Case = {
           label: `${kind} (${dims}) over ${all ? 'all' : chosen}${keepDims ? ', kept' : ''}`,
           inputs: { x: draw.floats(dims) },
           run: ({ x }) => {
-            if (kind === 'argmax' || kind === 'argmin') return ops[kind](x, one, keepDims);
-            return ops[kind](x, all ? { keepDims } : { dim: chosen, keepDims });
+            if (kind === 'argmax' || kind === 'argmin') return POSITION_CALLS[kind](x, one, keepDims);
+            return VALUE_CALLS[kind](x, all ? { keepDims } : { dim: chosen, keepDims });
           },
           reference: ({ x }) =>
             groups(
