@@ -40,36 +40,70 @@ function largest(values: Float32Array): number {
   return best;
 }
 
-/** How many of the tokens, most likely first, top-k, top-p and min-p leave, in this order; `sorted`: scaled logits, ascending. */
-function survivors(sorted: Float32Array, topK: number, topP: number, minP: number): number {
-  const at = (rank: number): number => sorted[sorted.length - 1 - rank] as number;
-  let n = topK > 0 ? Math.min(topK, sorted.length) : sorted.length;
-  const best = at(0);
-  if (topP < 1) {
-    let total = 0;
-    for (let i = 0; i < n; i++) total += Math.exp(at(i) - best);
-    let reached = 0;
-    for (let i = 0; i < n; i++) {
-      reached += Math.exp(at(i) - best);
-      if (reached >= topP * total) n = i + 1;
-    }
+/** NaN is larger than nothing: `largest` would pass it over in silence. */
+function checkFinite(logits: Float32Array, largest: number): void {
+  for (let i = 0; i < logits.length; i++) {
+    const v = logits[i] as number;
+    if (v <= largest && largest !== Number.NEGATIVE_INFINITY && largest !== Number.POSITIVE_INFINITY) continue;
+    throw new HeddleError('ERR_HEDDLE_NOT_FINITE', `generate: logits must be finite, got ${v} for token ${i}`, {
+      hint: 'The model has diverged: take an earlier checkpoint, train with a smaller learning rate or with clipping.',
+    });
   }
-  if (minP > 0) while (n > 1 && Math.exp(at(n - 1) - best) < minP) n--;
-  return n;
 }
 
-/** Sets all but the n largest values to -∞; of equal ones the first stay. `sorted`: the values, ascending. */
-function keepLargest(values: Float32Array, sorted: Float32Array, n: number): void {
-  if (n >= values.length) return;
-  const least = sorted[sorted.length - n] as number;
+/**
+ * The largest values, ascending: at least `count` of them, with at least `mass` of the sum of e^v over all. Sorting a whole
+ * vocabulary would take longer than a small model; the few that matter lie near the largest, which is 0.
+ */
+function largestSorted(values: Float32Array, count: number, mass: number): Float32Array {
+  for (let cutoff = -4; ; cutoff *= 4) {
+    const least = cutoff < -1e4 ? Number.NEGATIVE_INFINITY : cutoff;
+    let found = 0;
+    let reached = 0;
+    for (let i = 0; i < values.length; i++) {
+      const v = values[i] as number;
+      if (v < least) continue;
+      found++;
+      reached += Math.exp(v);
+    }
+    if (least === Number.NEGATIVE_INFINITY || (found >= count && reached >= mass)) return values.filter((v) => v >= least).sort();
+  }
+}
+
+/** Sum of e^v. */
+function massOf(values: Float32Array): number {
+  let mass = 0;
+  for (let i = 0; i < values.length; i++) mass += Math.exp(values[i] as number);
+  return mass;
+}
+
+/** Sets all but the n largest values to -∞; of equal ones the first stay. `least`: the n-th largest. */
+function keepLargest(values: Float32Array, least: number, n: number): void {
   let above = 0;
-  for (const v of values) if (v > least) above++;
+  for (let i = 0; i < values.length; i++) if ((values[i] as number) > least) above++;
   let equal = n - above;
   for (let i = 0; i < values.length; i++) {
     const v = values[i] as number;
     if (v > least || (v === least && equal-- > 0)) continue;
     values[i] = Number.NEGATIVE_INFINITY;
   }
+}
+
+/** Leaves what top-k, of that what top-p leaves; the others become -∞. The largest value is 0. */
+function keepLikely(values: Float32Array, topK: number, topP: number): void {
+  const k = topK > 0 ? Math.min(topK, values.length) : values.length;
+  let total = topK > 0 ? 0 : massOf(values);
+  const sorted = largestSorted(values, topK > 0 ? k : 1, topP < 1 ? topP * total : 0);
+  let n = Math.min(k, sorted.length);
+  if (topP < 1) {
+    if (topK > 0) total = massOf(sorted.subarray(sorted.length - n));
+    let reached = 0;
+    for (let rank = 0; rank < n; rank++) {
+      reached += Math.exp(sorted[sorted.length - 1 - rank] as number);
+      if (reached >= topP * total) n = rank + 1;
+    }
+  }
+  if (n < values.length) keepLargest(values, sorted[sorted.length - n] as number, n);
 }
 
 /** Draws tokens of samples 0, 1, ... Which number is drawn depends on seed, sample and position alone. */
@@ -97,26 +131,18 @@ export class Sampler {
       }
     const best = largest(logits);
     const top = logits[best] as number;
-    // NaN is larger than nothing: it would be passed over in silence.
-    for (const v of logits)
-      if (Number.isNaN(v) || v === Number.POSITIVE_INFINITY || top === Number.NEGATIVE_INFINITY)
-        throw new HeddleError('ERR_HEDDLE_NOT_FINITE', `generate: logits must be finite, got ${v} for token ${logits.indexOf(v)}`, {
-          hint: 'The model has diverged: take an earlier checkpoint, train with a smaller learning rate or with clipping.',
-        });
+    checkFinite(logits, top);
     if (temperature === 0) return best;
     for (let i = 0; i < logits.length; i++) logits[i] = ((logits[i] as number) - top) / temperature;
-    if (topK > 0 || topP < 1 || minP > 0) {
-      const sorted = logits.slice().sort();
-      keepLargest(logits, sorted, survivors(sorted, topK, topP, minP));
-    }
+    if (topK > 0 || topP < 1) keepLikely(logits, topK, topP);
+    const least = Math.log(minP);
+    for (let i = 0; i < logits.length; i++) if ((logits[i] as number) < least) logits[i] = Number.NEGATIVE_INFINITY;
     return this.#draw(logits, best, this.#random.uniform(position, sample));
   }
 
   /** The token at which the cumulative probability, in the order of ids, passes u in [0, 1). Scaled logits, the largest is 0. */
   #draw(logits: Float32Array, best: number, u: number): number {
-    let total = 0;
-    for (const v of logits) total += Math.exp(v);
-    const goal = u * total;
+    const goal = u * massOf(logits);
     let reached = 0;
     for (let i = 0; i < logits.length; i++) {
       reached += Math.exp(logits[i] as number);

@@ -1,4 +1,6 @@
 import test from 'ava';
+import fc from 'fast-check';
+import { Random } from '../../../lib/data/rng.ts';
 import { Sampler, type SamplingOptions } from '../../../lib/generate/sample.ts';
 
 /** How often each of the tokens is drawn in n draws. */
@@ -108,4 +110,48 @@ test('wrong options are named', (t) => {
     [{ seed: -1 }, /seed/],
   ];
   for (const [options, message] of wrong) t.throws(() => new Sampler(options, 'test'), { code: 'ERR_HEDDLE_ARGUMENT', message });
+});
+
+/** The same rule in its plainest form: sort everything, keep a list, walk it in the order of ids. */
+function plainly(logits: readonly number[], { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions, u: number): number {
+  const top = Math.max(...logits);
+  const scaled = logits.map((v, id) => ({ id, v: Math.fround((v - top) / temperature) }));
+  let kept = scaled.toSorted((a, b) => b.v - a.v || a.id - b.id).map(({ id, v }) => ({ id, p: Math.exp(v) }));
+  const mass = (): number => kept.reduce((sum, { p }) => sum + p, 0);
+  if (topK > 0) kept = kept.slice(0, topK);
+  const total = mass();
+  let reached = 0;
+  if (topP < 1)
+    kept = kept.filter(({ p }) => {
+      const needed = reached < topP * total;
+      reached += p;
+      return needed;
+    });
+  kept = kept.filter(({ p }) => p >= minP).sort((a, b) => a.id - b.id);
+  let goal = u * mass();
+  for (const { id, p } of kept) {
+    goal -= p;
+    if (goal < 0) return id;
+  }
+  return -1;
+}
+
+test('draws are those of the rule in its plainest form', (t) => {
+  const options = fc.record({
+    temperature: fc.constantFrom(0.3, 1, 5),
+    topK: fc.constantFrom(0, 1, 5, 60, 1000),
+    topP: fc.constantFrom(1e-6, 0.3, 0.9, 0.999, 1),
+    minP: fc.constantFrom(0, 0.01, 0.5),
+    seed: fc.nat(1e6),
+  });
+  const spread = fc.constantFrom(0, 1, 10, 100, 1000);
+  fc.assert(
+    fc.property(options, spread, fc.integer({ min: 1, max: 300 }), (o, scale, V) => {
+      const random = new Random(o.seed, 1);
+      const logits = Array.from({ length: V }, (_, i) => Math.fround((random.below(50, 0, i) / 50) * scale)); // many are equal
+      const u = new Random(o.seed, 0x67656e65).uniform(3, 2);
+      t.is(new Sampler(o, 'test').next(Float32Array.from(logits), [], 2, 3), plainly(logits, o, u));
+    }),
+    { numRuns: 1500 },
+  );
 });
