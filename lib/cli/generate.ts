@@ -41,7 +41,10 @@ export const run = command(
     details: "What is not said here comes from the `generate` section of the model's own run.",
     examples: [
       ['heddle generate runs/quickstart --prompt "The whale"', 'the best checkpoint of a run goes on from a prompt'],
-      ['heddle generate runs/quickstart/finetune --prompt "..." --temperature 0 --stop "\\n"', 'the likeliest answer of a finetuned model'],
+      [
+        'heddle generate runs/quickstart/finetune --prompt "..." --temperature 0 --stop $\'\\n\'',
+        'the likeliest answer of a finetuned model',
+      ],
       ['heddle generate path/to/gpt2 --prompt "Call me" --samples 3 --top-k 50 --seed 7', 'three texts of a Hugging Face model'],
     ],
   },
