@@ -21,7 +21,13 @@ const subject = positionals[0] ?? 'train';
 if (subject !== 'train') throw new Error(`the subject must be train, got ${subject}`);
 
 const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
-const machine = { cpu: cpus()[0]?.model ?? '', isa: native.info().isa, threads: Number(values.threads), node: process.version, load: loadavg() };
+const machine = {
+  cpu: cpus()[0]?.model ?? '',
+  isa: native.info().isa,
+  threads: Number(values.threads),
+  node: process.version,
+  load: loadavg(),
+};
 const rows = await benchTrain({
   ...{ jobs: list(values.jobs), modes: list(values.modes), python: values.python },
   ...{ threads: machine.threads, rounds: Number(values.rounds) },

@@ -100,7 +100,8 @@ export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
     const all = [
       () => new Contestant('heddle', process.execPath, worker, o.threads),
       ...(torch ? o.modes : []).map(
-        (mode) => () => new Contestant(`torch ${torch} ${mode}`, o.python, [path.join(here, 'peers/torch_train.py'), job, mode, threads], o.threads),
+        (mode) => () =>
+          new Contestant(`torch ${torch} ${mode}`, o.python, [path.join(here, 'peers/torch_train.py'), job, mode, threads], o.threads),
       ),
     ];
     const running: Contestant[] = [];

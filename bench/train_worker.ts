@@ -1,8 +1,8 @@
 // One process of `npm run bench -- train`: builds a job, then for every number n on stdin trains n steps and prints their times.
 import { createInterface } from 'node:readline';
-import { AdamW } from '../lib/optim/index.ts';
 import { backward } from '../lib/autograd/index.ts';
 import { GPT } from '../lib/models/index.ts';
+import { AdamW } from '../lib/optim/index.ts';
 import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
 import { TRAIN_JOBS } from './configs.ts';
 
@@ -20,7 +20,8 @@ const draw = (): number => {
   return seed % config.vocabSize;
 };
 const ids = Array.from({ length: 8 }, () => Int32Array.from({ length: B * (T + 1) }, draw));
-const columns = (all: Int32Array, shift: number): Int32Array => Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
+const columns = (all: Int32Array, shift: number): Int32Array =>
+  Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
 
 let n = 0;
 async function step(): Promise<{ ms: number; loss: number }> {

@@ -68,7 +68,12 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
     for (const input of node.inputs)
       if (input instanceof Tensor && input.leaf?.buffer === null && !input.disposed)
         input.leaf.moveTo(native.empty(node.device, 'f32', input.shape));
-  atomically(() => run(root, nodes, leaves, pass, options));
+  try {
+    atomically(() => run(root, nodes, leaves, pass, options));
+  } finally {
+    // All of them are free already, unless it failed: then nobody would let go of those that were still to run.
+    if (!options.retainGraph) for (const node of nodes) node.free();
+  }
 }
 
 /** Numbers the backward passes. */

@@ -50,7 +50,9 @@ async function prepareStep(run: RunConfig, hooks: RunHooks, view: RunView): Prom
     const [train, validation] = [await data.text('train', TEXT_BYTES), await data.text('validation', TEXT_BYTES)];
     const tokens = data.prepared.train.length + (data.prepared.validation?.length ?? 0);
     const bytes = train.length + validation.length;
-    note(`${formatCount(bytes)} bytes, ${formatCount(tokens)} tokens of ${data.tokenizer.vocabSize} (${(bytes / tokens).toFixed(2)} bytes a token); the last ${Math.round((100 * validation.length) / bytes)} % are for validation`);
+    note(
+      `${formatCount(bytes)} bytes, ${formatCount(tokens)} tokens of ${data.tokenizer.vocabSize} (${(bytes / tokens).toFixed(2)} bytes a token); the last ${Math.round((100 * validation.length) / bytes)} % are for validation`,
+    );
     const ngram = validation.length > 0 ? ngramBitsPerByte(train, validation) : null;
     if (ngram !== null) note(`to beat: an interpolated byte 4-gram needs ${figure(ngram, 3)} bits per byte`);
     const decoder = new TextDecoder();
@@ -61,7 +63,12 @@ async function prepareStep(run: RunConfig, hooks: RunHooks, view: RunView): Prom
 }
 
 /** Hooks that show and record a training. */
-function training(label: string, steps: number, folder: string, options: QuickstartOptions): { hooks: RunHooks; view: RunView; close: () => void } {
+function training(
+  label: string,
+  steps: number,
+  folder: string,
+  options: QuickstartOptions,
+): { hooks: RunHooks; view: RunView; close: () => void } {
   const view = new RunView(label, steps);
   let recorder: MetricsRecorder | undefined;
   return {
@@ -106,11 +113,15 @@ interface Finetuned {
 
 async function finetuneStep(run: RunConfig, task: SupervisedTask, options: QuickstartOptions): Promise<Finetuned> {
   note(task.description);
-  note(`${task.train.length} examples to learn from, ${task.test.length} held out; e.g. ${JSON.stringify(task.train[0]?.prompt)} → ${JSON.stringify(task.train[0]?.completion)}`);
+  note(
+    `${task.train.length} examples to learn from, ${task.test.length} held out; e.g. ${JSON.stringify(task.train[0]?.prompt)} → ${JSON.stringify(task.train[0]?.completion)}`,
+  );
   const { model, tokenizer } = await openModel(run.out);
   const before = await exactMatch(model, tokenizer as Tokenizer, task.test, { signal: options.signal });
   model.dispose();
-  note(`before: ${percent(before.score)} of the held-out examples are answered rightly; always saying ${JSON.stringify(task.mostFrequentAnswer)} gets ${percent(task.mostFrequentShare)}`);
+  note(
+    `before: ${percent(before.score)} of the held-out examples are answered rightly; always saying ${JSON.stringify(task.mostFrequentAnswer)} gets ${percent(task.mostFrequentShare)}`,
+  );
   const { train } = run.finetune;
   const { hooks, close } = training('finetune', train.steps, path.join(run.out, 'finetune'), options);
   try {
@@ -145,7 +156,9 @@ export async function quickstart(run: RunConfig, options: QuickstartOptions): Pr
 
     heading('Build a GPT', started);
     const size = countParameters(model);
-    note(`${model.layers} layers of width ${model.width}, ${model.heads} heads, context ${model.contextLength}: ${formatCount(size.total)} parameters`);
+    note(
+      `${model.layers} layers of width ${model.width}, ${model.heads} heads, context ${model.contextLength}: ${formatCount(size.total)} parameters`,
+    );
 
     heading('Pretrain it', started);
     const pretrained = await pretrain(run, { ...first.hooks, resume: options.resume, fresh: !options.resume });

@@ -19,7 +19,8 @@ async function goesOn(run: RunConfig, values: TrainingValues): Promise<boolean> 
   if (values.resume) return true;
   if (!existsSync(path.join(run.out, 'checkpoints'))) return false;
   const hint = 'Go on with it: npm start -- --resume\n  Start over:     npm start -- --fresh';
-  if (!process.stdin.isTTY || !process.stderr.isTTY) throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${run.out} already holds a run`, { hint });
+  if (!process.stdin.isTTY || !process.stderr.isTTY)
+    throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${run.out} already holds a run`, { hint });
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const answer = await terminal.question(`${run.out} already holds a run. Go on with it? [Y/n] `);
   terminal.close();

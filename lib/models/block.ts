@@ -97,10 +97,13 @@ export class SelfAttention extends Module {
   }
 }
 
-const KERNEL_ACTIVATIONS = { gelu_tanh: 'geluTanh', gelu_erf: 'geluErf', relu: 'relu', relu2: 'relu2', silu: 'silu' } as const satisfies Record<
-  Exclude<GPTConfig['activation'], 'swiglu'>,
-  Activation
->;
+const KERNEL_ACTIVATIONS = {
+  gelu_tanh: 'geluTanh',
+  gelu_erf: 'geluErf',
+  relu: 'relu',
+  relu2: 'relu2',
+  silu: 'silu',
+} as const satisfies Record<Exclude<GPTConfig['activation'], 'swiglu'>, Activation>;
 
 /** The feed-forward part: up to `ffnWidth`, activation, back down. */
 export class FeedForward extends Module {
@@ -154,4 +157,3 @@ export class Block extends Module {
     });
   }
 }
-

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/index.ts';
 import { Embedding, type InitOptions, KVCache, Linear, Module, normalParameter, type Parameter } from '../nn/index.ts';
-import { dropout, linear, type LinearCrossEntropyOptions, linearCrossEntropy, slice } from '../ops/index.ts';
+import { dropout, type LinearCrossEntropyOptions, linear, linearCrossEntropy, slice } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { nextSeed } from '../tensor/random.ts';

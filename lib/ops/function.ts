@@ -42,7 +42,9 @@ export function defineFunction<Options = void>(fn: CustomFunction<Options>): (in
             const g = gradients[i];
             if (!sink || !g) return;
             if (!sameShape(g.shape, sink.shape))
-              throw new ArgumentError(`${fn.name}: backward must give input ${i} a gradient of ${shapeText(sink.shape)}, got ${shapeText(g.shape)}`);
+              throw new ArgumentError(
+                `${fn.name}: backward must give input ${i} a gradient of ${shapeText(sink.shape)}, got ${shapeText(g.shape)}`,
+              );
             sink.give(native.cast(g.handle, 'f32'));
           });
         }),

@@ -18,42 +18,50 @@ function normalise(rms: boolean, x: Tensor, residual: Tensor | null, options: No
   // Without a residual the first value is x again; the second tensor is then just another owner of it.
   const h = new Tensor(native.alias(sum));
   const save = [h, ...(weight ? [weight] : []), rstd, ...(mean === null ? [] : [mean])];
-  const outputs = record(rms ? 'rmsNorm' : 'layerNorm', residual ? [sum, y] : [y], [x, residual, weight, bias], save, (dys, [dx, dr, dw, db], saved) => {
-    const rest = [...saved];
-    const input = rest.shift() as Handle;
-    const w = weight ? (rest.shift() as Handle) : null;
-    const scale = rest.shift() as Handle;
-    const centre = rest.shift() ?? null;
-    const dy = residual ? dys[1] : dys[0];
-    const dh = residual ? dys[0] : null;
-    if (!dy) {
-      // Only the sum was used.
-      if (dh) for (const sink of [dx, dr]) sink?.pass(dh);
-      return;
-    }
-    const run = (out: Handle | null, accumulate: boolean, weights: boolean): void => {
-      const [forW, forB] = [weights ? dw : null, weights ? db : null];
-      const write = (toW: Handle | null, addW: boolean, toB: Handle | null, addB: boolean): void =>
-        native.normBackward(input, w, centre, scale, dy.handle, rms, out, accumulate, toW, addW, toB, addB);
-      if (forW && forB) forW.into((toW, addW) => forB.into((toB, addB) => write(toW, addW, toB, addB)));
-      else if (forW) forW.into((toW, addW) => write(toW, addW, null, false));
-      else if (forB) forB.into((toB, addB) => write(null, false, toB, addB));
-      else write(null, false, null, false);
-    };
-    if (!residual || (!dx && !dr)) {
-      if (dh) dx?.pass(dh);
-      if (dx) dx.into((out, accumulate) => run(out, accumulate, true));
-      else run(null, false, true);
-      return;
-    }
-    // The gradient of the sum: what came along the residual stream plus what came through the norm, for both operands.
-    // Where nobody else holds the stream's gradient it is added to in place.
-    const gradient = dh?.exclusive ? dh.share() : new GradBuffer(dh ? native.cast(dh.handle, 'f32') : native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle)));
-    run(gradient.handle, dh !== null && dh !== undefined, true);
-    dx?.pass(gradient);
-    dr?.pass(gradient);
-    gradient.drop();
-  });
+  const outputs = record(
+    rms ? 'rmsNorm' : 'layerNorm',
+    residual ? [sum, y] : [y],
+    [x, residual, weight, bias],
+    save,
+    (dys, [dx, dr, dw, db], saved) => {
+      const rest = [...saved];
+      const input = rest.shift() as Handle;
+      const w = weight ? (rest.shift() as Handle) : null;
+      const scale = rest.shift() as Handle;
+      const centre = rest.shift() ?? null;
+      const dy = residual ? dys[1] : dys[0];
+      const dh = residual ? dys[0] : null;
+      if (!dy) {
+        // Only the sum was used.
+        if (dh) for (const sink of [dx, dr]) sink?.pass(dh);
+        return;
+      }
+      const run = (out: Handle | null, accumulate: boolean, weights: boolean): void => {
+        const [forW, forB] = [weights ? dw : null, weights ? db : null];
+        const write = (toW: Handle | null, addW: boolean, toB: Handle | null, addB: boolean): void =>
+          native.normBackward(input, w, centre, scale, dy.handle, rms, out, accumulate, toW, addW, toB, addB);
+        if (forW && forB) forW.into((toW, addW) => forB.into((toB, addB) => write(toW, addW, toB, addB)));
+        else if (forW) forW.into((toW, addW) => write(toW, addW, null, false));
+        else if (forB) forB.into((toB, addB) => write(null, false, toB, addB));
+        else write(null, false, null, false);
+      };
+      if (!residual || (!dx && !dr)) {
+        if (dh) dx?.pass(dh);
+        if (dx) dx.into((out, accumulate) => run(out, accumulate, true));
+        else run(null, false, true);
+        return;
+      }
+      // The gradient of the sum: what came along the residual stream plus what came through the norm, for both operands.
+      // Where nobody else holds the stream's gradient it is added to in place.
+      const gradient = dh?.exclusive
+        ? dh.share()
+        : new GradBuffer(dh ? native.cast(dh.handle, 'f32') : native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle)));
+      run(gradient.handle, dh !== null && dh !== undefined, true);
+      dx?.pass(gradient);
+      dr?.pass(gradient);
+      gradient.drop();
+    },
+  );
   h.dispose();
   if (!residual) {
     native.dispose(sum);

@@ -20,6 +20,8 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
   const { theta = 10000, first = 0, positions = null, rotary = 0, interleaved = false } = options;
   const y = native.rope(x.handle, positions?.handle ?? null, first, theta, rotary, interleaved);
   return record1('rope', y, [x], positions ? [positions] : [], (dy, [dx], [saved]) => {
-    dx?.into((out, accumulate) => native.ropeBackward(dy.handle, (saved as Handle | undefined) ?? null, first, theta, rotary, interleaved, out, accumulate));
+    dx?.into((out, accumulate) =>
+      native.ropeBackward(dy.handle, (saved as Handle | undefined) ?? null, first, theta, rotary, interleaved, out, accumulate),
+    );
   });
 }

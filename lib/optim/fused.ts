@@ -1,5 +1,5 @@
 import type { ParameterSetOptions } from '../nn/index.ts';
-import { optimizerStep, type OptimizerKind } from '../ops/index.ts';
+import { type OptimizerKind, optimizerStep } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type Optimized, Optimizer } from './optimizer.ts';
 

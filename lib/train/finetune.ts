@@ -65,7 +65,10 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? (await readExamples(run));
-  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, options.device === undefined ? {} : { device: options.device });
+  const { model, tokenizer } = await openModel(
+    run.finetune.from ?? run.out,
+    options.device === undefined ? {} : { device: options.device },
+  );
   if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {

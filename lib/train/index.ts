@@ -1,4 +1,12 @@
-export { ConfigError, formatRunConfig, type LoadOptions, loadRunConfig, parseRunConfig, type RunConfig, type TrainConfig } from './config.ts';
+export {
+  ConfigError,
+  formatRunConfig,
+  type LoadOptions,
+  loadRunConfig,
+  parseRunConfig,
+  type RunConfig,
+  type TrainConfig,
+} from './config.ts';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts';
 export * from './session.ts';
 export { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';

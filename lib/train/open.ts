@@ -26,7 +26,9 @@ export async function findCheckpoint(path: string): Promise<Checkpoint> {
   const { checkpoint, skipped } = await latestCheckpoint(folder);
   if (checkpoint) return checkpoint;
   const why = skipped.map((s) => `${s.name}: ${s.why}`).join('; ');
-  throw new FileError(path, `holds no complete checkpoint${why ? ` (${why})` : ''}`, { hint: 'Give a run folder, a checkpoint folder or a Hugging Face folder.' });
+  throw new FileError(path, `holds no complete checkpoint${why ? ` (${why})` : ''}`, {
+    hint: 'Give a run folder, a checkpoint folder or a Hugging Face folder.',
+  });
 }
 
 /** Model and tokenizer of a checkpoint. */

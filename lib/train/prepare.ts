@@ -43,7 +43,9 @@ async function sourcePath(run: RunConfig, hooks: PrepareHooks): Promise<string> 
   const { path, corpus } = run.data;
   if (path !== undefined) return path;
   if (corpus === undefined)
-    throw new ArgumentError('data must name a text: data.path or data.corpus in the configuration', { hint: 'Or give --data FILE|FOLDER.' });
+    throw new ArgumentError('data must name a text: data.path or data.corpus in the configuration', {
+      hint: 'Or give --data FILE|FOLDER.',
+    });
   const options = { ...(hooks.onMessage && { onMessage: hooks.onMessage }), ...(hooks.signal && { signal: hooks.signal }) };
   return (await fetchCorpus(corpus as CorpusName, options)).path;
 }

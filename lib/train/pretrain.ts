@@ -40,7 +40,10 @@ export interface PretrainOptions extends RunHooks {
 }
 
 /** Drives a trainer to its end and sums up. */
-export async function drive(trainer: Trainer, hooks: RunHooks): Promise<Omit<RunResult, 'checkpoint' | 'parameters'> & { saved: string | null }> {
+export async function drive(
+  trainer: Trainer,
+  hooks: RunHooks,
+): Promise<Omit<RunResult, 'checkpoint' | 'parameters'> & { saved: string | null }> {
   let [valLoss, bits, steps, rates, rateCount] = [Number.NaN, null as number | null, trainer.step, 0, 0];
   let reason: RunResult['reason'] = 'steps';
   let saved: string | null = null;
@@ -118,7 +121,11 @@ export async function pretrain(run: RunConfig, options: PretrainOptions = {}): P
     if (Number.isNaN(valLoss) && data.prepared.validation) {
       // Stopped before its last evaluation: the figure is that of the state it stopped in.
       const { length, documents } = { length: run.train.contextLength, documents: run.data.documents };
-      ({ loss: valLoss, bitsPerByte } = await evaluate(trainer.model, data.prepared.validation, { tokenizer: data.tokenizer, length, documents }));
+      ({ loss: valLoss, bitsPerByte } = await evaluate(trainer.model, data.prepared.validation, {
+        tokenizer: data.tokenizer,
+        length,
+        documents,
+      }));
     }
     return { ...rest, valLoss, bitsPerByte, checkpoint: best.folder ?? saved, parameters: trainer.model.parameterCount() };
   } finally {
@@ -132,7 +139,8 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
   const checkpoint = await findCheckpoint(options.checkpoint ?? run.out);
   const data = await prepareRun(run, options);
   try {
-    if (!data.prepared.validation) throw new HeddleError('ERR_HEDDLE_NO_VALIDATION', 'the run has no validation split: data.valFraction is 0');
+    if (!data.prepared.validation)
+      throw new HeddleError('ERR_HEDDLE_NO_VALIDATION', 'the run has no validation split: data.valFraction is 0');
     const { model } = await modelOfCheckpoint(checkpoint, options.device);
     const length = Math.min(run.train.contextLength, model.config.contextLength);
     const started = performance.now();
@@ -144,7 +152,15 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
     const parameters = model.parameterCount();
     model.dispose();
     const { loss: valLoss, bitsPerByte } = result;
-    return { valLoss, bitsPerByte, steps: checkpoint.manifest.step, tokensPerSecond, checkpoint: checkpoint.folder, reason: 'steps', parameters };
+    return {
+      valLoss,
+      bitsPerByte,
+      steps: checkpoint.manifest.step,
+      tokensPerSecond,
+      checkpoint: checkpoint.folder,
+      reason: 'steps',
+      parameters,
+    };
   } finally {
     data.close();
   }

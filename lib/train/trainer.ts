@@ -1,10 +1,18 @@
 import { backward } from '../autograd/index.ts';
-import { bestCheckpoint, type Checkpoint, discardLaterCheckpoints, type Json, pruneCheckpoints, saveCheckpoint, setBestCheckpoint } from '../checkpoint/index.ts';
+import {
+  bestCheckpoint,
+  type Checkpoint,
+  discardLaterCheckpoints,
+  type Json,
+  pruneCheckpoints,
+  saveCheckpoint,
+  setBestCheckpoint,
+} from '../checkpoint/index.ts';
 import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
 import type { Batch, TokenData } from '../data/index.ts';
 import type { GPT } from '../models/index.ts';
-import { AdamW, Adam, Lion, Muon, type Optimizer, schedule, SGD } from '../optim/index.ts';
 import { add } from '../ops/index.ts';
+import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
@@ -170,7 +178,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     });
     const { bestLoss } = this.#progress;
     const best = bestLoss === null || result.loss < bestLoss;
-    this.#progress = best ? { bestLoss: result.loss, withoutProgress: 0 } : { bestLoss, withoutProgress: this.#progress.withoutProgress + 1 };
+    this.#progress = best
+      ? { bestLoss: result.loss, withoutProgress: 0 }
+      : { bestLoss, withoutProgress: this.#progress.withoutProgress + 1 };
     return { type: 'evaluation', step: this.#step, best, ...result };
   }
 
@@ -236,7 +246,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     await synchronize(this.model.device);
     if (this.#o.checkpoints) {
       const best = await bestCheckpoint(this.#o.checkpoints).catch(() => undefined);
-      if (best && best.checkpoint.manifest.step > step) throw new HeddleError('ERR_HEDDLE_RESUME', `the best checkpoint is of step ${best.checkpoint.manifest.step}, behind ${step}`);
+      if (best && best.checkpoint.manifest.step > step)
+        throw new HeddleError('ERR_HEDDLE_RESUME', `the best checkpoint is of step ${best.checkpoint.manifest.step}, behind ${step}`);
       await discardLaterCheckpoints(this.#o.checkpoints, step);
     }
   }

@@ -65,7 +65,8 @@ export async function verifyResume(run: RunConfig, options: RunHooks & { steps?:
     const got = await bits(second);
     second.dispose();
 
-    for (const [name, want] of expected) if (Buffer.compare(want, got.get(name) ?? new Uint8Array()) !== 0) return { equal: false, steps, firstDifference: name };
+    for (const [name, want] of expected)
+      if (Buffer.compare(want, got.get(name) ?? new Uint8Array()) !== 0) return { equal: false, steps, firstDifference: name };
     const at = (losses[0] as number[]).findIndex((loss, i) => !Object.is(loss, losses[1]?.[i]));
     return { equal: at < 0, steps, firstDifference: at < 0 ? null : `loss of step ${at + 1}` };
   } finally {

@@ -287,11 +287,13 @@ class Op {
   template <size_t... I>
   napi_value run(napi_env env, napi_value* v, std::index_sequence<I...>) const {
     Instance& instance = Instance::of(env);
+    // In braces: decoded from left to right, so that the first wrong argument is the one that is named.
+    std::tuple<decltype(CodecFor<Bare<As>>::in(std::declval<Arg>()))...> args{CodecFor<Bare<As>>::in(Arg{env, instance, v[I], names_[I]})...};
     if constexpr (std::is_void_v<R>) {
-      fn_(CodecFor<Bare<As>>::in(Arg{env, instance, v[I], names_[I]})...);
+      std::apply(fn_, std::move(args));
       return nullptr;
     } else {
-      return Result<R>::out(env, instance, fn_(CodecFor<Bare<As>>::in(Arg{env, instance, v[I], names_[I]})...));
+      return Result<R>::out(env, instance, std::apply(fn_, std::move(args)));
     }
   }
 
