@@ -71,12 +71,14 @@ export interface ExamplesLoaderOptions {
   tooLong?: 'error' | 'truncate';
   /** Part `rank` of `count` parts, for data-parallel training: each takes every count-th batch of B rows. */
   part?: { rank: number; count: number };
+  /** Every example comes once; what is left of the last batch is padding, and `epoch` is then 1. For evaluation. */
+  once?: boolean;
 }
 
 /** Batches of examples for training, without end; each example comes once per epoch, shuffled by (seed, epoch). */
 export class ExamplesLoader {
   readonly #data: TokenData;
-  readonly #options: { batch: number; length: number; packing: boolean; rank: number; parts: number };
+  readonly #options: { batch: number; length: number; packing: boolean; rank: number; parts: number; once: boolean };
   #seed: number;
   #step = 0;
   #epoch = 0;
@@ -88,7 +90,7 @@ export class ExamplesLoader {
 
   /** @throws ArgumentError for a bad option, data without examples, or examples that are too long. */
   constructor(data: TokenData, options: ExamplesLoaderOptions) {
-    const { batch, length, seed = 0, packing = true, tooLong = 'error', part = { rank: 0, count: 1 } } = options;
+    const { batch, length, seed = 0, packing = true, tooLong = 'error', part = { rank: 0, count: 1 }, once = false } = options;
     checkPositive('ExamplesLoader', 'batch', batch);
     checkPositive('ExamplesLoader', 'length', length);
     checkPositive('ExamplesLoader', 'part.count', part.count);
@@ -114,7 +116,7 @@ export class ExamplesLoader {
       );
     }
     this.#data = data;
-    this.#options = { batch, length, packing, rank: part.rank, parts: part.count };
+    this.#options = { batch, length, packing, rank: part.rank, parts: part.count, once };
     this.#seed = seed;
     this.#order = new Permutation(data.documents, seed, STREAM.examples, 0);
     this.#tokens = new Int32Array(longest);
@@ -140,7 +142,7 @@ export class ExamplesLoader {
   }
 
   #pack(): Batch {
-    const { batch: rows, length, packing } = this.#options;
+    const { batch: rows, length, packing, once } = this.#options;
     const size = rows * length;
     const documents = new Int32Array(size);
     const positions = new Int32Array(size);
@@ -156,7 +158,7 @@ export class ExamplesLoader {
     for (let row = 0; row < rows; row++) {
       let used = 0;
       let count = 0;
-      for (;;) {
+      while (!once || this.#epoch === 0) {
         const example = this.#order.at(this.#position);
         const places = Math.min(length, this.#data.documentStart(example + 1) - this.#data.documentStart(example) - 1);
         if (count > 0 && (!packing || used + places > length)) break;
@@ -233,4 +235,10 @@ export class ExamplesLoader {
     this.#epoch = state.epoch;
     this.#position = state.position;
   }
+}
+
+/** All examples once, packed into rows, for evaluation; longer ones than T lose the beginning of their prompt. */
+export function* examplesOnce(data: TokenData, options: { batch: number; length: number }): Generator<Batch> {
+  const loader = new ExamplesLoader(data, { ...options, tooLong: 'truncate', once: true });
+  while (loader.epoch < 1) yield loader.next();
 }

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
-import { type Batch, type TokenData, windowBatches, windows } from '../data/index.ts';
+import { type Batch, examplesOnce, type TokenData, windowBatches, windows } from '../data/index.ts';
 import type { GPT } from '../models/index.ts';
 import { full, scope, type Tensor, tensor } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
@@ -30,6 +30,7 @@ export interface EvaluateOptions {
   /** Counts the bytes behind the targets, for bits per byte. */
   tokenizer?: Tokenizer;
   signal?: AbortSignal;
+  /** Batches done, of how many (0: not known). */
   onProgress?: (done: number, of: number) => void;
 }
 
@@ -52,17 +53,22 @@ function byteLengths(tokenizer: Tokenizer): Uint32Array {
   return lengths;
 }
 
-/** The loss over all of the data, every token once as a target, not over random batches. The event loop keeps running. */
+/**
+ * The loss over all of the data, not over random batches: every token of a text once as a target, every example (prompt and
+ * completion) once and whole. The event loop keeps running.
+ */
 export async function evaluate(model: GPT, data: TokenData, options: EvaluateOptions = {}): Promise<Evaluation> {
   const { batch: rows = 16, length = model.config.contextLength, documents = false, maxTokens = 0, tokenizer, signal } = options;
   const lengths = tokenizer ? byteLengths(tokenizer) : null;
   const training = model.training;
   model.eval();
-  const total = windowBatches(data, rows, length);
+  const shape = { batch: rows, length };
+  const batches = data.masked ? examplesOnce(data, shape) : windows(data, { ...shape, documents });
+  const total = data.masked ? 0 : windowBatches(data, rows, length);
   let [nats, tokens, bytes, done] = [0, 0, 0, 0];
   const one = full([], 1, { device: model.device }).keep();
   try {
-    for (const batch of windows(data, { batch: rows, length, documents })) {
+    for (const batch of batches) {
       signal?.throwIfAborted();
       const sum = noGrad(() =>
         scope(() => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
-import { ExamplesLoader, type ExamplesLoaderOptions, encodeExamples } from '../../../lib/data/examples.ts';
+import { ExamplesLoader, type ExamplesLoaderOptions, encodeExamples, examplesOnce } from '../../../lib/data/examples.ts';
 import { type Batch, IGNORE } from '../../../lib/data/loader.ts';
 import { prepare } from '../../../lib/data/prepare.ts';
 import { openPrepared } from '../../../lib/data/prepared.ts';
@@ -180,4 +180,18 @@ test('wrong arguments are named', (t) => {
   const state = loader.state();
   t.throws(() => loader.restore({ ...state, position: 1 }), { instanceOf: ArgumentError, message: /a position within the data, got 1/ });
   t.throws(() => loader.restore({ ...state, tokens: 1 }), { instanceOf: ArgumentError, message: /must have tokens 3, got 1/ });
+});
+
+test('examplesOnce gives every example once and pads the rest', (t) => {
+  const examples = Array.from({ length: 7 }, (_, i) => ({ prompt: 'p'.repeat(i + 1), completion: String(i) }));
+  const batches = [...examplesOnce(encodeExamples(examples, tokenizer), { batch: 2, length: 12 })];
+  const targets = batches.flatMap((b) => [...b.targets]).filter((id) => id >= 0 && id < 256);
+  t.deepEqual(
+    targets.map((id) => String.fromCharCode(id)).sort(),
+    examples.map((e) => e.completion),
+  );
+  t.is(
+    batches.reduce((n, b) => n + b.targetCount, 0),
+    14, // each completion and its end of text
+  );
 });
