@@ -18,7 +18,7 @@ function falls(t: ExecutionContext, numbers: readonly number[], share: number): 
 }
 
 const CHECKS: Record<string, (t: ExecutionContext, output: string) => void> = {
-  'quick.ts': (t, output) => falls(t, numbersAfter('loss', output), 0.7),
+  'quick.ts': (t, output) => falls(t, numbersAfter('loss', output), 0.85),
   'loop.ts': (t, output) => falls(t, numbersAfter('loss', output), 0.3),
   'module.ts': (t, output) => falls(t, numbersAfter('mean squared error', output), 0.2),
   'function.ts'(t, output) {
