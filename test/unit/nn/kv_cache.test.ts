@@ -1,0 +1,68 @@
+import test from 'ava';
+import { KVCache } from '../../../lib/nn/index.ts';
+import { randn } from '../../../lib/tensor/create.ts';
+import { memory } from '../../../lib/tensor/device.ts';
+import { scope, type Tensor } from '../../../lib/tensor/tensor.ts';
+
+const shape = { layers: 2, batch: 3, capacity: 8, kvHeads: 2, headSize: 4 };
+
+/** Positions [from, to) of (B, T, Hkv, D), flat. */
+function positions(x: Tensor, from: number, to: number): number[] {
+  const [B, T, H, D] = x.shape as [number, number, number, number];
+  const all = [...x.dataSync<'f32'>()];
+  return Array.from({ length: B }, (_, b) => all.slice((b * T + from) * H * D, (b * T + to) * H * D)).flat();
+}
+
+test('what was appended comes back behind what was there, for each layer', (t) => {
+  using cache = new KVCache(shape);
+  scope(() => {
+    const [k1, v1, k2, v2] = [0, 1, 2, 3].map(() => randn([3, 5, 2, 4])) as [Tensor, Tensor, Tensor, Tensor];
+    cache.append(0, k1, v1);
+    cache.append(1, k2, v2);
+    t.is(cache.length, 0, 'all layers append before the length grows');
+    cache.advance(5);
+    const [k3, v3] = [randn([3, 2, 2, 4]), randn([3, 2, 2, 4])];
+    const { k, v } = cache.append(0, k3, v3);
+    t.deepEqual([...k.shape], [3, 7, 2, 4]);
+    t.deepEqual(positions(k, 0, 5), positions(k1, 0, 5));
+    t.deepEqual(positions(k, 5, 7), positions(k3, 0, 2));
+    t.deepEqual(positions(v, 0, 5), positions(v1, 0, 5));
+    t.deepEqual(positions(v, 5, 7), positions(v3, 0, 2));
+    const other = cache.append(1, k3, v3);
+    t.deepEqual(positions(other.k, 0, 5), positions(k2, 0, 5));
+    t.deepEqual(positions(other.v, 0, 5), positions(v2, 0, 5));
+    cache.advance(2);
+    t.is(cache.length, 7);
+  });
+});
+
+test('truncate forgets the end, and only shortens', (t) => {
+  using cache = new KVCache(shape);
+  scope(() => {
+    const first = randn([3, 4, 2, 4]);
+    for (const layer of [0, 1]) cache.append(layer, first, first);
+    cache.advance(4);
+    cache.truncate(6);
+    t.is(cache.length, 4);
+    cache.truncate(1);
+    const next = randn([3, 1, 2, 4]);
+    const { k } = cache.append(0, next, next);
+    t.deepEqual(positions(k, 0, 1), positions(first, 0, 1));
+    t.deepEqual(positions(k, 1, 2), positions(next, 0, 1));
+  });
+});
+
+test('no graph is recorded, nothing is left behind, and errors are told', (t) => {
+  const { used } = memory();
+  const cache = new KVCache(shape);
+  scope(() => {
+    const x = randn([3, 4, 2, 4], { requiresGrad: true });
+    t.false(cache.append(0, x, x).k.requiresGrad);
+    cache.advance(4);
+    t.throws(() => cache.append(0, randn([3, 5, 2, 4]), randn([3, 5, 2, 4])), { message: 'KVCache: at most 8 positions fit, got 9' });
+    t.throws(() => cache.append(2, x, x), { message: 'KVCache: layer must be from 0 to 1, got 2' });
+  });
+  cache.dispose();
+  cache.dispose();
+  t.is(memory().used, used);
+});
