@@ -31,6 +31,8 @@ export interface Case {
   instances(max: number): fc.Arbitrary<Instance>;
   /** Largest scaled error of the result in f32. */
   readonly tolerance: number;
+  /** Results below this are judged as if they were this large: 1 for sums of terms of that size, which may cancel. Default 1e-3. */
+  readonly floor?: number;
   /** Whether inputs may have any strides and, with `half`, be bf16 or f16. Optimizers work on flat f32 buffers only. */
   readonly layouts: boolean;
   readonly half: boolean;

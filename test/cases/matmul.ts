@@ -54,6 +54,7 @@ export const matmul: Case = {
       });
     }),
   tolerance: 4e-6,
+  floor: 1,
   layouts: true,
   half: true,
 };
@@ -76,6 +77,7 @@ export const matmulInto: Case = {
       });
     }),
   tolerance: 4e-6,
+  floor: 1,
   layouts: true,
   half: false,
 };
@@ -119,6 +121,7 @@ export const linear: Case = {
         });
       }),
   tolerance: 4e-6,
+  floor: 1,
   layouts: true,
   half: true,
 };

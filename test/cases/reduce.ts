@@ -53,6 +53,7 @@ export const reduce: Case = {
         });
       }),
   tolerance: 2e-6,
+  floor: 1,
   layouts: true,
   half: true,
 };
@@ -75,6 +76,7 @@ export const sumInto: Case = {
       });
     }),
   tolerance: 2e-6,
+  floor: 1,
   layouts: true,
   half: false,
 };

@@ -4,7 +4,7 @@ import * as ops from '../../lib/ops/index.ts';
 import { tensor } from '../../lib/tensor/create.ts';
 import type { DType } from '../../lib/tensor/dtype.ts';
 import { scope, type Tensor } from '../../lib/tensor/tensor.ts';
-import { Draw, eachIndex, type HostInput, type Instance, positionIn } from '../cases/case.ts';
+import { type Case, Draw, eachIndex, type HostInput, type Instance, positionIn } from '../cases/case.ts';
 import { scaledError } from './error.ts';
 
 /** How inputs lie in memory. `expanded`: the first dimension has stride 0, so all its entries are equal. */
@@ -87,17 +87,19 @@ export function runInstance(instance: Instance, options: RunOptions = {}): Run {
   });
 }
 
+type Judgement = Pick<Case, 'tolerance' | 'floor'>;
+
 /** What is wrong with a run's result, compared with the host's; undefined when nothing is. */
-export function forwardProblem(instance: Instance, run: Run, tolerance: number): string | undefined {
+export function forwardProblem(instance: Instance, run: Run, { tolerance, floor = 1e-3 }: Judgement): string | undefined {
   const reference = instance.reference(run.values);
   // Half precision may round the exact result once; a neighbour of it when the f32 result lies on the other side of a tie.
   const rounding = run.dtype === 'bf16' ? 2 ** -8 : run.dtype === 'f16' ? 2 ** -11 : 0;
   if (rounding === 0) {
-    const error = scaledError(run.y, reference);
+    const error = scaledError(run.y, reference, floor);
     return error <= tolerance ? undefined : `${instance.label}: scaled error ${error}, at most ${tolerance}`;
   }
   if (run.y.length !== reference.length) return `${instance.label}: ${run.y.length} elements instead of ${reference.length}`;
-  const largest = Array.from(reference).reduce((m, x) => Math.max(m, Math.abs(x)), 1e-3);
+  const largest = Array.from(reference).reduce((m, x) => Math.max(m, Math.abs(x)), floor);
   for (let i = 0; i < reference.length; i++) {
     const [got, want] = [run.y[i] as number, reference[i] as number];
     const most = rounding * Math.abs(want) + tolerance * largest + 2 ** -24; // the last: f16's smallest step

@@ -1,7 +1,7 @@
-/** How far `got` is from `want`: max|got - want| / max(max|want|, 1e-3). Infinities must match; NaN comes out as NaN. */
-export function scaledError(got: ArrayLike<number>, want: ArrayLike<number>): number {
+/** How far `got` is from `want`: max|got - want| / max(max|want|, floor). Infinities must match; NaN comes out as NaN. */
+export function scaledError(got: ArrayLike<number>, want: ArrayLike<number>, floor = 1e-3): number {
   if (got.length !== want.length) return Number.NaN;
-  let largest = 1e-3;
+  let largest = floor;
   let worst = 0;
   for (let i = 0; i < want.length; i++) {
     const [a, b] = [got[i] as number, want[i] as number];

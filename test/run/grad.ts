@@ -7,7 +7,7 @@ const STEP = 1e-5;
 const ELEMENTS = 12;
 
 /** Gradients below this are compared as if they were this large: those of a softmax over one element are 0 but for rounding. */
-const SMALLEST = 0.03;
+const SMALLEST = 0.1;
 
 /** Σ y·dy of the reference with an input moved by `step` along a direction. */
 function lossAt(instance: Instance, run: Run, name: string, move: (data: Float64Array) => void): number {

@@ -2,17 +2,17 @@ import { checkAll } from '../../run/check.ts';
 import { forwardProblem, type Layout, runInstance } from '../../run/compare.ts';
 
 checkAll('agrees with float64 loops', { max: 9, runs: 60 }, (instance, c) =>
-  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c.tolerance),
+  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c),
 );
 
 checkAll('agrees with float64 loops in larger shapes', { max: 70, runs: 4 }, (instance, c) =>
-  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c.tolerance),
+  forwardProblem(instance, runInstance(instance, { backwards: 0 }), c),
 );
 
 const LAYOUTS: readonly Layout[] = ['permuted', 'sliced', 'expanded'];
 checkAll('takes inputs of any strides', { max: 7, runs: 25, only: (c) => c.layouts }, (instance, c) => {
   for (const layout of LAYOUTS) {
-    const problem = forwardProblem(instance, runInstance(instance, { layout, backwards: 0 }), c.tolerance);
+    const problem = forwardProblem(instance, runInstance(instance, { layout, backwards: 0 }), c);
     if (problem !== undefined) return `${layout}: ${problem}`;
   }
   return undefined;
@@ -23,5 +23,5 @@ for (const dtype of ['bf16', 'f16'] as const)
     const run = runInstance(instance, { dtype, backwards: 0 });
     if (Object.values(instance.inputs).some((x) => x.dtype === 'f32') && ['f32'].includes(run.dtype))
       return `${instance.label}: ${dtype} became ${run.dtype}`;
-    return forwardProblem(instance, run, c.tolerance);
+    return forwardProblem(instance, run, c);
   });

@@ -41,7 +41,7 @@ test('a wrong result and a wrong gradient are found', (t) => {
     });
   const problems = (reference: (x: number) => number) => {
     const run = runInstance(wrong(reference));
-    return [forwardProblem(wrong(reference), run, 1e-6), gradientProblem(wrong(reference), run, TOLERANCE)];
+    return [forwardProblem(wrong(reference), run, { tolerance: 1e-6 }), gradientProblem(wrong(reference), run, TOLERANCE)];
   };
   t.deepEqual(
     problems((x) => x * x),
