@@ -107,7 +107,9 @@ async function checkTraining(
     const piece = pieces.get(name);
     if (!piece) throw new Error(`final_param_l2: no tensor is called ${name}`);
     const norm = Math.sqrt(inTheirLayout(model, piece, 'value').reduce((sum, x) => sum + x * x, 0));
-    report(`final norm of ${name}`, Math.abs(norm - want) / want, normTol);
+    // A bias of the keys adds the same to all scores of a query: its gradient is 0 but for rounding, which Adam blows up to whole steps.
+    const walks = piece.parameter.endsWith('attn.qkv.bias');
+    report(`final norm of ${name}`, Math.abs(norm - want) / want, walks ? 20 * normTol : normTol);
   }
   optimizer.dispose();
 }
