@@ -22,7 +22,7 @@ export const run = command(
     const config = await loadConfig(file, values);
     const { evaluateRun } = await import('../train/session.ts');
     const { formatCount } = await import('../train/metrics/format.ts');
-    const view = new RunView('evaluate', 1);
+    const view = new RunView('evaluate', 0);
     const result = await interruptible('Stopping.', (signal) =>
       evaluateRun(config, {
         signal,
@@ -30,6 +30,7 @@ export const run = command(
         ...(values.checkpoint !== undefined && { checkpoint: values.checkpoint }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
+        onEvaluate: (batches, of) => view.evaluate(batches, of),
       }),
     ).finally(() => view.end());
     if (values.json) {

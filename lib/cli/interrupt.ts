@@ -30,7 +30,8 @@ export async function interruptible<T>(message: string, work: (signal: AbortSign
   const onSignal = (name: Signal): void => {
     if (!controller.signal.aborted) {
       first = performance.now();
-      note(`\n${message} Ctrl-C again quits at once.`);
+      // On a terminal a progress line and the echo of ^C stand in the line.
+      note(`${process.stderr.isTTY ? '\n' : ''}${message} Ctrl-C again quits at once.`);
       controller.abort(new Interrupted(name));
     } else if (performance.now() - first > SAME_KEY_MS) {
       note('Quit.');

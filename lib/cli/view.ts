@@ -47,6 +47,13 @@ export class RunView {
     if (from > 0) this.say(`going on after step ${from}`);
   }
 
+  /** How far an evaluation is, in batches. */
+  evaluate(batches: number, of: number): void {
+    if (this.#phase !== 'evaluate') this.#begin(new ProgressLine({ label: 'evaluate: batch', total: of }));
+    this.#phase = 'evaluate';
+    this.#line?.update({ step: batches });
+  }
+
   event(event: TrainerEvent): void {
     const { step } = event;
     if (event.type === 'step') {

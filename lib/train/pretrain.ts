@@ -17,6 +17,8 @@ export interface RunHooks extends PrepareHooks {
   onEvent?: (event: TrainerEvent, trainer: Trainer) => void | Promise<void>;
   /** Called when the trainer is ready; `from` is the step that it starts at. */
   onStart?: (trainer: Trainer, from: number) => void;
+  /** Called after each batch of `evaluateRun`. */
+  onEvaluate?: (batches: number, of: number) => void;
 }
 
 export interface RunResult {
@@ -147,6 +149,7 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
     const result = await evaluate(model, data.prepared.validation, {
       ...{ tokenizer: data.tokenizer, length, documents: run.data.documents },
       ...(options.signal && { signal: options.signal }),
+      ...(options.onEvaluate && { onProgress: options.onEvaluate }),
     });
     const tokensPerSecond = (result.tokens * 1000) / (performance.now() - started);
     const parameters = model.parameterCount();
