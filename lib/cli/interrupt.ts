@@ -42,6 +42,9 @@ export async function interruptible<T>(message: string, work: (signal: AbortSign
   process.on('SIGTERM', onSignal);
   try {
     return await work(controller.signal);
+  } catch (error) {
+    // Node's own functions reject with an AbortError of theirs.
+    throw error instanceof Error && error.name === 'AbortError' && controller.signal.aborted ? controller.signal.reason : error;
   } finally {
     process.off('SIGINT', onSignal);
     process.off('SIGTERM', onSignal);

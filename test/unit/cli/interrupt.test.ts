@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { Interrupted, interruptible } from '../../../lib/cli/interrupt.ts';
 import { heddle, lastLine, tinyProject } from './support.ts';
 
 /** Sends SIGINT once, when stderr holds `text`. */
@@ -12,6 +13,8 @@ function interruptAt(text: string) {
     child.kill('SIGINT');
   };
 }
+
+const before = process.listenerCount('SIGINT');
 
 test.serial('Ctrl-C saves and stops; the resumed run ends with the bits of one never stopped', async (t) => {
   const cwd = tinyProject();
@@ -71,4 +74,19 @@ test.serial('--minutes saves and stops', async (t) => {
   t.is(reason, 'time');
   t.true(Number.isFinite(valLoss));
   t.true(existsSync(join(cwd, checkpoint as string, 'checkpoint.json')));
+});
+
+test.serial('work that ends with an AbortError of its own was interrupted; other errors stay', async (t) => {
+  const abort = async (signal: AbortSignal): Promise<never> => {
+    process.emit('SIGINT', 'SIGINT');
+    t.true(signal.aborted);
+    throw new DOMException('aborted', 'AbortError');
+  };
+  const error = await t.throwsAsync(interruptible('Stopping.', abort), { instanceOf: Interrupted });
+  t.is(error?.exitCode, 130);
+  await t.throwsAsync(
+    interruptible('Stopping.', () => Promise.reject(new Error('other'))),
+    { message: 'other' },
+  );
+  t.is(process.listenerCount('SIGINT'), before);
 });
