@@ -47,8 +47,10 @@ void* Allocator::allocate(size_t bytes, const char* op) {
   if (limit_ && used_ + static_cast<int64_t>(size) > limit_) out_of_memory(size, op);
   void* p = take_cached(size, &size);
   if (!p) {
-    // What is cached and was not fitting would pile up when shapes change all the time.
-    if (cached_ > used_ / 2 + (64 << 20)) release_cache();
+    // Blocks that fit nothing would pile up when shapes change all the time. The bound follows the peak, not what is in use
+    // now: between two steps nearly all is cached, and the next step wants every block of it again.
+    const int64_t wanted = used_ + static_cast<int64_t>(size), most = std::max(peak_, wanted);
+    if (wanted + cached_ > most + most / 2 + (64 << 20)) release_cache();
     p = source_.allocate(size);
     if (!p && cached_) {
       release_cache();
