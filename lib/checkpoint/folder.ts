@@ -175,6 +175,20 @@ export async function setBestCheckpoint(
   await replaceFile(fs, join(dir, BEST_FILE), [new TextEncoder().encode(text)]);
 }
 
+/**
+ * Notes what a run that starts again knows of its best checkpoint: `best` where that one is there, otherwise that there is none.
+ * Whatever was noted before, by a run that went on from here, is forgotten.
+ */
+export async function resetBestCheckpoint(
+  dir: string,
+  best: { readonly step: number; readonly value: number } | null,
+  { fs = nodeFileSystem }: CheckpointOptions = {},
+): Promise<void> {
+  const names = await list(fs, dir);
+  if (best !== null && stepFolders(names).some((f) => f.step === best.step)) return setBestCheckpoint(dir, best, { fs });
+  if (names.includes(BEST_FILE)) await naming(join(dir, BEST_FILE), 'remove', () => fs.remove(join(dir, BEST_FILE)));
+}
+
 async function readBest(fs: FileSystem, dir: string, names: readonly string[]): Promise<{ step: number; value: number } | undefined> {
   if (!names.includes(BEST_FILE)) return undefined;
   const file = join(dir, BEST_FILE);

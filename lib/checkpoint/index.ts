@@ -4,6 +4,7 @@ export {
   discardLaterCheckpoints,
   latestCheckpoint,
   pruneCheckpoints,
+  resetBestCheckpoint,
   saveCheckpoint,
   setBestCheckpoint,
 } from './folder.ts';

@@ -32,7 +32,8 @@ export async function restoreTensors(file: string, tensors: ReadonlyMap<string, 
       const info = source.tensors.get(name);
       if (!info) throw new FileError(file, `tensor ${name} is missing`);
       if (info.dtype !== 'F32') throw new FileError(file, `tensor ${name} must be F32, got ${info.dtype}`);
-      if (!sameShape(info.shape, t.shape)) throw new FileError(file, `tensor ${name} must be ${shapeText(t.shape)}, got ${shapeText(info.shape)}`);
+      if (!sameShape(info.shape, t.shape))
+        throw new FileError(file, `tensor ${name} must be ${shapeText(t.shape)}, got ${shapeText(info.shape)}`);
     }
     for (const [name, t] of tensors) {
       const bytes = await source.read(name);
