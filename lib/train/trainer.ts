@@ -1,10 +1,10 @@
 import { backward } from '../autograd/index.ts';
 import {
-  bestCheckpoint,
   type Checkpoint,
   discardLaterCheckpoints,
   type Json,
   pruneCheckpoints,
+  resetBestCheckpoint,
   saveCheckpoint,
   setBestCheckpoint,
 } from '../checkpoint/index.ts';
@@ -92,6 +92,8 @@ export function makeOptimizer(model: GPT, t: TrainConfig): Optimizer {
 
 interface Progress {
   bestLoss: number | null;
+  /** Step of that evaluation. */
+  bestStep: number | null;
   withoutProgress: number;
 }
 
@@ -107,7 +109,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly #random: RandomSource;
   readonly #learningRate: (step: number) => number;
   #step = 0;
-  #progress: Progress = { bestLoss: null, withoutProgress: 0 };
+  #progress: Progress = { bestLoss: null, bestStep: null, withoutProgress: 0 };
   #saved = -1;
 
   constructor(options: TrainerOptions) {
@@ -138,33 +140,49 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     return this.#progress.bestLoss;
   }
 
-  /** Enqueues one optimizer step and gives its loss (one element), kept. */
-  #enqueueStep(): Tensor {
+  /**
+   * Enqueues one optimizer step and gives its loss (one element), kept. Of its micro-batches at most two are enqueued and not
+   * done: the event loop never stands still before a full queue.
+   */
+  async #enqueueStep(): Promise<Tensor> {
     const { train, data, documents } = this.#o;
     const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
     const targets = batches.reduce((n, b) => n + b.targetCount, 0);
     const { labelSmoothing, zLoss } = train;
     this.#random.begin(this.#step);
-    this.model.train();
-    return scope(() => {
-      const device = this.model.device;
-      // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
-      const scale = tensor([targets > 0 ? 1 / targets : 0], { shape: [], device });
-      let total: Tensor | null = null;
+    const { device } = this.model;
+    // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
+    const scale = tensor([targets > 0 ? 1 / targets : 0], { shape: [], device }).keep();
+    let total: Tensor | null = null;
+    let done: Promise<unknown> = Promise.resolve();
+    try {
       for (const batch of batches) {
+        const before: Tensor | null = total;
         total = scope(() => {
+          this.model.train();
           const b = toDevice(batch, device);
           const separate = documents || batch.documents ? b.documents : null;
           const loss = this.model.loss(b.inputs, b.targets, { documents: separate, random: this.#random, scale, labelSmoothing, zLoss });
           backward(loss);
-          return total ? add(total, loss.detach()) : loss.detach();
+          return (before ? add(before, loss.detach()) : loss.detach()).keep();
         });
+        before?.dispose();
+        if (batches.length === 1) break;
+        const own = total.data();
+        own.catch(() => undefined); // told when it is waited for, unless an earlier one failed
+        await done;
+        done = own;
       }
       this.optimizer.clipGradNorm(train.clip);
       this.optimizer.step(this.#learningRate(this.#step));
       this.optimizer.zeroGrad();
-      return (total as unknown as Tensor).keep();
-    });
+      return total as unknown as Tensor;
+    } catch (error) {
+      (total as Tensor | null)?.dispose();
+      throw error;
+    } finally {
+      scale.dispose();
+    }
   }
 
   async #evaluate(maxTokens: number): Promise<TrainerEvent & { type: 'evaluation' }> {
@@ -176,11 +194,11 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       ...(documents && { documents }),
       ...(tokenizer && { tokenizer }),
     });
-    const { bestLoss } = this.#progress;
-    const best = bestLoss === null || result.loss < bestLoss;
+    const { bestLoss, withoutProgress } = this.#progress;
+    const best = Number.isFinite(result.loss) && (bestLoss === null || result.loss < bestLoss);
     this.#progress = best
-      ? { bestLoss: result.loss, withoutProgress: 0 }
-      : { bestLoss, withoutProgress: this.#progress.withoutProgress + 1 };
+      ? { bestLoss: result.loss, bestStep: this.#step, withoutProgress: 0 }
+      : { ...this.#progress, withoutProgress: withoutProgress + 1 };
     return { type: 'evaluation', step: this.#step, best, ...result };
   }
 
@@ -229,8 +247,14 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** Goes on from a checkpoint of the same run, bit for bit. Later checkpoints of its folder are removed. */
   async resume(checkpoint: Checkpoint): Promise<void> {
-    const { step, loader, state } = checkpoint.manifest;
-    const { updates, bestLoss, withoutProgress } = state as unknown as Progress & { updates: number };
+    const { step, loader, rng, state } = checkpoint.manifest;
+    const { updates, bestLoss, bestStep, withoutProgress } = state as unknown as Progress & { updates: number };
+    const { seed } = rng as { seed: number };
+    if (seed !== this.#o.train.seed)
+      throw new HeddleError(
+        'ERR_HEDDLE_RESUME',
+        `${checkpoint.folder}: train.seed must be ${seed} as in this run so far, got ${this.#o.train.seed}`,
+      );
     await restoreTensors(checkpoint.path('model.safetensors'), this.model.namedParameters());
     const views = this.#optimizerTensors();
     try {
@@ -240,16 +264,15 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     }
     this.#o.data.restore(loader as never);
     this.optimizer.restore(updates);
-    this.#progress = { bestLoss, withoutProgress };
+    this.#progress = { bestLoss, bestStep, withoutProgress };
     this.#step = step;
     this.#saved = step;
     await synchronize(this.model.device);
-    if (this.#o.checkpoints) {
-      const best = await bestCheckpoint(this.#o.checkpoints).catch(() => undefined);
-      if (best && best.checkpoint.manifest.step > step)
-        throw new HeddleError('ERR_HEDDLE_RESUME', `the best checkpoint is of step ${best.checkpoint.manifest.step}, behind ${step}`);
-      await discardLaterCheckpoints(this.#o.checkpoints, step);
-    }
+    const { checkpoints } = this.#o;
+    if (!checkpoints) return;
+    // The process may have ended between a checkpoint and the note that it is the best one.
+    await resetBestCheckpoint(checkpoints, bestStep === null || bestLoss === null ? null : { step: bestStep, value: bestLoss });
+    await discardLaterCheckpoints(checkpoints, step);
   }
 
   /** Trains to the end and gives the last event. */
@@ -276,12 +299,13 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     const due = (every: number): boolean => every > 0 && this.#step % every === 0;
 
     while (this.#step < train.steps) {
-      if (signal?.aborted) reason = 'aborted';
+      if (train.earlyStop > 0 && this.#progress.withoutProgress >= train.earlyStop) reason = 'early stop';
+      else if (signal?.aborted) reason = 'aborted';
       else if (performance.now() >= deadline) reason = 'time';
       if (reason !== 'steps') break;
       const started = performance.now();
       const learningRate = this.#learningRate(this.#step);
-      const lossTensor = this.#enqueueStep();
+      const lossTensor = await this.#enqueueStep();
       const lossValue = lossTensor.item();
       this.#step++;
       counted++;
@@ -304,10 +328,6 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         yield event;
       }
       if (checkpoints && (best || due(train.saveEvery) || last)) yield await this.#saveAndPrune(best);
-      if (train.earlyStop > 0 && this.#progress.withoutProgress >= train.earlyStop && !last) {
-        reason = 'early stop';
-        break;
-      }
     }
     if (checkpoints && this.#saved !== this.#step) yield await this.#saveAndPrune(false);
     yield { type: 'end', step: this.#step, reason };

@@ -11,16 +11,17 @@ export interface ResumeVerdict {
   equal: boolean;
   /** Steps of each run; the second was stopped and resumed in the middle. */
   steps: number;
-  /** Name of the first parameter or buffer that differs, or of the loss. */
+  /** `loss of step 7`, a parameter, or what the optimizer keeps of one (`m of ...`): the first that differs. */
   firstDifference: string | null;
 }
 
 async function bits(trainer: Trainer): Promise<Map<string, Uint8Array>> {
   const all = new Map<string, Uint8Array>();
   const set = trainer.optimizer.parameters;
-  for (const [name, t] of [['values', set.values] as const, ...trainer.optimizer.buffers]) {
-    const data = await t.data();
-    all.set(name, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  for (const [buffer, t] of [['', set.values] as const, ...trainer.optimizer.buffers]) {
+    const data = (await t.data()) as Float32Array;
+    for (const { name, start, end } of set.placements)
+      all.set(buffer ? `${buffer} of ${name}` : name, new Uint8Array(data.buffer, data.byteOffset + start * 4, (end - start) * 4));
   }
   return all;
 }
@@ -36,6 +37,10 @@ export async function verifyResume(run: RunConfig, options: RunHooks & { steps?:
   const losses: number[][] = [[], []];
   const start = (signal?: AbortSignal): Trainer =>
     pretrainer(short, withoutValidation, { ...options, checkpoints: folder, ...(signal && { signal }) });
+  const end = (trainer: Trainer): void => {
+    trainer.dispose();
+    trainer.model.dispose();
+  };
   const stop = new AbortController();
   let stopped: Trainer | null = null;
   const go = async (trainer: Trainer, list: number[]): Promise<string> => {
@@ -52,23 +57,23 @@ export async function verifyResume(run: RunConfig, options: RunHooks & { steps?:
     const straight = start();
     await go(straight, losses[0] as number[]);
     const expected = await bits(straight);
-    straight.dispose();
+    end(straight);
     await rm(folder, { recursive: true, force: true });
 
     const first = start(stop.signal);
     stopped = first;
     const checkpoint = await go(first, losses[1] as number[]);
-    first.dispose();
+    end(first);
     const second = start();
     await second.resume(await openCheckpoint(checkpoint));
     await go(second, losses[1] as number[]);
     const got = await bits(second);
-    second.dispose();
+    end(second);
 
-    for (const [name, want] of expected)
-      if (Buffer.compare(want, got.get(name) ?? new Uint8Array()) !== 0) return { equal: false, steps, firstDifference: name };
     const at = (losses[0] as number[]).findIndex((loss, i) => !Object.is(loss, losses[1]?.[i]));
-    return { equal: at < 0, steps, firstDifference: at < 0 ? null : `loss of step ${at + 1}` };
+    const differs = [...expected].find(([name, want]) => Buffer.compare(want, got.get(name) ?? new Uint8Array()) !== 0);
+    const firstDifference = at >= 0 ? `loss of step ${at + 1}` : (differs?.[0] ?? null);
+    return { equal: firstDifference === null, steps, firstDifference };
   } finally {
     data.close();
     await rm(folder, { recursive: true, force: true });
