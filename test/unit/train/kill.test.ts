@@ -1,0 +1,7 @@
+import test from 'ava';
+import { killedRunEqualsWholeRun } from './kill_support.ts';
+import { temporaryFolder } from './run_support.ts';
+
+test('a run killed at random moments ends with the bits of one that was not', async (t) => {
+  await killedRunEqualsWholeRun(t, temporaryFolder(t), 3, Date.now() >>> 0);
+});
