@@ -26,3 +26,4 @@ for await (const event of trainer) {
   console.log(`${event.type} ${event.step}`);
 }
 recorder.close();
+console.log(`bits ${bitsOf(trainer)}`);
