@@ -112,6 +112,31 @@ test.serial('minutes end a run early without changing its schedule', async (t) =
   endOf(trainer);
 });
 
+test.serial('a 50 ms timer keeps firing while a step of many micro-batches runs', async (t) => {
+  const model = { vocabSize: 65, contextLength: 64, layers: 4, heads: 4, width: 128 } as const;
+  const trainer = trainerOf({
+    model,
+    train: { steps: 1, contextLength: 64, batchSize: 12, gradientAccumulation: 40 }, // some 6,000 ops
+    source: new data.Loader(tokens(3000, 65), { batch: 12, length: 64, seed: 2 }),
+  });
+  let [ticks, worst, before] = [0, 0, performance.now()];
+  const started = before;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    ticks++;
+    worst = Math.max(worst, now - before);
+    before = now;
+  }, 50);
+  await trainer.run();
+  clearInterval(timer);
+  const took = performance.now() - started;
+  const said = `${ticks} ticks in ${took} ms, ${worst} ms without one at most`;
+  t.log(said);
+  t.true(ticks >= took / 50 / 3, said);
+  t.true(worst < took / 2, said);
+  endOf(trainer);
+});
+
 /** Gives the same 8 rows in every step, in micro-batches of `rows`; rows have from 1 to 16 targets. */
 function ragged(rows: number): BatchSource {
   const all = new data.Loader(tokens(500), { batch: 8, length: 16, seed: 3 }).next();
