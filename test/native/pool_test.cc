@@ -71,15 +71,16 @@ void nesting() {
   std::thread([] {
     ThreadPool pool(3);
     pool.make_current();
-    std::atomic<int> inner{0}, strays{0};
+    std::atomic<int> inner{0}, strays{0}, alone{0};
     run(20, [&](int64_t) {
       const auto here = std::this_thread::get_id();
-      CHECK(pool_threads() == 1);
+      if (pool_threads() == 1) ++alone;
       run(10, [&](int64_t) {
         ++inner;
         if (std::this_thread::get_id() != here) ++strays;
       });
     });
+    CHECK(alone == 20);
     CHECK(inner == 200);
     CHECK(strays == 0);
     CHECK(pool_threads() == 3);
