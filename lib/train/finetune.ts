@@ -79,5 +79,6 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
     return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, parameters: model.parameterCount() };
   } finally {
     trainer.dispose();
+    model.dispose();
   }
 }

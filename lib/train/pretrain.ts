@@ -132,6 +132,7 @@ export async function pretrain(run: RunConfig, options: PretrainOptions = {}): P
     return { ...rest, valLoss, bitsPerByte, checkpoint: best.folder ?? saved, parameters: trainer.model.parameterCount() };
   } finally {
     trainer?.dispose();
+    trainer?.model.dispose();
     data.close();
   }
 }
