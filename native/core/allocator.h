@@ -13,11 +13,11 @@ namespace heddle {
 class Stream;
 
 struct MemoryStats {
-  int64_t used;       // bytes in live tensors, as rounded
-  int64_t peak;       // the most that `used` has been
-  int64_t cached;     // free, kept for the next allocation
-  int64_t limit;      // 0: none
-  int64_t blocks;     // live
+  int64_t used;    // bytes in live tensors, as rounded
+  int64_t peak;    // the most that `used` has been
+  int64_t cached;  // free, kept for the next allocation
+  int64_t limit;   // 0: none
+  int64_t blocks;  // live
 };
 
 class Allocator {

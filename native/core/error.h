@@ -10,7 +10,7 @@ enum class ErrorCode { invalid_argument, out_of_memory, disposed, no_kernel, dev
 
 // The code that JavaScript sees as error.code.
 constexpr const char* name_of(ErrorCode c) {
-  constexpr const char* names[] = {"ERR_HEDDLE_ARGUMENT", "ERR_HEDDLE_OUT_OF_MEMORY", "ERR_HEDDLE_DISPOSED",
+  constexpr const char* names[] = {"ERR_HEDDLE_ARGUMENT",  "ERR_HEDDLE_OUT_OF_MEMORY", "ERR_HEDDLE_DISPOSED",
                                    "ERR_HEDDLE_NO_KERNEL", "ERR_HEDDLE_DEVICE",        "ERR_HEDDLE_INTERNAL"};
   return names[static_cast<int>(c)];
 }

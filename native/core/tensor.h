@@ -43,8 +43,8 @@ struct Tensor {
   View view() const;  // at most kMaxRank dimensions
 };
 
-std::string text(const Shape& s);    // "(2, 3)"
-std::string text(const Tensor& t);   // "f32 (2, 3)"
+std::string text(const Shape& s);   // "(2, 3)"
+std::string text(const Tensor& t);  // "f32 (2, 3)"
 Shape dense_strides(const Shape& s);
 
 // Who is running, for error messages and the memory report: the JavaScript name of the op that was called.
