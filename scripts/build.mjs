@@ -17,7 +17,9 @@ function locateBuildPackages(stdio) {
     const specs = absent.map((name) => `${name}@${devDependencies[name]}`);
     if (stdio === 'inherit') console.log(`fetching ${specs.join(' and ')} with npm`);
     if (!fetchPackages(specs, stdio))
-      throw new Error(`Missing: ${absent.join(', ')}. Install with\n    npm install --no-save ${absent.join(' ')}\nand run this command again.`);
+      throw new Error(
+        `Missing: ${absent.join(', ')}. Install with\n    npm install --no-save ${absent.join(' ')}\nand run this command again.`,
+      );
   }
   return { program: resolve(files['cmake-js']), headers: path.dirname(resolve(files['node-addon-api'])) };
 }

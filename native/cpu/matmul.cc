@@ -45,8 +45,8 @@ struct Product {
 
 Product product(const MatmulArgs& g, int64_t index) {
   const int64_t i = index / g.batch[1], j = index % g.batch[1], dense = index * g.M * g.N;
-  return {g.a + i * g.a_batch[0] + j * g.a_batch[1], g.b + i * g.b_batch[0] + j * g.b_batch[1],
-          g.c + i * g.c_batch[0] + j * g.c_batch[1], g.pre ? g.pre + dense : nullptr, g.residual ? g.residual + dense : nullptr};
+  return {g.a + i * g.a_batch[0] + j * g.a_batch[1], g.b + i * g.b_batch[0] + j * g.b_batch[1], g.c + i * g.c_batch[0] + j * g.c_batch[1],
+          g.pre ? g.pre + dense : nullptr, g.residual ? g.residual + dense : nullptr};
 }
 
 // A batch dimension along which b stays and the rows of a and c go on is more rows.
@@ -132,7 +132,7 @@ int64_t wanted_items() { return pool_threads() == 1 ? 1 : int64_t{kItemsPerThrea
 
 // An M x N piece of c, K deep, is cut into items: whole tiles, as even as can be, and enough of them for the threads.
 struct Grid {
-  int64_t rows, cols;            // of an item
+  int64_t rows, cols;  // of an item
   int64_t row_items, col_items;
 
   // `copies` such pieces are run at once; split_rows: an item may have fewer than M rows.
@@ -206,8 +206,8 @@ void run_shared(const MatmulArgs& g, const Product& p) {
 // Few rows, or many products: an item has all rows of one product, and packs the columns of B that only it needs.
 void run_local(const MatmulArgs& g, int64_t products) {
   const Grid grid(g.M, g.N, g.K, products, false);
-  const bool once = g.M <= kTileRows;                            // a panel of B is read once: packed into one place, it stays in L1
-  const bool in_place = g.b_n == 1 && g.M <= 2 * kTileRows;      // once or twice: straight from B
+  const bool once = g.M <= kTileRows;                        // a panel of B is read once: packed into one place, it stays in L1
+  const bool in_place = g.b_n == 1 && g.M <= 2 * kTileRows;  // once or twice: straight from B
   parallel(products * grid.col_items, [&](int64_t item) {
     const Product p = product(g, item / grid.col_items);
     const int64_t left = item % grid.col_items * grid.cols;

@@ -37,8 +37,8 @@ inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a
 
 // Columns [low, high) of one product of the batch; R = g.M.
 template <int R>
-void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual,
-                   int64_t low, int64_t high) {
+void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b, float* c, float* pre, const float* residual, int64_t low,
+            int64_t high) {
   for (int64_t n = low; n < high; n += VW) {
     const int cols = high - n < VW ? static_cast<int>(high - n) : VW;
     const float* rows[VW];

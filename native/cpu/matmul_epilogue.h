@@ -31,12 +31,18 @@ inline void epilogue_rows(const MatmulArgs& g, float* c, float* pre, const float
 inline void epilogue(const MatmulArgs& g, float* c, float* pre, const float* residual, int64_t m, int rows, int64_t n, int cols) {
   const auto run = [&](auto f) { epilogue_rows(g, c, pre, residual, m, rows, n, cols, f); };
   switch (g.activation) {
-    case Activation::none: return run([](vf x) { return x; });
-    case Activation::gelu_tanh: return run([](vf x) { return gelu_tanh(x); });
-    case Activation::gelu_erf: return run([](vf x) { return gelu_erf(x); });
-    case Activation::relu: return run([](vf x) { return vmax(vf{}, x); });  // NaN stays
-    case Activation::relu2: return run([](vf x) { return vmax(vf{}, x) * vmax(vf{}, x); });
-    case Activation::silu: return run([](vf x) { return silu(x); });
+    case Activation::none:
+      return run([](vf x) { return x; });
+    case Activation::gelu_tanh:
+      return run([](vf x) { return gelu_tanh(x); });
+    case Activation::gelu_erf:
+      return run([](vf x) { return gelu_erf(x); });
+    case Activation::relu:
+      return run([](vf x) { return vmax(vf{}, x); });  // NaN stays
+    case Activation::relu2:
+      return run([](vf x) { return vmax(vf{}, x) * vmax(vf{}, x); });
+    case Activation::silu:
+      return run([](vf x) { return silu(x); });
   }
 }
 

@@ -133,7 +133,8 @@ Napi::Value synchronize_sync(const Call& c) {
 Napi::Value memory(const Call& c) {
   const MemoryStats s = c.get<Device*>(0, "device")->memory->stats();
   auto o = Napi::Object::New(c.env());
-  const std::pair<const char*, int64_t> fields[] = {{"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
+  const std::pair<const char*, int64_t> fields[] = {
+      {"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;

@@ -19,7 +19,8 @@
 namespace heddle::bind {
 
 inline void check(napi_status s) {
-  if (s != napi_ok && s != napi_pending_exception) throw OpError("a Node-API call failed with status " + std::to_string(s), ErrorCode::internal);
+  if (s != napi_ok && s != napi_pending_exception)
+    throw OpError("a Node-API call failed with status " + std::to_string(s), ErrorCode::internal);
 }
 
 inline napi_value string_of(napi_env env, const std::string& s) {
@@ -45,7 +46,8 @@ inline std::string kind_of(napi_env env, napi_value v) {
     std::snprintf(text, sizeof text, "%.17g", d);
     return text;
   }
-  static constexpr const char* names[] = {"undefined", "null", "a boolean", "a number", "a string", "a symbol", "an object", "a function", "an external", "a bigint"};
+  static constexpr const char* names[] = {"undefined", "null",      "a boolean",  "a number",    "a string",
+                                          "a symbol",  "an object", "a function", "an external", "a bigint"};
   return names[t];
 }
 
@@ -154,7 +156,8 @@ struct Codec<Shape> {
   static napi_value out(napi_env env, Instance& instance, const Shape& shape) {
     napi_value array;
     check(napi_create_array_with_length(env, shape.size(), &array));
-    for (uint32_t i = 0; i < shape.size(); ++i) check(napi_set_element(env, array, i, Codec<double>::out(env, instance, static_cast<double>(shape[i]))));
+    for (uint32_t i = 0; i < shape.size(); ++i)
+      check(napi_set_element(env, array, i, Codec<double>::out(env, instance, static_cast<double>(shape[i]))));
     return array;
   }
 };
@@ -173,10 +176,13 @@ struct Codec<Tensor> {
     if (napi_get_value_double(a.env, a.value, &handle) != napi_ok) wrong_argument(a.name, "a tensor", kind_of(a.env, a.value));
     const Tensor* t = a.instance.handles().find(handle);
     if (!t)
-      throw OpError(std::string(current_op) + ": " + a.name + " is a tensor that was disposed, or one of another thread", ErrorCode::disposed);
+      throw OpError(std::string(current_op) + ": " + a.name + " is a tensor that was disposed, or one of another thread",
+                    ErrorCode::disposed);
     return *t;
   }
-  static napi_value out(napi_env env, Instance& instance, Tensor t) { return Codec<double>::out(env, instance, instance.handles().add(std::move(t))); }
+  static napi_value out(napi_env env, Instance& instance, Tensor t) {
+    return Codec<double>::out(env, instance, instance.handles().add(std::move(t)));
+  }
 };
 
 template <>
@@ -241,7 +247,11 @@ struct Result<std::tuple<Rs...>> {
     napi_value array;
     check(napi_create_array_with_length(env, sizeof...(Rs), &array));
     uint32_t i = 0;
-    std::apply([&](auto&&... x) { (check(napi_set_element(env, array, i++, CodecFor<Bare<decltype(x)>>::out(env, instance, std::move(x)))), ...); }, r);
+    std::apply(
+        [&](auto&&... x) {
+          (check(napi_set_element(env, array, i++, CodecFor<Bare<decltype(x)>>::out(env, instance, std::move(x)))), ...);
+        },
+        r);
     return array;
   }
 };
@@ -288,7 +298,8 @@ class Op {
   napi_value run(napi_env env, napi_value* v, std::index_sequence<I...>) const {
     Instance& instance = Instance::of(env);
     // In braces: decoded from left to right, so that the first wrong argument is the one that is named.
-    std::tuple<decltype(CodecFor<Bare<As>>::in(std::declval<Arg>()))...> args{CodecFor<Bare<As>>::in(Arg{env, instance, v[I], names_[I]})...};
+    std::tuple<decltype(CodecFor<Bare<As>>::in(std::declval<Arg>()))...> args{
+        CodecFor<Bare<As>>::in(Arg{env, instance, v[I], names_[I]})...};
     if constexpr (std::is_void_v<R>) {
       std::apply(fn_, std::move(args));
       return nullptr;

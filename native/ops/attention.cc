@@ -39,9 +39,20 @@ struct Problem {
     if (dropout > 0)
       require(random && random->dtype == DType::i32 && random->dense() && random->elements() == 4, "random",
               "a dense i32 tensor of 4 elements when dropout is used", random ? text(*random) : "none");
-    shape = {B, Tq, Tk, H, Hkv, D, static_cast<float>(scale), causal, window, q_documents ? q_documents->data<int32_t>() : nullptr,
-             k_documents ? k_documents->data<int32_t>() : nullptr, static_cast<float>(dropout),
-             dropout > 0 ? random->data<RandomState>() : nullptr, static_cast<uint32_t>(stream)};
+    shape = {B,
+             Tq,
+             Tk,
+             H,
+             Hkv,
+             D,
+             static_cast<float>(scale),
+             causal,
+             window,
+             q_documents ? q_documents->data<int32_t>() : nullptr,
+             k_documents ? k_documents->data<int32_t>() : nullptr,
+             static_cast<float>(dropout),
+             dropout > 0 ? random->data<RandomState>() : nullptr,
+             static_cast<uint32_t>(stream)};
   }
 };
 
@@ -72,7 +83,8 @@ class RowsOutput {
 }  // namespace
 
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
-                                     const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random, int64_t stream) {
+                                     const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
+                                     int64_t stream) {
   const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
   Tensor o = Tensor::empty(q.device(), DType::f32, q.shape);
   Tensor lse = Tensor::empty(q.device(), DType::f32, {p.shape.B, p.shape.H, p.shape.Tq});
@@ -93,10 +105,10 @@ std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Ten
   return {result_as(o, q.dtype), lse};
 }
 
-void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o, double scale,
-                        bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
-                        int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk, const Tensor& dv,
-                        bool accumulate_dv) {
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o,
+                        double scale, bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
+                        const Tensor* random, int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk,
+                        const Tensor& dv, bool accumulate_dv) {
   const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
   require_shape(o, "o", q.shape);
   require_shape(d_o, "do", q.shape);

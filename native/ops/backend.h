@@ -36,7 +36,7 @@ struct FillArgs {  // dst = value, any strides and type
   double value;
 };
 enum class Distribution : int32_t { uniform, normal };  // a: low or mean, b: high or standard deviation
-struct RandomArgs {  // f32, dense; element i is a function of (seed, stream, i)
+struct RandomArgs {                                     // f32, dense; element i is a function of (seed, stream, i)
   float* out;
   int64_t n;
   Distribution distribution;
@@ -60,7 +60,24 @@ struct GatherBackwardArgs {  // dx[i][index[i][j][k]][k] += dy[i][j][k] in order
 // ---- elementwise ----
 
 enum class Unary : int32_t {
-  neg, abs, sign, square, sqrt, rsqrt, reciprocal, exp, log, sin, cos, tanh, sigmoid, relu, relu2, silu, gelu_tanh, gelu_erf
+  neg,
+  abs,
+  sign,
+  square,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  exp,
+  log,
+  sin,
+  cos,
+  tanh,
+  sigmoid,
+  relu,
+  relu2,
+  silu,
+  gelu_tanh,
+  gelu_erf
 };
 struct UnaryArgs {  // y = f(x), f32, dense; y may be x
   Unary kind;
@@ -155,8 +172,8 @@ struct MatmulArgs {
 
 // ---- embedding, positions ----
 
-struct EmbeddingArgs {  // out[i] = table[ids[i]] (+ positions[first + i % T]); an id outside [0, V) throws
-  const float* table;   // [V][C]
+struct EmbeddingArgs {     // out[i] = table[ids[i]] (+ positions[first + i % T]); an id outside [0, V) throws
+  const float* table;      // [V][C]
   const float* positions;  // [>= first + T][C] or null
   const int32_t* ids;
   float* out;  // [n][C]
@@ -257,7 +274,8 @@ struct StepBeginArgs {  // lr = lr; without `keep_clip`: clip = 1, skip = 0; the
   float lr;
   bool keep_clip;
 };
-struct GradNormArgs {  // grad_norm = |g| / loss_scale; clip = min(1, max_norm / (grad_norm + 1e-6)), 1 if max_norm <= 0; skip = norm not finite
+struct GradNormArgs {  // grad_norm = |g| / loss_scale; clip = min(1, max_norm / (grad_norm + 1e-6)), 1 if max_norm <= 0; skip = norm not
+                       // finite
   const float* g;
   int64_t n;
   StepState* state;

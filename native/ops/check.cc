@@ -6,11 +6,15 @@ namespace heddle {
 
 void fail(const std::string& message, ErrorCode code) { throw OpError(std::string(current_op) + ": " + message, code); }
 
-void require_shape(const Tensor& t, const char* argument, const Shape& shape) { require(t.shape == shape, argument, text(shape), text(t.shape)); }
+void require_shape(const Tensor& t, const char* argument, const Shape& shape) {
+  require(t.shape == shape, argument, text(shape), text(t.shape));
+}
 
 void require_float(const Tensor& t, const char* argument) { require(is_float(t.dtype), argument, "f32, bf16 or f16", name_of(t.dtype)); }
 
-void require_dtype(const Tensor& t, const char* argument, DType dtype) { require(t.dtype == dtype, argument, name_of(dtype), name_of(t.dtype)); }
+void require_dtype(const Tensor& t, const char* argument, DType dtype) {
+  require(t.dtype == dtype, argument, name_of(dtype), name_of(t.dtype));
+}
 
 void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
   if (a.device() != b.device())
@@ -81,7 +85,8 @@ void Output::finish() const {
   Tensor result = target_;
   if (accumulate_) {
     const Tensor before = copy_of(wanted_, DType::f32);
-    launch(wanted_.device(), wanted_.device()->backend->binary, BinaryArgs{Binary::add, before.view(), target_.view(), target_.view(), false});
+    launch(wanted_.device(), wanted_.device()->backend->binary,
+           BinaryArgs{Binary::add, before.view(), target_.view(), target_.view(), false});
   }
   enqueue_copy(wanted_, result);
 }

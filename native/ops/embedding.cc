@@ -20,8 +20,8 @@ Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions
   Tensor out = Tensor::empty(table.device(), DType::f32, shape);
   if (out.elements())
     launch(table.device(), table.device()->backend->embedding,
-           EmbeddingArgs{weights.data<float>(), pos ? pos->data<float>() : nullptr, index.data<int32_t>(), out.data<float>(), index.elements(), C,
-                         table.shape[0], T, first});
+           EmbeddingArgs{weights.data<float>(), pos ? pos->data<float>() : nullptr, index.data<int32_t>(), out.data<float>(),
+                         index.elements(), C, table.shape[0], T, first});
   return result_as(out, table.dtype);
 }
 

@@ -3,8 +3,8 @@
 
 namespace heddle::ops {
 
-Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& scale, const Tensor* dlogits, int64_t valid, int64_t ignore_index,
-                     double smoothing, double z_loss) {
+Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& scale, const Tensor* dlogits, int64_t valid,
+                     int64_t ignore_index, double smoothing, double z_loss) {
   require_same_device(logits, "logits", targets, "targets");
   require(logits.rank() >= 1 && logits.shape.back() > 0, "logits", "(..., V) with V of at least 1", text(logits.shape));
   const int64_t V = logits.shape.back();

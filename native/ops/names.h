@@ -17,7 +17,7 @@ struct EnumNames<Distribution> {
 };
 template <>
 struct EnumNames<Unary> {
-  static constexpr const char* names[] = {"neg", "abs", "sign", "square", "sqrt",    "rsqrt", "reciprocal", "exp",  "log",
+  static constexpr const char* names[] = {"neg", "abs", "sign", "square",  "sqrt", "rsqrt", "reciprocal", "exp",      "log",
                                           "sin", "cos", "tanh", "sigmoid", "relu", "relu2", "silu",       "geluTanh", "geluErf"};
 };
 template <>

@@ -14,8 +14,8 @@ std::optional<Tensor> vector_of(const Tensor* t, const char* argument, int64_t C
 
 }  // namespace
 
-std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b, bool rms,
-                                                               double eps) {
+std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b,
+                                                               bool rms, double eps) {
   current_op = rms ? "rmsNorm" : "layerNorm";
   require(x.rank() >= 1 && x.shape.back() > 0, "x", "(..., C) with C of at least 1", text(x.shape));
   require(eps >= 0, "eps", "at least 0", std::to_string(eps));
@@ -58,8 +58,8 @@ void norm_backward(const Tensor& h, const Tensor* w, const Tensor* mean, const T
   const auto out = [](const std::optional<Output>& o) { return o ? o->data() : nullptr; };
   const auto adds = [](const std::optional<Output>& o) { return o && o->accumulate(); };
   launch(h.device(), h.device()->backend->norm_backward,
-         NormBackwardArgs{rms, in.data<float>(), pointer(weight), mean ? mean->data<float>() : nullptr, rstd.data<float>(), grad.data<float>(),
-                          out(to_x), out(to_w), out(to_b), rows, C, adds(to_x), adds(to_w), adds(to_b)});
+         NormBackwardArgs{rms, in.data<float>(), pointer(weight), mean ? mean->data<float>() : nullptr, rstd.data<float>(),
+                          grad.data<float>(), out(to_x), out(to_w), out(to_b), rows, C, adds(to_x), adds(to_w), adds(to_b)});
   for (const auto* o : {&to_x, &to_w, &to_b})
     if (*o) (*o)->finish();
 }

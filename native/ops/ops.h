@@ -18,18 +18,18 @@ namespace heddle::ops {
 Tensor empty(Device* device, DType dtype, const Shape& shape);  // undefined contents
 void fill(const Tensor& out, double value);
 void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream);  // f32
-Tensor cast(const Tensor& x, DType dtype);                                                                    // always a dense copy
-void copy_into(const Tensor& out, const Tensor& x);                                                           // x broadcasts, types convert
+Tensor cast(const Tensor& x, DType dtype);                                                                   // always a dense copy
+void copy_into(const Tensor& out, const Tensor& x);                                                          // x broadcasts, types convert
 Tensor concat(const std::vector<Tensor>& tensors, int64_t dim);
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);  // index as x, but for the size of `dim`
 void gather_backward(const Tensor& dy, int64_t dim, const Tensor& index, const Tensor& dx, bool accumulate);
 
 // ---- views.cc: no data moves ----
-Tensor alias(const Tensor& x);                            // a second owner of the same memory
-Tensor reshape(const Tensor& x, const Shape& shape);      // one -1 is worked out; copies where strides do not allow a view
+Tensor alias(const Tensor& x);                        // a second owner of the same memory
+Tensor reshape(const Tensor& x, const Shape& shape);  // one -1 is worked out; copies where strides do not allow a view
 Tensor permute(const Tensor& x, const Shape& dims);
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step);  // negative counts from the end
-Tensor expand(const Tensor& x, const Shape& shape);       // broadcasts with stride 0; -1 keeps a size
+Tensor expand(const Tensor& x, const Shape& shape);                                     // broadcasts with stride 0; -1 keeps a size
 
 // ---- elementwise.cc ----
 Tensor unary(const Tensor& x, Unary kind);
@@ -62,8 +62,8 @@ void embedding_backward(const Tensor& dy, const Tensor& ids, const Tensor& dtabl
 
 // ---- rope.cc ---- x (B, T, H, D); `rotary` 0: all of D
 Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved);
-void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, const Tensor& dx,
-                   bool accumulate);
+void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved,
+                   const Tensor& dx, bool accumulate);
 
 // ---- norm.cc ---- over the last dimension; returns h = x + residual (x itself without), y, mean (not for rms), rstd
 std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b,
@@ -75,8 +75,8 @@ void norm_backward(const Tensor& h, const Tensor* w, const Tensor* mean, const T
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
                                      const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
                                      int64_t stream);
-void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o, double scale,
-                        bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
+void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o,
+                        double scale, bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
                         const Tensor* random, int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk,
                         const Tensor& dv, bool accumulate_dv);
 
@@ -88,8 +88,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& 
 // ---- optim.cc ---- flat f32 buffers; state is an i32 tensor of 16 elements (core/step_state.h)
 void step_begin(const Tensor& state, double lr, bool keep_clip);
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm);
-void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state, int64_t decay_n,
-                    double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov);
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state,
+                    int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov);
 void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov);
 void muon_apply(const Tensor& p, const Tensor& x, const Tensor& state, double weight_decay, double ratio);
 

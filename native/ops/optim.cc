@@ -26,8 +26,8 @@ void grad_norm(const Tensor& g, const Tensor& state, double max_norm) {
          GradNormArgs{flat(g, "g", g.elements()), g.elements(), state_of(state), static_cast<float>(max_norm)});
 }
 
-void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state, int64_t decay_n,
-                    double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov) {
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state,
+                    int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov) {
   const int64_t n = p.elements();
   const bool adam = kind == Optimizer::adamw || kind == Optimizer::adam;
   require(m || (kind == Optimizer::sgd && beta1 == 0), "m", "given for this optimizer", "none");
@@ -36,8 +36,8 @@ void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tens
   if (!n) return;
   launch(p.device(), p.device()->backend->optimizer,
          OptimizerArgs{kind, flat(p, "p", n), m ? flat(*m, "m", n) : nullptr, v ? flat(*v, "v", n) : nullptr, flat(g, "g", n), n, decay_n,
-                       state_of(state), beta1, beta2, static_cast<float>(eps),
-                       static_cast<float>(weight_decay), static_cast<float>(dampening), nesterov});
+                       state_of(state), beta1, beta2, static_cast<float>(eps), static_cast<float>(weight_decay),
+                       static_cast<float>(dampening), nesterov});
 }
 
 void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov) {

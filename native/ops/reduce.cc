@@ -85,7 +85,8 @@ void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor&
   const Output to(dx, "dx", y.shape, accumulate);
   if (!y.elements()) return;
   launch(y.device(), y.device()->backend->softmax_backward,
-         SoftmaxBackwardArgs{out.data<float>(), grad.data<float>(), to.data(), y.elements() / y.shape.back(), y.shape.back(), log, to.accumulate()});
+         SoftmaxBackwardArgs{out.data<float>(), grad.data<float>(), to.data(), y.elements() / y.shape.back(), y.shape.back(), log,
+                             to.accumulate()});
   to.finish();
 }
 

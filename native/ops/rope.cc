@@ -6,12 +6,13 @@
 namespace heddle::ops {
 namespace {
 
-void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, bool inverse, const Tensor& y,
-          bool accumulate) {
+void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, bool inverse,
+          const Tensor& y, bool accumulate) {
   require(x.rank() == 4, "x", "(B, T, H, D)", text(x.shape));
   const int64_t B = x.shape[0], T = x.shape[1], H = x.shape[2], D = x.shape[3];
   if (rotary == 0) rotary = D;
-  require(rotary > 0 && rotary <= D && rotary % 2 == 0, "rotary", "an even number up to the head size " + std::to_string(D), std::to_string(rotary));
+  require(rotary > 0 && rotary <= D && rotary % 2 == 0, "rotary", "an even number up to the head size " + std::to_string(D),
+          std::to_string(rotary));
   require(theta > 0, "theta", "positive", std::to_string(theta));
   std::optional<Tensor> pos;
   if (positions) {
@@ -24,8 +25,21 @@ void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta,
   if (!direct) beside.emplace(y, "dx", x.shape, accumulate);
   const Tensor& to = direct ? y : beside->tensor();
   if (!x.elements()) return;
-  RopeArgs args{in.data<float>(), to.data<float>(), B, T, H, D, rotary, {}, {}, pos ? pos->data<int32_t>() : nullptr, first,
-                static_cast<float>(theta), interleaved, inverse, direct ? accumulate : beside->accumulate()};
+  RopeArgs args{in.data<float>(),
+                to.data<float>(),
+                B,
+                T,
+                H,
+                D,
+                rotary,
+                {},
+                {},
+                pos ? pos->data<int32_t>() : nullptr,
+                first,
+                static_cast<float>(theta),
+                interleaved,
+                inverse,
+                direct ? accumulate : beside->accumulate()};
   std::copy_n(in.stride.begin(), 3, args.x_stride);
   std::copy_n(to.stride.begin(), 3, args.y_stride);
   launch(x.device(), x.device()->backend->rope, args);
@@ -40,8 +54,8 @@ Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double thet
   return y;
 }
 
-void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, const Tensor& dx,
-                   bool accumulate) {
+void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved,
+                   const Tensor& dx, bool accumulate) {
   require_shape(dx, "dx", dy.shape);
   turn(dy, positions, first, theta, rotary, interleaved, true, dx, accumulate);
 }

@@ -60,8 +60,8 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
   }
   int64_t n = 1;
   for (const int64_t d : shape) n *= d;
-  require(n == x.elements() && shape.size() <= kMaxRank, "shape", "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape),
-          text(wanted));
+  require(n == x.elements() && shape.size() <= kMaxRank, "shape",
+          "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape), text(wanted));
   if (n == 0 || x.dense()) return reshaped(x, shape);
   Tensor r = x;
   r.shape = shape;
@@ -72,7 +72,8 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
 Tensor permute(const Tensor& x, const Shape& dims) {
   Tensor r = x;
   Shape seen(x.shape.size(), 0);
-  require(dims.size() == x.shape.size(), "dims", "an order of the " + std::to_string(x.rank()) + " dimensions of " + text(x.shape), text(dims));
+  require(dims.size() == x.shape.size(), "dims", "an order of the " + std::to_string(x.rank()) + " dimensions of " + text(x.shape),
+          text(dims));
   for (size_t i = 0; i < dims.size(); ++i) {
     const int64_t d = dimension(dims[i], x, "dims");
     require(!seen[d], "dims", "each dimension once", text(dims));

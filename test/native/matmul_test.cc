@@ -86,12 +86,18 @@ struct Run {
 
 double activate(Activation f, double x) {
   switch (f) {
-    case Activation::none: return x;
-    case Activation::gelu_tanh: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Activation::gelu_erf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::relu: return x > 0 ? x : 0;
-    case Activation::relu2: return x > 0 ? x * x : 0;
-    case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::none:
+      return x;
+    case Activation::gelu_tanh:
+      return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+    case Activation::gelu_erf:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Activation::relu:
+      return x > 0 ? x : 0;
+    case Activation::relu2:
+      return x > 0 ? x * x : 0;
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
   }
   return x;
 }
@@ -136,10 +142,10 @@ void compare(const Case& t) {
 }
 
 void shapes() {
-  const int64_t sizes[][3] = {{1, 1, 1},    {1, 1, 300},  {3, 1, 17},   {1, 17, 16},   {2, 31, 33},  {4, 33, 257}, {5, 16, 5},
-                              {6, 16, 256}, {7, 47, 511}, {8, 64, 0},   {13, 97, 31},  {14, 32, 8},  {15, 65, 64}, {28, 48, 100},
-                              {29, 127, 7}, {64, 64, 32}, {97, 13, 53}, {150, 61, 40}, {293, 37, 3}, {331, 401, 19}, {145, 33, 515},
-                              {3, 1300, 70}, {7, 1100, 259}};
+  const int64_t sizes[][3] = {{1, 1, 1},    {1, 1, 300},    {3, 1, 17},     {1, 17, 16},   {2, 31, 33},   {4, 33, 257},
+                              {5, 16, 5},   {6, 16, 256},   {7, 47, 511},   {8, 64, 0},    {13, 97, 31},  {14, 32, 8},
+                              {15, 65, 64}, {28, 48, 100},  {29, 127, 7},   {64, 64, 32},  {97, 13, 53},  {150, 61, 40},
+                              {293, 37, 3}, {331, 401, 19}, {145, 33, 515}, {3, 1300, 70}, {7, 1100, 259}};
   for (const auto& s : sizes)
     for (int layout = 0; layout < 4; ++layout)
       for (int64_t pad : {0, 3}) {
@@ -256,7 +262,8 @@ void bits() {
       g.M = 3;
       kernels->matmul(g);
       CHECK_MSG(same(c, 3, N), "bits of 3 rows with %d threads differ", threads);
-    }).join();
+    })
+        .join();
   }
   // The same order in plain floats, so that levels agree: blocks of 256, fused where the level fuses.
   const bool fused = heddle::cpu::level() != "baseline";
