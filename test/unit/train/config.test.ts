@@ -121,7 +121,7 @@ const wrong: readonly [string, string[], string[]][] = [
     ['configs/x.yaml:2:10: model.width must be divisible by heads (12) unless headSize is given, got 100'],
   ],
   ['model: { heads: 12, kvHeads: 5 }', [], ['configs/x.yaml:1:30: model.kvHeads must be a divisor of heads (12), got 5']],
-  ['\nmodel: { preset: gpt2, heads: 96 }', [], ['configs/x.yaml:2:1: model.headSize must be from 16 to 256, got 8']],
+  ['\nmodel: { preset: gpt2, heads: 2 }', [], ['configs/x.yaml:2:1: model.headSize must be at most 256, got 384']],
   ['tokenizer: { kind: load }', [], ['configs/x.yaml:1:1: tokenizer.path must be given for kind load, got nothing']],
   [
     'tokenizer: { kind: char, vocabSize: 300 }',
