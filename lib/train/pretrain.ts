@@ -22,7 +22,10 @@ export interface RunHooks extends PrepareHooks {
 }
 
 export interface RunResult {
-  /** Mean cross-entropy over the whole validation split, in nats; NaN without one. */
+  /**
+   * Mean cross-entropy in nats of the run's last evaluation: at the end (also when the time was over) that of the whole validation
+   * split. NaN without one.
+   */
   valLoss: number;
   bitsPerByte: number | null;
   steps: number;

@@ -296,6 +296,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     let reason: (TrainerEvent & { type: 'end' })['reason'] = 'steps';
     let busy = 0;
     let counted = 0;
+    let evaluated = -1; // the step at which the whole split was last evaluated
     const due = (every: number): boolean => every > 0 && this.#step % every === 0;
 
     while (this.#step < train.steps) {
@@ -323,13 +324,21 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       }
       let best = false;
       if (validation && (due(train.evalEvery) || last)) {
-        const event = await this.#evaluate(last ? 0 : train.evalTokens);
+        const tokens = last ? 0 : train.evalTokens;
+        const event = await this.#evaluate(tokens);
+        if (tokens === 0) evaluated = this.#step;
         best = event.best;
         yield event;
       }
       if (checkpoints && (best || due(train.saveEvery) || last)) yield await this.#saveAndPrune(best);
     }
-    if (checkpoints && this.#saved !== this.#step) yield await this.#saveAndPrune(false);
+    let best = false;
+    if (reason === 'time' && validation && evaluated !== this.#step) {
+      const event = await this.#evaluate(0);
+      best = event.best;
+      yield event;
+    }
+    if (checkpoints && (best || this.#saved !== this.#step)) yield await this.#saveAndPrune(best);
     yield { type: 'end', step: this.#step, reason };
   }
 

@@ -3,22 +3,12 @@
 #include <exception>
 #include <utility>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "core/pause.h"
 
 namespace heddle {
 namespace {
 
 constexpr int kSpins = 2000;  // ops arrive every few microseconds while a step is being enqueued
-
-void pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 }  // namespace
 

@@ -191,22 +191,9 @@ inline void block_scores(const BlockMask& mask, int rows, int keys, const float*
 
 // e^x for x <= 88, as exp() of vec.h but with zero for what would be denormal: such products only cost time.
 inline vf exp_score(vf x) {
-  const vf magic = splat(12582912.0f);
-  const vf clamped = vmin(splat(88.0f), vmax(splat(-88.0f), x));  // NaN stays
-  const vf shifted = fma(clamped, splat(1.44269504f), magic);
-  const vf n = shifted - magic;
-  vf r = fma(n, splat(-0.693359375f), clamped);
-  r = fma(n, splat(2.12194440e-4f), r);
-  vf p = splat(1.0f / 5040);
-  p = fma(p, r, splat(1.0f / 720));
-  p = fma(p, r, splat(1.0f / 120));
-  p = fma(p, r, splat(1.0f / 24));
-  p = fma(p, r, splat(1.0f / 6));
-  p = fma(p, r, splat(0.5f));
-  p = fma(p, r, splat(1.0f));
-  p = fma(p, r, splat(1.0f));
-  const vf power = bits_to_float((float_to_bits(shifted) - float_to_bits(magic) + 127) << 23);
-  return select(x < splat(-87.0f), vf{}, p * power);
+  const ExpParts e = exp_parts(vmin(splat(88.0f), vmax(splat(-88.0f), x)));  // NaN stays
+  const vf power = bits_to_float((float_to_bits(e.shifted) - float_to_bits(splat(kExpMagic)) + 127) << 23);
+  return select(x < splat(-87.0f), vf{}, e.power * power);
 }
 
 // ---- dropout ----

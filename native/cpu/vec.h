@@ -109,16 +109,19 @@ inline void store_part(float* p, vf v, int n) {
 #endif
 }
 
-// e^x within 2 ulp, denormal results included; 0 below, inf above, NaN stays. x = n ln2 + r, |r| <= ln2/2; the Taylor
-// series to r^7 leaves 5e-9; 2^n in two factors reaches denormals and infinity.
-inline vf exp(vf x) {
-  x = vmin(splat(89.0f), vmax(splat(-104.0f), x));
-  const vf magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+// x = n ln2 + r with |r| <= ln2/2, and e^r. `shifted` holds n in its low bits.
+struct ExpParts {
+  vf power, n, shifted;
+};
+constexpr float kExpMagic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+
+inline ExpParts exp_parts(vf x) {
+  const vf magic = splat(kExpMagic);
   const vf shifted = fma(x, splat(1.44269504f), magic);
   const vf n = shifted - magic;
   vf r = fma(n, splat(-0.693359375f), x);  // ln2 in two parts, the first exact in 9 bits
   r = fma(n, splat(2.12194440e-4f), r);
-  vf p = splat(1.0f / 5040);
+  vf p = splat(1.0f / 5040);  // the Taylor series to r^7 leaves 5e-9
   p = fma(p, r, splat(1.0f / 720));
   p = fma(p, r, splat(1.0f / 120));
   p = fma(p, r, splat(1.0f / 24));
@@ -126,12 +129,18 @@ inline vf exp(vf x) {
   p = fma(p, r, splat(0.5f));
   p = fma(p, r, splat(1.0f));
   p = fma(p, r, splat(1.0f));
+  return {p, n, shifted};
+}
+
+// e^x within 2 ulp, denormal results included; 0 below, inf above, NaN stays. 2^n in two factors reaches denormals and infinity.
+inline vf exp(vf x) {
+  const ExpParts e = exp_parts(vmin(splat(89.0f), vmax(splat(-104.0f), x)));
 #if defined(__AVX512F__)
-  return (vf)(_mm512_scalef_ps(p, n));  // the same bits: only the last product rounds there too
+  return (vf)(_mm512_scalef_ps(e.power, e.n));  // the same bits: only the last product rounds there too
 #else
-  const vi k = float_to_bits(shifted) - float_to_bits(magic);
+  const vi k = float_to_bits(e.shifted) - float_to_bits(splat(kExpMagic));
   const vi half = k >> 1;
-  return p * bits_to_float((half + 127) << 23) * bits_to_float((k - half + 127) << 23);
+  return e.power * bits_to_float((half + 127) << 23) * bits_to_float((k - half + 127) << 23);
 #endif
 }
 

@@ -5,11 +5,8 @@
 #include <system_error>
 #include <utility>
 
+#include "core/pause.h"
 #include "cpu/host/thread_pool.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace heddle::cpu {
 namespace {
@@ -28,14 +25,6 @@ struct Scratch {
   }
 };
 thread_local Scratch scratch;
-
-void pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
 
 }  // namespace
 
