@@ -1,6 +1,5 @@
-// Reading shards. Node cannot map files, so a set of moderate size is read into memory once (and its checksum verified), and
-// a larger one is read by position, row by row: the operating system's page cache is the cache, as it would be for a mapping.
-// Both stand behind TokenData, where a native mapping can take their place.
+// Reading shards. A set of moderate size is read into memory once (and its checksum verified); a larger one is mapped where the
+// caller brings a way to map files (Node has none: lib/tensor/map_file.ts does it natively), and read by position otherwise.
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { ArgumentError, FileError } from '../util/errors.ts';
@@ -78,7 +77,15 @@ class Shard {
     if (keep) this.#payload = payload;
   }
 
-  /** Bytes of the file from `position` on; a view where they are in memory. */
+  /** Reads through a mapping of the file from now on. */
+  map(mapFile: (path: string) => Uint8Array): void {
+    const mapped = mapFile(this.path);
+    if (mapped.length !== this.bytes)
+      throw new FileError(this.path, `must be ${this.bytes} bytes long, got ${mapped.length} in the mapping`);
+    this.#payload = mapped.subarray(HEADER_BYTES);
+  }
+
+  /** Bytes of the file from `position` on; a view where they are in memory or mapped. */
   #bytesAt(position: number, count: number): Uint8Array {
     if (this.#payload !== undefined) return this.#payload.subarray(position - HEADER_BYTES, position - HEADER_BYTES + count);
     const out = new Uint8Array(count);
@@ -132,6 +139,8 @@ export interface OpenShardsOptions {
   tokenizer?: { hash(): string; readonly vocabSize: number };
   /** Sets up to this many bytes are read into memory; default 256 MiB. */
   residentBytes?: number;
+  /** Maps a file; larger sets are then mapped instead of being read by position. */
+  mapFile?: (path: string) => Uint8Array;
 }
 
 /** One or more shard files as one row of tokens. Close it when done; a second `close` does nothing. */
@@ -183,6 +192,7 @@ export class Shards implements TokenData {
       this.targets = targets;
       const bytes = this.#shards.reduce((sum, shard) => sum + shard.bytes, 0);
       if (bytes <= (options.residentBytes ?? RESIDENT_BYTES)) for (const shard of this.#shards) shard.verify(true);
+      else if (options.mapFile) for (const shard of this.#shards) shard.map(options.mapFile);
     } catch (error) {
       this.close();
       throw error;

@@ -42,6 +42,7 @@ export interface Native extends Ops {
   releaseCache(device: string): void;
   setThreads(threads: number): void;
   info(): NativeInfo;
+  mapFile(path: string): ArrayBuffer;
   signatures(): string;
 }
 

@@ -14,6 +14,7 @@ import {
   splitItems,
 } from '../data/index.ts';
 import type { GPTConfig } from '../models/index.ts';
+import { mapFile } from '../tensor/index.ts';
 import { BPETokenizer, ByteTokenizer, CharTokenizer, loadTokenizer, saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { modelConfig, type RunConfig } from './config.ts';
@@ -106,7 +107,7 @@ export async function prepareRun(run: RunConfig, hooks: PrepareHooks = {}): Prom
     ...(hooks.onPrepare && { onProgress: hooks.onPrepare }),
     ...(hooks.signal && { signal: hooks.signal }),
   });
-  const prepared = openPrepared(folder, { tokenizer });
+  const prepared = openPrepared(folder, { tokenizer, mapFile });
   return {
     tokenizer,
     prepared,

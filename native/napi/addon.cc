@@ -1,6 +1,11 @@
 // Module init, and what is no op: life and death of handles, host memory in and out, device facts.
+#include <fcntl.h>
 #include <napi.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -176,6 +181,26 @@ Napi::Value info(const Call& c) {
   return o;
 }
 
+// mapFile(path): the file's bytes as a copy-on-write mapping, unmapped when the buffer is collected.
+Napi::Value map_file(const Call& c) {
+  const std::string path = c.get<std::string>(0, "path");
+  const auto cannot = [&](const char* what) {
+    return OpError("mapFile: cannot " + std::string(what) + " " + path + ": " + std::strerror(errno));
+  };
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) throw cannot("open");
+  struct stat facts;
+  const bool known = fstat(fd, &facts) == 0;
+  const auto bytes = known ? static_cast<size_t>(facts.st_size) : 0;
+  void* data = bytes ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) : nullptr;
+  const int failure = errno;
+  close(fd);
+  errno = failure;
+  if (!known || data == MAP_FAILED) throw cannot("map");
+  if (!bytes) return Napi::ArrayBuffer::New(c.env(), 0);
+  return Napi::ArrayBuffer::New(c.env(), data, bytes, [bytes](Napi::Env, void* p) { munmap(p, bytes); });
+}
+
 Napi::Value signatures(const Call& c) { return Napi::String::New(c.env(), op_signatures()); }
 
 using Function = Napi::Value (*)(const Call&);
@@ -200,6 +225,7 @@ constexpr Named kFunctions[] = {
     {"releaseCache", release_cache},
     {"setThreads", set_threads},
     {"info", info},
+    {"mapFile", map_file},
     {"signatures", signatures},
     {"mark", mark},
     {"rollback", rollback},

@@ -7,6 +7,7 @@ import { HEADER_BYTES } from '../../../lib/data/shard_format.ts';
 import { type ShardKind, ShardWriter } from '../../../lib/data/shard_writer.ts';
 import { type OpenShardsOptions, Shards } from '../../../lib/data/shards.ts';
 import { documentAt, MemoryTokens } from '../../../lib/data/tokens.ts';
+import { mapFile } from '../../../lib/tensor/index.ts';
 import { ArgumentError, FileError } from '../../../lib/util/errors.ts';
 import { folderOf } from './support.ts';
 
@@ -40,7 +41,7 @@ const readAll = (shards: Shards): number[] => {
 const openAndRead = (path: string, options: OpenShardsOptions = {}): number[] => withShards([path], options, readAll);
 
 /** Opens by both ways of reading: all in memory, and by position. */
-const WAYS: OpenShardsOptions[] = [{}, { residentBytes: 0 }];
+const WAYS: OpenShardsOptions[] = [{}, { residentBytes: 0 }, { residentBytes: 0, mapFile }];
 
 test('what was written is read, in two and four bytes, with and without a mask, in one shard and several', (t) => {
   const folder = folderOf(t);
