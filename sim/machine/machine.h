@@ -1,0 +1,208 @@
+// State of the simulated machine while a grid runs.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <random>
+#include <unordered_map>
+
+#include "sim/machine/memory.h"
+#include "sim/machine/race.h"
+#include "sim/ptx/program.h"
+
+namespace sim {
+
+struct Machine;
+struct Block;
+struct Cluster;
+
+struct Dim3 {
+  uint32_t x = 1, y = 1, z = 1;
+  uint64_t count() const { return uint64_t(x) * y * z; }
+};
+
+// When asynchronous work takes effect.
+enum class Async : uint8_t { Late, Early, Random };
+
+// Lanes of a warp that share a program counter.
+struct Fragment {
+  enum State : uint8_t { Ready, Converge, Barrier, MBarrier, ClusterBarrier };
+  uint32_t pc, mask;
+  State state = Ready;
+  uint64_t key = 0;  // which barrier
+};
+
+struct CpAsync {     // one warp-wide non-bulk cp.async (9.7.9)
+  uint32_t pending;  // lanes whose copy has not landed
+  uint32_t bytes;    // written to shared memory
+  uint32_t group[32];
+  uint32_t source_bytes[32];  // read from global memory; the rest is zero
+  uint8_t *dst[32], *src[32];
+  const Instr* instr;
+};
+
+struct BulkStore {  // cp.async.bulk shared -> global, reads shared memory until waited for
+  int lane;
+  uint32_t group;
+  bool done = false;
+  std::function<void()> copy;
+};
+
+struct Wgmma;  // sim/ops/wgmma.cc
+
+struct Warp {
+  Machine* machine = nullptr;
+  Block* block = nullptr;
+  const Program* program = nullptr;
+  uint8_t* regs = nullptr;
+  uint32_t index = 0;     // in the block
+  uint32_t first_id = 0;  // race-detector number of lane 0
+  uint32_t present = 0, live = 0;
+  uint32_t mask = 0;  // lanes executing the current instruction
+  uint32_t pc = 0, next = 0;
+  std::vector<Fragment> fragments;
+  size_t current = 0;
+  uint64_t priority = 0;
+  bool yielded = false;
+  int fault_lane = -1;  // for error messages
+
+  std::vector<uint8_t> local;  // 32 lanes of local memory
+  uint32_t cp_group[32] = {}, bulk_group[32] = {};
+  std::vector<CpAsync> cp;
+  std::vector<BulkStore> bulk;
+  uint64_t cluster_arrived = 0;    // phase of the cluster barrier to wait for, 0: not arrived
+  uint32_t mbarrier_unfenced = 0;  // lanes with mbarrier.init not yet followed by a fence
+
+  bool wgmma_fenced = false;
+  uint32_t wgmma_group = 0;
+  uint64_t wgmma_count = 0;
+  std::vector<Wgmma> wgmma;
+  std::unordered_map<uint32_t, std::vector<float>> wgmma_accumulators;  // first register -> true values
+
+  uint32_t proxy_fences[32];  // fence.proxy.async executed, starts at 1
+  race::ThreadClock clock[32];
+
+  Warp();
+  ~Warp();
+  Warp(const Warp&) = delete;
+
+  template <class T>
+  T* reg(uint32_t offset) {
+    return reinterpret_cast<T*>(regs + offset);
+  }
+  uint32_t& pred(uint32_t offset) { return *reinterpret_cast<uint32_t*>(regs + offset); }
+
+  // Blocks the executing lanes; `again` re-executes the instruction when they wake.
+  void wait(Fragment::State state, uint64_t key, bool again);
+  // True when every live lane of `needed` executes this instruction now; otherwise the executing
+  // lanes wait here for the others.
+  bool converged(uint32_t needed);
+  void exit_lanes(uint32_t lanes);
+  void branch(uint32_t target);  // lanes in `mask` go to target, the fragment's others fall through
+  [[noreturn, gnu::format(printf, 3, 4)]] void fault(int lane, const char* format, ...);
+};
+
+struct NamedBarrier {                  // bar.sync a
+  uint32_t arrived = 0, expected = 0;  // expected: thread count given, 0 for the whole block
+  race::Sync sync;
+  uint32_t popc = 0, voters = 0;  // bar.red
+  struct Result {
+    Warp* warp;
+    uint32_t mask;
+    const Instr* instr;
+  };
+  std::vector<Result> results;
+};
+
+struct MBarrierSync {
+  race::Sync arriving, completed;
+};
+
+struct Block {
+  Machine* machine = nullptr;
+  Cluster* cluster = nullptr;
+  Dim3 index;
+  uint32_t rank = 0;  // in the cluster
+  uint32_t live = 0;  // threads
+  std::vector<uint8_t> shared;
+  std::vector<uint32_t> generic_writes;  // per 16 bytes: who wrote last by ordinary stores, for proxy checks
+  std::vector<SharedObject> objects;
+  uint32_t dynamic_base = 0, dynamic_bytes = 0;
+  NamedBarrier barriers[16];
+  std::unordered_map<uint32_t, MBarrierSync> mbarriers;  // by offset
+  std::deque<Warp> warps;
+  std::vector<uint8_t> registers;
+  race::Shadow shadow;
+};
+
+struct Cluster {
+  Dim3 index;
+  uint32_t serial = 0, slot = 0;
+  std::vector<std::unique_ptr<Block>> blocks;
+  uint32_t live = 0, arrived = 0;  // threads
+  uint64_t phase = 0;
+  race::Sync sync, released;
+  race::Past past;
+};
+
+struct AsyncOp {  // work of the asynchronous engine (TMA)
+  Cluster* cluster;
+  Warp* issuer;
+  uint32_t pc;
+  std::function<void()> run;
+};
+
+struct Profile {
+  uint64_t warp_instructions = 0, thread_instructions = 0;
+  uint64_t global_load_bytes = 0, global_store_bytes = 0;
+  uint64_t global_requests = 0, global_sectors = 0;
+  uint64_t shared_requests = 0, shared_conflicts = 0;  // extra wavefronts
+  uint64_t bulk_bytes = 0;                             // TMA
+  uint64_t mma_flops = 0;
+  uint64_t divergent_branches = 0;
+};
+
+struct Launch {
+  const Program* program = nullptr;
+  Dim3 grid, block, cluster;
+  uint32_t dynamic_bytes = 0;
+};
+
+struct Options {
+  uint64_t seed = 0;  // 0: in order, late; 1: reverse order, early; else random
+  bool race = true, profile = false, trace = false;
+  uint32_t resident = 2;            // clusters that run at the same time
+  uint64_t spin_limit = 2'000'000;  // instructions without a store or synchronisation: livelock
+  static Options from_environment();
+};
+
+struct Machine {
+  Options options;
+  Async async = Async::Late;
+  std::mt19937_64 random;
+  Launch launch;
+  std::vector<std::unique_ptr<Cluster>> clusters;
+  std::vector<AsyncOp> engine;
+  Profile profile;
+  uint64_t lowest_priority = 0;
+  uint32_t launches = 0;
+  uint64_t progress = 0;  // counts stores and synchronisation, to tell spinning from work
+
+  bool lands_early() { return async == Async::Early || (async == Async::Random && (random() & 1)); }
+  // Runs `op` now, late or at a random time; calls `poison` if it is not now.
+  void defer(Warp& issuer, std::function<void()> op, const std::function<void()>& poison);
+  void wake(Cluster* c, Fragment::State state, uint64_t key);
+  void wake_block(Block& b, Fragment::State state, uint64_t key);
+};
+
+void run(Machine& m, const Launch& launch);  // throws Error
+std::string context(const Warp& w);          // "kernel ... block ... line"
+
+inline Block* block_of(Cluster& c, uint32_t rank) { return rank < c.blocks.size() ? c.blocks[rank].get() : nullptr; }
+
+void barrier_arrive(Warp& w, uint32_t id, uint32_t count, bool wait);  // sim/machine/scheduler.cc
+void finish_reduction(NamedBarrier& n);                                // sim/ops/control.cc
+void cluster_barrier_update(Cluster& c);                               // completes it when all live threads arrived
+void thread_exit_checks(Warp& w, uint32_t lanes);                      // sim/ops/async.cc
+
+}  // namespace sim
