@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/allocator.h"
 #include "core/stream.h"
@@ -13,13 +14,16 @@ namespace heddle {
 struct Device {
   std::string name;  // "cpu", "cuda:0"
   const Backend* backend;
+  int card = -1;       // number of the GPU; -1: the CPU
   bool computes_half;  // kernels take bf16 and f16; otherwise ops convert to f32 and back
   // In this order: the stream ends before the memory goes.
   std::unique_ptr<Allocator> memory;
   std::unique_ptr<Stream> stream;
 
-  // Copies between host and device on the worker (both plain memory on the CPU).
-  void (*copy_bytes)(void* to, const void* from, size_t bytes);
+  // Copies on the worker, in stream order. The host's memory may be used again when they return.
+  void (*copy_in)(void* to_device, const void* from_host, size_t bytes);
+  void (*copy_out)(void* to_host, const void* from_device, size_t bytes);
+  int64_t copies_out = 0;  // how many were enqueued: reading back is what makes a program wait
 
   std::function<void(int)> set_threads;  // CPU only; takes effect after what is enqueued
   int threads = 1;
@@ -28,5 +32,24 @@ struct Device {
 // native/cpu/host/device.cc
 std::unique_ptr<Device> make_cpu_device(int threads);
 int default_threads();  // $HEDDLE_THREADS, or the processors this process may use
+
+// A GPU as the doctor shows it.
+struct CardInfo {
+  std::string name;      // as the driver says, "simulated sm_80" for a simulated one
+  int capability;        // 10 * major + minor
+  int64_t memory, free;  // bytes
+  int multiprocessors;
+  std::string problem;  // why it cannot be used; empty: it can
+  bool simulated;
+};
+
+// cuda/runtime/device.cc, or native/core/no_cuda.cc in a build without CUDA.
+struct CudaStatus {
+  std::string problem;  // why there is no card to use; empty: there is one
+  std::string version;  // "13.0 (driver 580.65)", empty without CUDA in the build
+  std::vector<CardInfo> cards;
+};
+CudaStatus cuda_status();
+std::unique_ptr<Device> make_cuda_device(int card);  // throws OpError
 
 }  // namespace heddle

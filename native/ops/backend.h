@@ -7,6 +7,12 @@
 //
 // `accumulate`: add to what the output holds; otherwise overwrite it without reading. Every kernel gives the same bits for
 // every thread count: sums run in an order that depends on the shapes alone.
+//
+// `type` is the float type of every operand that is a void pointer, unless said otherwise: f32, or bf16 and f16 on a device that
+// computes_half. Arithmetic is in f32 whatever the storage. Statistics, losses and the gradients of parameters are f32.
+//
+// `workspace`: scratch memory, as many bytes as the kernel's second function in Backend asks for.
+#include <cstddef>
 #include <cstdint>
 
 #include "core/dtype.h"
@@ -79,42 +85,47 @@ enum class Unary : int32_t {
   gelu_tanh,
   gelu_erf
 };
-struct UnaryArgs {  // y = f(x), f32, dense; y may be x
+struct UnaryArgs {  // y = f(x), dense; y may be x
   Unary kind;
-  const float* x;
-  float* y;
+  DType type;
+  const void* x;
+  void* y;
   int64_t n;
 };
 struct UnaryBackwardArgs {  // dx (+)= dy * f'(x)
   Unary kind;
-  const float *x, *dy;
-  float* dx;
+  DType type;
+  const void *x, *dy;
+  void* dx;
   int64_t n;
   bool accumulate;
 };
 enum class Binary : int32_t { add, sub, mul, div, maximum, minimum, pow, eq, ne, lt, le, gt, ge };
-struct BinaryArgs {  // out = f(a, b); a and b of one type (f32 or i32) broadcast to out's shape; out of that type, or bool for eq..ge
+struct BinaryArgs {  // out = f(a, b); a and b of one type (float or i32) broadcast to out's shape; out of that type, or bool for eq..ge
   Binary kind;
-  View a, b, out;  // out is dense, or aliases a exactly (in place); f32 and accumulate: out += f(a, b)
+  View a, b, out;  // out is dense, or aliases a exactly (in place); floats and accumulate: out += f(a, b)
   bool accumulate;
 };
-struct WhereArgs {  // out = condition ? a : b; condition u8/bool, a, b, out f32; all of out's shape by strides
+struct WhereArgs {  // out = condition ? a : b; condition u8/bool; a, b, out of one float type; all of out's shape by strides
   View condition, a, b, out;
 };
 struct SwigluArgs {  // y = silu(gate) * up; rows of `cols`, row strides given (gate and up may be halves of one array)
-  const float *gate, *up;
-  float* y;
+  DType type;
+  const void *gate, *up;
+  void* y;
   int64_t rows, cols, gate_stride, up_stride;
 };
 struct SwigluBackwardArgs {
-  const float *gate, *up, *dy;
-  float *dgate, *dup;
+  DType type;
+  const void *gate, *up, *dy;
+  void *dgate, *dup;
   int64_t rows, cols, gate_stride, up_stride, dgate_stride, dup_stride;
   bool accumulate;
 };
 struct DropoutArgs {  // y (+)= keep(i) ? x / (1 - p) : 0; element i kept when philox(.., i / 4, stream, step).x[i % 4] >= drop_threshold(p)
-  const float* x;
-  float* y;
+  DType type;
+  const void* x;
+  void* y;
   int64_t n;
   float p;
   const RandomState* random;
@@ -127,26 +138,31 @@ struct DropoutArgs {  // y (+)= keep(i) ? x / (1 - p) : 0; element i kept when p
 enum class Reduce : int32_t { sum, mean, max, min, argmax, argmin };
 struct ReduceArgs {  // x's first `kept` dimensions stay, the rest is reduced; out dense over the kept ones: f32, i32 for argmax/argmin
   Reduce kind;       // ties: the lowest index; NaN wins max and min
-  View x;            // f32, any strides
+  View x;            // a float type, any strides
   int32_t kept;
   void* out;
   bool accumulate;  // sum and mean
+  void* workspace;
 };
 struct ColumnSumArgs {  // out[c] (+)= sum over rows of x[r][c]: bias gradients
-  const float* x;
+  DType type;           // of x
+  const void* x;
   float* out;
   int64_t rows, cols;
   bool accumulate;
+  void* workspace;
 };
 struct SoftmaxArgs {  // over the last dimension; -inf entries give 0 (a row of nothing else gives NaN, as in PyTorch)
-  const float* x;
-  float* y;
+  DType type;
+  const void* x;
+  void* y;
   int64_t rows, cols;
   bool log;
 };
 struct SoftmaxBackwardArgs {  // y as the forward gave it
-  const float *y, *dy;
-  float* dx;
+  DType type;
+  const void *y, *dy;
+  void* dx;
   int64_t rows, cols;
   bool log, accumulate;
 };
@@ -154,41 +170,49 @@ struct SoftmaxBackwardArgs {  // y as the forward gave it
 // ---- matmul ----
 
 enum class Activation : int32_t { none, gelu_tanh, gelu_erf, relu, relu2, silu };
+enum class Precision : int32_t { full, tf32 };  // of products of f32 operands; a device without tf32 computes them in full
 // c[m][n] (+)= sum_k a(m,k) * b(k,n), then the epilogue. a(m,k) = a[m*a_m + k*a_k], b(k,n) = b[k*b_k + n*b_n]; one stride of
 // each is 1. Batched: `batch` products, each operand with its own batch stride (0 broadcasts), at most two batch dimensions.
 // Epilogue, in this order: + bias[n]; store to pre; activation; + residual[m][n]. Bits of a row do not depend on M.
 struct MatmulArgs {
-  const float *a, *b;
-  float* c;
+  DType type, c_type;  // of a, b, bias, pre, residual; of c: `type`, or f32
+  Precision precision;
+  const void *a, *b;
+  void* c;
   int64_t M, N, K;
   int64_t a_m, a_k, b_k, b_n, c_m;
   int64_t batch[2], a_batch[2], b_batch[2], c_batch[2];  // batch {1, 1} for a plain product
   bool accumulate;
-  const float* bias;      // [N] or null
-  float* pre;             // [M][N] dense, the activation's input, or null
-  const float* residual;  // [M][N] dense, or null
+  const void* bias;      // [N] or null
+  void* pre;             // [M][N] dense, the activation's input, or null
+  const void* residual;  // [M][N] dense, or null
   Activation activation;
+  void* workspace;
 };
 
 // ---- embedding, positions ----
 
-struct EmbeddingArgs {     // out[i] = table[ids[i]] (+ positions[first + i % T]); an id outside [0, V) throws
-  const float* table;      // [V][C]
-  const float* positions;  // [>= first + T][C] or null
+struct EmbeddingArgs {  // out[i] = table[ids[i]] (+ positions[first + i % T]); an id outside [0, V) throws
+  DType type;
+  const void* table;      // [V][C]
+  const void* positions;  // [>= first + T][C] or null
   const int32_t* ids;
-  float* out;  // [n][C]
+  void* out;  // [n][C]
   int64_t n, C, V, T, first;
 };
 struct EmbeddingBackwardArgs {  // dtable[ids[i]] += dy[i] in order of i; dtable is cleared first unless accumulate
-  const float* dy;
+  DType type;                   // of dy
+  const void* dy;
   const int32_t* ids;
   float* dtable;
   int64_t n, C, V;
   bool accumulate;
+  void* workspace;
 };
 struct RopeArgs {  // rotary positions on (B, T, H, D) with the inner dimension dense; the first `rotary` of D turn, the rest is copied
-  const float* x;
-  float* y;
+  DType type;
+  const void* x;
+  void* y;
   int64_t B, T, H, D, rotary;
   int64_t x_stride[3], y_stride[3];  // of B, T, H
   const int32_t* positions;          // [B][T], or null: first, first + 1, ...
@@ -205,18 +229,23 @@ struct RopeArgs {  // rotary positions on (B, T, H, D) with the inner dimension 
 // The variance is that of the centred values, never E[h^2] - mean^2.
 struct NormArgs {
   bool rms;
-  const float *x, *residual, *w, *b;  // residual, w, b may be null
-  float *h, *y;                       // h only with residual
-  float *mean, *rstd;                 // [rows]; mean null for rms
+  DType type;
+  const void *x, *residual, *w, *b;  // residual, w, b may be null
+  void *h, *y;                       // h only with residual
+  float *mean, *rstd;                // [rows]; mean null for rms
   int64_t rows, cols;
   float eps;
 };
 struct NormBackwardArgs {
   bool rms;
-  const float *h, *w, *mean, *rstd, *dy;
-  float *dx, *dw, *db;  // each may be null: not wanted
+  DType type;
+  const void *h, *w, *dy;
+  const float *mean, *rstd;
+  void* dx;  // null: not wanted; so are
+  float *dw, *db;
   int64_t rows, cols;
   bool accumulate_dx, accumulate_dw, accumulate_db;
+  void* workspace;
 };
 
 // ---- attention ----
@@ -227,6 +256,7 @@ struct NormBackwardArgs {
 // Head h of q reads head h / (H / Hkv) of k and v. Strides are of B, T, H; the inner dimension is dense.
 // Dropout draws element ((b*H + h)*Tq + i)*Tk + j.
 struct AttentionShape {
+  DType type;
   int64_t B, Tq, Tk, H, Hkv, D;
   float scale;
   bool causal;
@@ -238,17 +268,20 @@ struct AttentionShape {
 };
 struct AttentionArgs {
   AttentionShape s;
-  const float *q, *k, *v;
-  float *o, *lse;  // lse [B][H][Tq]: natural logarithm of the sum of exponentials
+  const void *q, *k, *v;
+  void* o;
+  float* lse;  // [B][H][Tq]: natural logarithm of the sum of exponentials
   int64_t q_stride[3], k_stride[3], v_stride[3], o_stride[3];
+  void* workspace;
 };
 struct AttentionBackwardArgs {
   AttentionShape s;
-  const float *q, *k, *v, *o, *lse, *d_o;
-  float *dq, *dk, *dv;
-  float* delta;  // workspace [B][H][Tq]
+  const void *q, *k, *v, *o, *d_o;
+  const float* lse;
+  void *dq, *dk, *dv;
   int64_t q_stride[3], k_stride[3], v_stride[3], o_stride[3], do_stride[3], dq_stride[3], dk_stride[3], dv_stride[3];
   bool accumulate_dq, accumulate_dk, accumulate_dv;
+  void* workspace;
 };
 
 // ---- loss ----
@@ -257,8 +290,9 @@ struct AttentionBackwardArgs {
 // is ignore_index. With dlogits: d(scale * sum of losses)/dlogits; columns from `valid` to `cols` get 0. dlogits may be logits.
 // A target that is neither ignore_index nor within [0, valid) throws.
 struct CrossEntropyArgs {
-  const float* logits;  // [rows][cols]
-  float* dlogits;       // [rows][cols] or null
+  DType type;
+  const void* logits;  // [rows][cols]
+  void* dlogits;       // [rows][cols] or null
   const int32_t* targets;
   float* losses;       // [rows]
   const float* scale;  // one f32 in device memory: 1 / target tokens of the whole step
@@ -280,6 +314,7 @@ struct GradNormArgs {  // grad_norm = |g| / loss_scale; clip = min(1, max_norm /
   int64_t n;
   StepState* state;
   float max_norm;
+  void* workspace;
 };
 enum class Optimizer : int32_t { adamw, adam, sgd, lion };
 // g' = g * clip / loss_scale. The first `decay_n` elements have weight_decay, the others none.
@@ -291,6 +326,8 @@ struct OptimizerArgs {
   Optimizer kind;
   float *p, *m, *v;
   const float* g;
+  void* copy;  // what kernels compute with: p rounded to copy_type in the same pass, or null
+  DType copy_type;
   int64_t n, decay_n;
   const StepState* state;
   double beta1, beta2;  // double: 1 - beta2 of a rounded 0.999 would be off by 1e-5
@@ -308,42 +345,52 @@ struct MuonMomentumArgs {  // m = beta*m + (1-beta)*g'; x = nesterov ? (1-beta)*
 struct MuonApplyArgs {  // p = p * (1 - lr*wd) - lr * ratio * x, unless skip
   float* p;
   const float* x;
+  void* copy;  // as in OptimizerArgs
+  DType copy_type;
   int64_t n;
   const StepState* state;
   float weight_decay, ratio;
 };
 
+// A device's kernel: run() is called on the stream's worker. `workspace` says how many bytes of scratch memory it wants for these
+// arguments on the device's card of that number; null: none.
+template <class Args>
+struct Kernel {
+  void (*run)(const Args&) = nullptr;
+  size_t (*workspace)(const Args&, int card) = nullptr;
+};
+
 struct Backend {
-  void (*copy)(const CopyArgs&);
-  void (*fill)(const FillArgs&);
-  void (*random)(const RandomArgs&);
-  void (*gather)(const GatherArgs&);
-  void (*gather_backward)(const GatherBackwardArgs&);
-  void (*unary)(const UnaryArgs&);
-  void (*unary_backward)(const UnaryBackwardArgs&);
-  void (*binary)(const BinaryArgs&);
-  void (*where)(const WhereArgs&);
-  void (*swiglu)(const SwigluArgs&);
-  void (*swiglu_backward)(const SwigluBackwardArgs&);
-  void (*dropout)(const DropoutArgs&);
-  void (*reduce)(const ReduceArgs&);
-  void (*column_sum)(const ColumnSumArgs&);
-  void (*softmax)(const SoftmaxArgs&);
-  void (*softmax_backward)(const SoftmaxBackwardArgs&);
-  void (*matmul)(const MatmulArgs&);
-  void (*embedding)(const EmbeddingArgs&);
-  void (*embedding_backward)(const EmbeddingBackwardArgs&);
-  void (*rope)(const RopeArgs&);
-  void (*norm)(const NormArgs&);
-  void (*norm_backward)(const NormBackwardArgs&);
-  void (*attention)(const AttentionArgs&);
-  void (*attention_backward)(const AttentionBackwardArgs&);
-  void (*cross_entropy)(const CrossEntropyArgs&);
-  void (*step_begin)(const StepBeginArgs&);
-  void (*grad_norm)(const GradNormArgs&);
-  void (*optimizer)(const OptimizerArgs&);
-  void (*muon_momentum)(const MuonMomentumArgs&);
-  void (*muon_apply)(const MuonApplyArgs&);
+  Kernel<CopyArgs> copy;
+  Kernel<FillArgs> fill;
+  Kernel<RandomArgs> random;
+  Kernel<GatherArgs> gather;
+  Kernel<GatherBackwardArgs> gather_backward;
+  Kernel<UnaryArgs> unary;
+  Kernel<UnaryBackwardArgs> unary_backward;
+  Kernel<BinaryArgs> binary;
+  Kernel<WhereArgs> where;
+  Kernel<SwigluArgs> swiglu;
+  Kernel<SwigluBackwardArgs> swiglu_backward;
+  Kernel<DropoutArgs> dropout;
+  Kernel<ReduceArgs> reduce;
+  Kernel<ColumnSumArgs> column_sum;
+  Kernel<SoftmaxArgs> softmax;
+  Kernel<SoftmaxBackwardArgs> softmax_backward;
+  Kernel<MatmulArgs> matmul;
+  Kernel<EmbeddingArgs> embedding;
+  Kernel<EmbeddingBackwardArgs> embedding_backward;
+  Kernel<RopeArgs> rope;
+  Kernel<NormArgs> norm;
+  Kernel<NormBackwardArgs> norm_backward;
+  Kernel<AttentionArgs> attention;
+  Kernel<AttentionBackwardArgs> attention_backward;
+  Kernel<CrossEntropyArgs> cross_entropy;
+  Kernel<StepBeginArgs> step_begin;
+  Kernel<GradNormArgs> grad_norm;
+  Kernel<OptimizerArgs> optimizer;
+  Kernel<MuonMomentumArgs> muon_momentum;
+  Kernel<MuonApplyArgs> muon_apply;
 };
 
 }  // namespace heddle

@@ -48,9 +48,13 @@ Tensor copy_of(const Tensor& t, DType dtype) {
   return out;
 }
 
-Tensor dense_f32(const Tensor& t, const char* argument) {
+DType compute_type(const Tensor& t) { return t.device()->computes_half && is_float(t.dtype) ? t.dtype : DType::f32; }
+
+DType compute_type(const Tensor& a, const Tensor& b) { return a.dtype == b.dtype ? compute_type(a) : DType::f32; }
+
+Tensor dense(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
-  return t.dtype == DType::f32 && t.dense() ? t : copy_of(t, DType::f32);
+  return t.dtype == type && t.dense() ? t : copy_of(t, type);
 }
 
 Tensor dense_i32(const Tensor& t, const char* argument) {
@@ -58,10 +62,10 @@ Tensor dense_i32(const Tensor& t, const char* argument) {
   return t.dtype == DType::i32 && t.dense() ? t : copy_of(t, DType::i32);
 }
 
-Tensor rows_f32(const Tensor& t, const char* argument) {
+Tensor dense_rows(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
-  const bool fits = t.dtype == DType::f32 && (t.rank() == 0 || t.shape.back() == 1 || t.stride.back() == 1);
-  return fits ? t : copy_of(t, DType::f32);
+  const bool fits = t.dtype == type && (t.rank() == 0 || t.shape.back() == 1 || t.stride.back() == 1);
+  return fits ? t : copy_of(t, type);
 }
 
 Tensor reshaped(const Tensor& t, const Shape& shape) {
@@ -71,22 +75,23 @@ Tensor reshaped(const Tensor& t, const Shape& shape) {
   return r;
 }
 
-Tensor result_as(const Tensor& f32, DType dtype) { return f32.dtype == dtype ? f32 : copy_of(f32, dtype); }
+Tensor result_as(const Tensor& t, DType dtype) { return t.dtype == dtype ? t : copy_of(t, dtype); }
 
-Output::Output(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate)
-    : wanted_(wanted), target_(wanted), direct_(wanted.dtype == DType::f32 && wanted.dense()), accumulate_(accumulate) {
+Output::Output(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate, DType type)
+    : wanted_(wanted), target_(wanted), direct_(wanted.dtype == type && wanted.dense()), accumulate_(accumulate) {
   require_float(wanted, argument);
   require_shape(wanted, argument, shape);
-  if (!direct_) target_ = Tensor::empty(wanted.device(), DType::f32, shape);
+  if (!direct_) target_ = Tensor::empty(wanted.device(), type, shape);
 }
 
 void Output::finish() const {
   if (direct_ || !wanted_.elements()) return;
   Tensor result = target_;
-  if (accumulate_) {
+  if (accumulate_) {  // the sum is rounded once, to the caller's type
     const Tensor before = copy_of(wanted_, DType::f32);
+    result = result_as(target_, DType::f32);
     launch(wanted_.device(), wanted_.device()->backend->binary,
-           BinaryArgs{Binary::add, before.view(), target_.view(), target_.view(), false});
+           BinaryArgs{Binary::add, before.view(), result.view(), result.view(), false});
   }
   enqueue_copy(wanted_, result);
 }

@@ -1,6 +1,7 @@
 #pragma once
 // What every op needs: checks that name the op, the argument and what came; operands in the type and layout that a kernel
 // takes; outputs in the type that the caller expects; the launch.
+#include <optional>
 #include <string>
 #include <type_traits>
 
@@ -28,29 +29,42 @@ void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, c
 int64_t dimension(int64_t dim, const Tensor& t, const char* argument);
 Shape broadcast(const Shape& a, const Shape& b);  // NumPy's rule; throws naming both shapes
 
-// What a dense f32 kernel reads: t itself where it fits, otherwise a copy (the CPU computes in f32 whatever the storage).
-Tensor dense_f32(const Tensor& t, const char* argument);
+// The float type in which the device of t computes with t: its own where kernels take it, otherwise f32.
+DType compute_type(const Tensor& t);
+// The one in which it computes with both: their common type, or f32.
+DType compute_type(const Tensor& a, const Tensor& b);
+
+// What a dense kernel of that float type reads: t itself where it fits, otherwise a copy.
+Tensor dense(const Tensor& t, const char* argument, DType type);
 Tensor dense_i32(const Tensor& t, const char* argument);  // ids, indices: i32 (or u8), dense
-// f32 with a dense last dimension, other strides free.
-Tensor rows_f32(const Tensor& t, const char* argument);
+// The same with a dense last dimension, other strides free.
+Tensor dense_rows(const Tensor& t, const char* argument, DType type);
 
 Tensor copy_of(const Tensor& t, DType dtype);  // dense
 void enqueue_copy(const Tensor& dst, const Tensor& src);
 Tensor reshaped(const Tensor& t, const Shape& shape);  // t must be dense
-Tensor result_as(const Tensor& f32, DType dtype);      // f32 itself, or converted to the type that the inputs had
+Tensor result_as(const Tensor& t, DType dtype);        // t itself, or converted to the type that the inputs had
 
-// Enqueues `kernel(args)` on the device, or says that the device has no such kernel.
+// Enqueues `kernel` on the device, with the scratch memory that it asks for, or says that the device has no such kernel.
 template <class Args>
-void launch(Device* device, void (*kernel)(const Args&), const Args& args) {
-  if (!kernel) fail("no kernel on " + device->name, ErrorCode::no_kernel);
-  device->stream->enqueue(current_op, [kernel, args] { kernel(args); });
+void launch(Device* device, const Kernel<Args>& kernel, std::type_identity_t<Args> args) {
+  if (!kernel.run) fail("no kernel on " + device->name, ErrorCode::no_kernel);
+  std::optional<Tensor> scratch;  // freed here: whoever gets its memory next comes later on the stream
+  if constexpr (requires { args.workspace; }) {
+    if (const size_t bytes = kernel.workspace ? kernel.workspace(args, device->card) : 0) {
+      scratch = Tensor::empty(device, DType::u8, {static_cast<int64_t>(bytes)});
+      args.workspace = scratch->data<void>();
+    }
+  }
+  device->stream->enqueue(current_op, [run = kernel.run, args] { run(args); });
 }
 
-// Where a backward op writes: `target` dense and f32 as kernels want it, carried over to the caller's tensor by finish().
+// Where an op writes: dense and of the type that the kernel writes, carried over to the caller's tensor by finish().
 class Output {
  public:
-  Output(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate);
-  float* data() const { return target_.data<float>(); }
+  Output(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate, DType type);
+  void* data() const { return target_.data<void>(); }
+  float* f32() const { return target_.data<float>(); }  // for those made with that type
   const Tensor& tensor() const { return target_; }
   bool accumulate() const { return direct_ && accumulate_; }
   void finish() const;  // once the kernel is enqueued

@@ -52,7 +52,8 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   device->name = "cpu";
   device->backend = &cpu::backend();
   device->computes_half = false;
-  device->copy_bytes = copy_bytes;
+  device->copy_in = copy_bytes;
+  device->copy_out = copy_bytes;
   auto pool = std::make_shared<std::unique_ptr<cpu::ThreadPool>>();
   device->stream = std::make_unique<Stream>(Stream::Hooks{
       [pool, threads] {
