@@ -1,0 +1,49 @@
+#pragma once
+// Every CUDA kernel's launcher, and what scratch memory it wants. One folder per family; the table is backend.cc.
+#include "ops/backend.h"
+
+namespace heddle::cuda {
+
+void copy(const CopyArgs&);
+void fill(const FillArgs&);
+void random(const RandomArgs&);
+void gather(const GatherArgs&);
+void gather_backward(const GatherBackwardArgs&);
+void unary(const UnaryArgs&);
+void unary_backward(const UnaryBackwardArgs&);
+void binary(const BinaryArgs&);
+void where(const WhereArgs&);
+void swiglu(const SwigluArgs&);
+void swiglu_backward(const SwigluBackwardArgs&);
+void dropout(const DropoutArgs&);
+void reduce(const ReduceArgs&);
+void column_sum(const ColumnSumArgs&);
+void softmax(const SoftmaxArgs&);
+void softmax_backward(const SoftmaxBackwardArgs&);
+void matmul(const MatmulArgs&);
+void embedding(const EmbeddingArgs&);
+void embedding_backward(const EmbeddingBackwardArgs&);
+void rope(const RopeArgs&);
+void norm(const NormArgs&);
+void norm_backward(const NormBackwardArgs&);
+void attention(const AttentionArgs&);
+void attention_backward(const AttentionBackwardArgs&);
+void cross_entropy(const CrossEntropyArgs&);
+void step_begin(const StepBeginArgs&);
+void grad_norm(const GradNormArgs&);
+void optimizer(const OptimizerArgs&);
+void muon_momentum(const MuonMomentumArgs&);
+void muon_apply(const MuonApplyArgs&);
+
+size_t reduce_workspace(const ReduceArgs&, int card);
+size_t column_sum_workspace(const ColumnSumArgs&, int card);
+size_t matmul_workspace(const MatmulArgs&, int card);
+size_t embedding_backward_workspace(const EmbeddingBackwardArgs&, int card);
+size_t norm_backward_workspace(const NormBackwardArgs&, int card);
+size_t attention_workspace(const AttentionArgs&, int card);
+size_t attention_backward_workspace(const AttentionBackwardArgs&, int card);
+size_t grad_norm_workspace(const GradNormArgs&, int card);
+
+extern const Backend backend;
+
+}  // namespace heddle::cuda

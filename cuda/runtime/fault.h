@@ -1,0 +1,26 @@
+#pragma once
+// Errors in the data that only a kernel can see (a token id outside the table). The kernel notes the first one in memory that
+// the host reads when it waits for the stream; it goes on with a harmless value.
+#include <cstdint>
+
+namespace heddle::cuda {
+
+enum class FaultKind : int32_t { none, embedding_id, gather_index, target };
+
+struct Fault {
+  FaultKind kind;
+  int32_t value;  // what came
+  int64_t index;  // where
+  int64_t bound;  // values from 0 to bound - 1 were expected
+};
+
+#ifdef __CUDACC__
+__device__ inline void report(Fault* fault, FaultKind kind, int64_t index, int32_t value, int64_t bound) {
+  if (atomicCAS_system(reinterpret_cast<int*>(&fault->kind), 0, static_cast<int>(kind)) != 0) return;
+  fault->value = value;
+  fault->index = index;
+  fault->bound = bound;
+}
+#endif
+
+}  // namespace heddle::cuda

@@ -1,0 +1,30 @@
+#include "runtime/queue.h"
+
+#include "core/error.h"
+#include "runtime/error.h"
+
+namespace heddle::cuda {
+namespace {
+
+thread_local Queue* current = nullptr;
+
+}  // namespace
+
+void set_queue(Queue* q) { current = q; }
+
+Queue& queue() {
+  if (!current) throw OpError("a CUDA kernel was launched outside of a device's stream", ErrorCode::internal);
+  return *current;
+}
+
+std::string lost_message(cudaError_t e, const char* what) {
+  const std::string name = current ? "cuda:" + std::to_string(current->card->index) : "the CUDA device";
+  const std::string message =
+      name + " is lost: " + text_of(e) + ", found by " + what +
+      ". What was on it is gone and this process cannot use it again; the CPU still works, and a new process can go on "
+      "from the last checkpoint";
+  if (current && current->lost.empty()) current->lost = message;
+  return current ? current->lost : message;
+}
+
+}  // namespace heddle::cuda
