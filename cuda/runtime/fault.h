@@ -2,6 +2,7 @@
 // Errors in the data that only a kernel can see (a token id outside the table). The kernel notes the first one in memory that
 // the host reads when it waits for the stream; it goes on with a harmless value.
 #include <cstdint>
+#include <string>
 
 namespace heddle::cuda {
 
@@ -13,6 +14,8 @@ struct Fault {
   int64_t index;  // where
   int64_t bound;  // values from 0 to bound - 1 were expected
 };
+
+std::string fault_text(const Fault& fault);  // as the CPU says it
 
 #ifdef __CUDACC__
 __device__ inline void report(Fault* fault, FaultKind kind, int64_t index, int32_t value, int64_t bound) {

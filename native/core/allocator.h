@@ -4,6 +4,7 @@
 // in every run. Blocks go back to the system through the stream, after their last use.
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -24,7 +25,7 @@ class Allocator {
  public:
   // The system's calls; allocate returns null when there is no memory.
   struct Source {
-    void* (*allocate)(size_t bytes);
+    std::function<void*(size_t bytes)> allocate;
     void (*release)(void* block, size_t bytes);
   };
 

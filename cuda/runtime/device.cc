@@ -1,0 +1,152 @@
+// A CUDA device as the engine sees it: the table of kernels, a stream whose worker launches them, memory from cudaMalloc.
+#include "core/device.h"
+
+#include <cuda_runtime_api.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/error.h"
+#include "kernels.h"
+#include "runtime/card.h"
+#include "runtime/error.h"
+#include "runtime/fault.h"
+#include "runtime/probe.h"
+#include "runtime/queue.h"
+#include "runtime/staging.h"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+// What a device's worker owns, from its first task to its last.
+struct Worker {
+  Queue queue{};
+  std::unique_ptr<Staging> staging;
+  bool made = false;
+
+  void make(int index) {
+    queue.card = &card(index);
+    set_queue(&queue);
+    check(cudaSetDevice(index), "cudaSetDevice");
+    check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "cudaStreamCreate");
+    void* fault = nullptr;
+    check(cudaHostAlloc(&fault, sizeof(Fault), cudaHostAllocMapped), "pinned memory");
+    queue.fault = new (fault) Fault{};
+    staging = std::make_unique<Staging>();
+    made = true;
+  }
+
+  StreamResult finish() {
+    if (!queue.lost.empty()) return StreamError{ErrorCode::device, queue.lost};
+    if (const cudaError_t e = cudaStreamSynchronize(queue.stream); e != cudaSuccess)
+      return StreamError{ErrorCode::device, lost_message(e, "waiting for it")};
+    if (queue.fault->kind == FaultKind::none) return std::nullopt;
+    const std::string text = fault_text(*queue.fault);
+    *queue.fault = Fault{};
+    return StreamError{ErrorCode::invalid_argument, text};
+  }
+
+  void leave() {
+    if (queue.stream) cudaStreamSynchronize(queue.stream);
+    staging.reset();
+    if (queue.fault) cudaFreeHost(queue.fault);
+    if (queue.stream) cudaStreamDestroy(queue.stream);
+    set_queue(nullptr);
+  }
+};
+
+thread_local Worker* worker = nullptr;
+
+void copy_in(void* to, const void* from, size_t bytes) {
+  if (!queue().lost.empty()) throw OpError(queue().lost, ErrorCode::device);
+  worker->staging->copy_in(to, from, bytes, queue().stream);
+}
+
+void copy_out(void* to, const void* from, size_t bytes) {
+  if (!queue().lost.empty()) throw OpError(queue().lost, ErrorCode::device);
+  worker->staging->copy_out(to, from, bytes, queue().stream);
+}
+
+// On the JavaScript thread, which has its own current device. Null: no memory left.
+void* allocate(int index, size_t bytes) {
+  check(cudaSetDevice(index), "cudaSetDevice");
+  void* p = nullptr;
+  const cudaError_t e = cudaMalloc(&p, bytes);
+  if (e == cudaSuccess) return p;
+  cudaGetLastError();
+  if (e != cudaErrorMemoryAllocation) check(e, "cudaMalloc");
+  return nullptr;
+}
+
+// On the worker; or when the stream has ended and the allocator goes.
+void release(void* p, size_t) {
+  cudaFree(p);
+  cudaGetLastError();
+}
+
+CardInfo describe(int index) {
+  CardInfo info{};
+  try {
+    const Card& c = card(index);
+    info.name = c.name;
+    info.capability = c.sm;
+    info.memory = static_cast<int64_t>(c.memory);
+    info.multiprocessors = c.multiprocessors;
+    info.simulated = c.simulated();
+    check(cudaSetDevice(index), "cudaSetDevice");
+    size_t free = 0, total = 0;
+    check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+    info.free = static_cast<int64_t>(free);
+    info.problem = probe(c);
+  } catch (const OpError& e) {
+    info.problem = e.what();
+  }
+  return info;
+}
+
+}  // namespace
+}  // namespace cuda
+
+CudaStatus cuda_status() {
+  CudaStatus status;
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  status.version = cuda::version_text(CUDART_VERSION) + (driver ? ", driver for " + cuda::version_text(driver) : "");
+  const int n = cuda::card_count(&status.problem);
+  for (int i = 0; i < n; ++i) status.cards.push_back(cuda::describe(i));
+  return status;
+}
+
+std::unique_ptr<Device> make_cuda_device(int index) {
+  const cuda::Card& card = cuda::card(index);
+  cuda::check(cudaSetDevice(index), "cudaSetDevice");
+  if (const std::string problem = cuda::probe(card); !problem.empty()) throw OpError("cuda:" + std::to_string(index) + ": " + problem, ErrorCode::device);
+  auto worker = std::make_shared<cuda::Worker>();
+  auto device = std::make_unique<Device>();
+  device->name = "cuda:" + std::to_string(index);
+  device->backend = &cuda::backend;
+  device->card = index;
+  device->computes_half = true;
+  device->copy_in = cuda::copy_in;
+  device->copy_out = cuda::copy_out;
+  auto failure = std::make_shared<std::string>();
+  device->stream = std::make_unique<Stream>(Stream::Hooks{
+      [worker, failure, index] {
+        cuda::worker = worker.get();
+        try {
+          worker->make(index);
+        } catch (const OpError& e) {
+          worker->queue.lost = e.what();  // every task will say so
+        }
+      },
+      [worker] { worker->leave(); },
+      [worker] { return worker->finish(); },
+  });
+  const auto source = [index](size_t bytes) { return cuda::allocate(index, bytes); };
+  device->memory = std::make_unique<Allocator>(Allocator::Source{source, cuda::release}, device->stream.get());
+  return device;
+}
+
+}  // namespace heddle
