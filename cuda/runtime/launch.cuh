@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "runtime/error.h"
-#include "runtime/launch_log.h"
+#include "core/launch_log.h"
 #include "runtime/queue.h"
 
 namespace heddle::cuda {

@@ -19,6 +19,33 @@ export interface MemoryStats {
   tensors: number;
 }
 
+/** A GPU that the driver shows. */
+export interface DeviceInfo {
+  /** `'cuda:0'`: what to pass as device. */
+  name: string;
+  /** What the driver calls it; `simulated sm_80` for a simulated one. */
+  card: string;
+  /** 10 × major + minor of its compute capability. */
+  capability: number;
+  /** Bytes, all of it and what is free now. */
+  memory: number;
+  free: number;
+  multiprocessors: number;
+  /** Why heddle cannot use it; empty: it can. */
+  problem: string;
+  simulated: boolean;
+}
+
+/** A kernel as it was launched. */
+export interface LaunchRecord {
+  kernel: string;
+  grid: [number, number, number];
+  /** Per block. */
+  threads: number;
+  /** Bytes of dynamic shared memory. */
+  shared: number;
+}
+
 /** The addon: the ops (generated from their C++ signatures) and what is no op. */
 export interface Native extends Ops {
   dispose(handle: Handle): void;
@@ -42,6 +69,12 @@ export interface Native extends Ops {
   releaseCache(device: string): void;
   setThreads(threads: number): void;
   info(): NativeInfo;
+  devices(): DeviceInfo[];
+  /** Whether kernels of the device take bf16 and f16; otherwise they are converted to f32 and back. */
+  computesHalf(device: string): boolean;
+  /** Notes every kernel launched on a GPU until `takeLaunchLog`. */
+  startLaunchLog(): void;
+  takeLaunchLog(): LaunchRecord[];
   mapFile(path: string): ArrayBuffer;
   signatures(): string;
 }

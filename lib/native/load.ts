@@ -14,8 +14,12 @@ export interface NativeInfo {
   compiledIsas: string[];
   /** Threads of a CPU stream. */
   threads: number;
-  /** State of the CUDA backend, in words. */
+  /** Why there is no CUDA device; empty: there is one. */
   cuda: string;
+  /** CUDA that the binary was built with, and the driver's; empty without CUDA. */
+  cudaVersion: string;
+  /** Architectures that its kernels were compiled for. */
+  cudaArchs: string;
 }
 
 interface NodeGypBuild {

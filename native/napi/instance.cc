@@ -42,10 +42,36 @@ Instance& Instance::of(napi_env env) {
   return *static_cast<Instance*>(data);
 }
 
+namespace {
+
+// The number in "cuda:1"; 0 for "cuda"; -1 for what is no GPU's name.
+int card_of(const std::string& name) {
+  if (name == "cuda") return 0;
+  if (name.rfind("cuda:", 0) != 0 || name.size() < 6 || name.size() > 8) return -1;
+  for (size_t i = 5; i < name.size(); ++i)
+    if (name[i] < '0' || name[i] > '9') return -1;
+  return std::stoi(name.substr(5));
+}
+
+// The first GPU that is real and works. Looked for once: a card does not come or go while a process runs.
+const std::string& automatic() {
+  static const std::string name = [] {
+    const CudaStatus status = cuda_status();
+    for (size_t i = 0; i < status.cards.size(); ++i)
+      if (!status.cards[i].simulated && status.cards[i].problem.empty()) return "cuda:" + std::to_string(i);
+    return std::string("cpu");
+  }();
+  return name;
+}
+
+}  // namespace
+
 Device* Instance::device(const std::string& name) {
-  if (name != "cpu" && name != "auto") throw OpError("device must be 'cpu' or 'auto' (this build has no CUDA backend), got '" + name + "'");
-  auto& slot = devices_["cpu"];
-  if (!slot) slot = make_cpu_device(default_threads());
+  if (name == "auto") return device(automatic());
+  const int card = name == "cpu" ? -1 : card_of(name);
+  if (name != "cpu" && card < 0) throw OpError("device must be 'cpu', 'cuda', 'cuda:N' or 'auto', got '" + name + "'");
+  auto& slot = devices_[card < 0 ? "cpu" : "cuda:" + std::to_string(card)];
+  if (!slot) slot = card < 0 ? make_cpu_device(default_threads()) : make_cuda_device(card);
   return slot.get();
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-namespace heddle::cuda {
+namespace heddle {
 
 struct LaunchRecord {
   std::string kernel;
@@ -17,4 +17,4 @@ void log_launch(const char* name, unsigned x, unsigned y, unsigned z, unsigned t
 void start_launch_log();
 std::vector<LaunchRecord> take_launch_log();  // ends it
 
-}  // namespace heddle::cuda
+}  // namespace heddle

@@ -1,10 +1,10 @@
-#include "runtime/launch_log.h"
+#include "core/launch_log.h"
 
 #include <atomic>
 #include <mutex>
 #include <utility>
 
-namespace heddle::cuda {
+namespace heddle {
 namespace {
 
 std::atomic<bool> on{false};
@@ -31,4 +31,4 @@ std::vector<LaunchRecord> take_launch_log() {
   return std::exchange(records, {});
 }
 
-}  // namespace heddle::cuda
+}  // namespace heddle
