@@ -5,7 +5,19 @@ import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { explain, fetchPackages, hasNinja, installer, installTools, missingTools, resolve, root } from './tools.mjs';
+import {
+  CUDA_MINIMUM,
+  cudaRemedy,
+  explain,
+  fetchPackages,
+  hasNinja,
+  installer,
+  installTools,
+  missingTools,
+  nvcc,
+  resolve,
+  root,
+} from './tools.mjs';
 
 // Paths of cmake-js and of node-addon-api's headers. In a clone they are development dependencies; in an installed package they are
 // fetched into build/tools at the first build, because as dependencies they would bring 40 packages to everyone.
@@ -24,13 +36,15 @@ function locateBuildPackages(stdio) {
   return { program: resolve(files['cmake-js']), headers: path.dirname(resolve(files['node-addon-api'])) };
 }
 
-// Throws with a message for people. `stdio` as in child_process. Returns what was built, in words.
-export function build(stdio = 'inherit') {
+// Throws with a message for people. `stdio` as in child_process. Returns what was built, in words. `sim`: the addon whose CUDA device
+// is simulated, in build/sim/Release.
+export function build(stdio = 'inherit', { sim = false } = {}) {
   const missing = missingTools();
   if (missing.length) throw new Error(explain(missing));
+  if (sim && !nvcc()) throw new Error(`Missing: nvcc, the CUDA compiler, ${CUDA_MINIMUM} or newer. Install with\n    ${cudaRemedy()}`);
   const { program, headers } = locateBuildPackages(stdio);
-  const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers };
-  const out = path.join(root, 'build', 'cmake');
+  const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers, ...(sim ? { HEDDLE_SIM: 'ON' } : {}) };
+  const out = path.join(root, 'build', ...(sim ? ['sim'] : []), 'cmake');
   const cmakeJs = (...args) =>
     spawnSync(process.execPath, [program, ...args, '--directory', root, '--out', out], { stdio, cwd: root, env }).status === 0;
   // A CMake folder made at another place, or before ninja was installed, cannot be used again.
@@ -52,7 +66,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       console.log(`installing ${missingTools().join(', ')} with ${how}`);
       installTools(how, 'inherit');
     }
-    console.log(`built: ${build()}`);
+    console.log(`built: ${build('inherit', { sim: process.argv.includes('--sim') })}`);
   } catch (e) {
     console.error(`build: ${e.message}`);
     process.exitCode = 1;

