@@ -96,6 +96,10 @@ namespace {
 
 void check_kind(Warp& w, int lane, const Allocation& a, int access) {
   if (a.kind == Allocation::Params && access & Write) w.fault(lane, "write to kernel parameters");
+  const Machine& m = *w.machine;
+  if (a.device >= 0 && a.device != m.device && !(m.peers >> a.device & 1))
+    w.fault(lane, "global %s: the memory belongs to device %d, and peer access from device %d is not enabled", access & Write ? "write" : "read",
+            a.device, m.device);
 }
 
 Allocation& global_allocation(Warp& w, int lane, uint64_t address, uint64_t bytes, int access) {

@@ -18,6 +18,7 @@ struct Allocation {
   uint64_t begin = 0, end = 0;
   enum Kind : uint8_t { Device, Host, Module, Params } kind = Device;
   bool live = true;
+  int device = -1;       // the owner; -1: every device may use it
   void* base = nullptr;  // what to free
   race::Shadow shadow;
 };

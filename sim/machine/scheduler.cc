@@ -299,9 +299,9 @@ uint32_t special_value(Special s, const Warp& w, uint32_t lane) {
     case Special::nwarpid:
       return uint32_t(w.block->warps.size());
     case Special::smid:
-      return w.block->cluster->serial % 4;
+      return w.block->cluster->serial % m.multiprocessors;
     case Special::nsmid:
-      return 4;
+      return m.multiprocessors;
     case Special::gridid:
       return m.launches;
     case Special::clusterid_x:
