@@ -67,7 +67,7 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
   for (const node of nodes)
     for (const input of node.inputs)
       if (input instanceof Tensor && input.leaf?.buffer === null && !input.disposed)
-        input.leaf.moveTo(native.empty(node.device, 'f32', input.shape));
+        input.leaf.moveTo(native.empty(input.device, 'f32', input.shape));
   try {
     atomically(() => run(root, nodes, leaves, pass, options));
   } finally {

@@ -15,6 +15,8 @@ export interface MemoryStats {
   limit: number;
   /** Living allocations. */
   blocks: number;
+  /** Copies from the device to the host enqueued so far: what a program waits for. */
+  copiesOut: number;
   /** Living tensors of this thread, on all devices. */
   tensors: number;
 }

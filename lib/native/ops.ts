@@ -13,6 +13,7 @@ export interface Ops {
   random(out: Handle, distribution: 'uniform' | 'normal', a: number, b: number, seed: number, stream: number): void;
   cast(x: Handle, dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool'): Handle;
   copyInto(out: Handle, x: Handle): void;
+  toDevice(x: Handle, device: string): Handle;
   concat(tensors: readonly Handle[], dim: number): Handle;
   gather(x: Handle, dim: number, index: Handle): Handle;
   gatherBackward(dy: Handle, dim: number, index: Handle, dx: Handle, accumulate: boolean): void;
@@ -34,9 +35,9 @@ export interface Ops {
   sumInto(x: Handle, out: Handle, accumulate: boolean): void;
   softmax(x: Handle, log: boolean): Handle;
   softmaxBackward(y: Handle, dy: Handle, log: boolean, dx: Handle, accumulate: boolean): void;
-  matmul(a: Handle, b: Handle, transA: boolean, transB: boolean): Handle;
-  matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean): void;
-  linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean): [Handle, Handle | null];
+  matmul(a: Handle, b: Handle, transA: boolean, transB: boolean, precision: 'full' | 'tf32'): Handle;
+  matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32'): void;
+  linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32'): [Handle, Handle | null];
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;
   embeddingBackward(dy: Handle, ids: Handle, dtable: Handle, accumulate: boolean): void;
   rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean): Handle;
@@ -48,7 +49,7 @@ export interface Ops {
   crossEntropy(logits: Handle, targets: Handle, scale: Handle, dlogits: Handle | null, valid: number, ignoreIndex: number, smoothing: number, zLoss: number): Handle;
   stepBegin(state: Handle, lr: number, keepClip: boolean): void;
   gradNorm(g: Handle, state: Handle, maxNorm: number): void;
-  optimizerStep(kind: 'adamw' | 'adam' | 'sgd' | 'lion', p: Handle, g: Handle, m: Handle | null, v: Handle | null, state: Handle, decayN: number, beta1: number, beta2: number, eps: number, weightDecay: number, dampening: number, nesterov: boolean): void;
+  optimizerStep(kind: 'adamw' | 'adam' | 'sgd' | 'lion', p: Handle, g: Handle, m: Handle | null, v: Handle | null, copy: Handle | null, state: Handle, decayN: number, beta1: number, beta2: number, eps: number, weightDecay: number, dampening: number, nesterov: boolean): void;
   muonMomentum(g: Handle, m: Handle, x: Handle, state: Handle, beta: number, nesterov: boolean): void;
-  muonApply(p: Handle, x: Handle, state: Handle, weightDecay: number, ratio: number): void;
+  muonApply(p: Handle, x: Handle, copy: Handle | null, state: Handle, weightDecay: number, ratio: number): void;
 }

@@ -127,7 +127,7 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
   let dlogits: Handle | null = null;
   const losses: Handle[] = [];
   eachChunk(rows, chunk, [flatX, flatT], ([part, ids]) => {
-    const logits = native.matmul(part as Handle, w.handle, false, true);
+    const logits = native.matmul(part as Handle, w.handle, false, true, 'full');
     losses.push(classify(logits, ids as Handle, track && whole, scale));
     if (track && whole) dlogits = logits;
     else native.dispose(logits);
@@ -143,8 +143,8 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
   return record1('linearCrossEntropy', y, [x, w], save, (dy, [dx, dw], saved, retain) => {
     const [rowsX, weight, third, factor] = saved as [Handle, Handle, Handle, Handle | undefined];
     const products = (inputs: Handle, gradient: Handle, toX: Handle | null, addX: boolean, sinkW: Sink | null | undefined): void => {
-      if (toX !== null) native.matmulInto(gradient, weight, false, false, toX, addX);
-      sinkW?.into((out, accumulate) => native.matmulInto(gradient, inputs, true, false, out, accumulate));
+      if (toX !== null) native.matmulInto(gradient, weight, false, false, toX, addX, 'full');
+      sinkW?.into((out, accumulate) => native.matmulInto(gradient, inputs, true, false, out, accumulate, 'full'));
     };
     if (factor === undefined) {
       const gradient = scaledBy(third, dy.handle, dy.unit, retain);
@@ -160,7 +160,7 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
     const scaled = native.binary(factor, dy.handle, 'mul');
     const backward = (toX: Handle | null, accumulate: boolean): void =>
       eachChunk(rows, chunk, toX === null ? [rowsX, third] : [rowsX, third, toX], ([part, ids, into]) => {
-        const logits = native.matmul(part as Handle, weight, false, true);
+        const logits = native.matmul(part as Handle, weight, false, true, 'full');
         native.dispose(classify(logits, ids as Handle, true, scaled));
         products(part as Handle, logits, into ?? null, accumulate, dw);
         native.dispose(logits);

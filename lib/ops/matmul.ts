@@ -17,12 +17,12 @@ function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: bool
   const size = (d: number): number => shapes.map((s) => s[s.length - rank + d] ?? 1).find((n) => n !== 1) ?? 1;
   const batch = Array.from({ length: rank }, (_, d) => size(d));
   if (sameShape(batch, sink.shape.slice(0, -2))) {
-    sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate));
+    sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate, 'full'));
     return;
   }
   const matrix = sink.shape.slice(-2);
   const wide = native.empty(native.device(a), 'f32', [...batch, ...matrix]); // f32 whatever a is: the sum is to come
-  native.matmulInto(a, b, transA, transB, wide, false);
+  native.matmulInto(a, b, transA, transB, wide, false, 'full');
   sink.into((out, accumulate) => native.sumInto(wide, out, accumulate));
   native.dispose(wide);
 }
@@ -33,7 +33,7 @@ function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: bool
  */
 export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB?: boolean } = {}): Tensor {
   const { transA = false, transB = false } = options;
-  const y = native.matmul(a.handle, b.handle, transA, transB);
+  const y = native.matmul(a.handle, b.handle, transA, transB, 'full');
   return record1('matmul', y, [a, b], [a, b], (dy, [da, db], saved) => {
     const [x, w] = saved as [Handle, Handle];
     if (da) transA ? product(da, w, dy.handle, transB, true) : product(da, dy.handle, w, false, !transB);
@@ -43,7 +43,9 @@ export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB
       // One matrix for all of a's rows: their sum over the batch is one product over all rows.
       const [ax, ay] = [flatRows(x), flatRows(dy.handle)];
       db.into((out, accumulate) =>
-        transB ? native.matmulInto(ay, ax, true, false, out, accumulate) : native.matmulInto(ax, ay, true, false, out, accumulate),
+        transB
+          ? native.matmulInto(ay, ax, true, false, out, accumulate, 'full')
+          : native.matmulInto(ax, ay, true, false, out, accumulate, 'full'),
       );
       native.dispose(ax);
       native.dispose(ay);
@@ -72,7 +74,7 @@ export interface LinearOptions {
 export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
   const { bias = null, residual = null, activation = 'none', conv1d = false } = options;
   const keepPre = activation !== 'none' && tracks(x, w, bias);
-  const [y, pre] = native.linear(x.handle, w.handle, bias?.handle ?? null, residual?.handle ?? null, activation, conv1d, keepPre);
+  const [y, pre] = native.linear(x.handle, w.handle, bias?.handle ?? null, residual?.handle ?? null, activation, conv1d, keepPre, 'full');
   const save = pre === null ? [x, w] : [x, w, pre];
   const outputs = record('linear', [y], [x, w, bias, residual], save, ([dy], [dx, dw, db, dr], saved) => {
     if (!dy) return;
@@ -88,13 +90,13 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     const [flatG, flatX] = [flatRows(g), flatRows(input)];
     dw?.into((out, accumulate) =>
       conv1d
-        ? native.matmulInto(flatX, flatG, true, false, out, accumulate)
-        : native.matmulInto(flatG, flatX, true, false, out, accumulate),
+        ? native.matmulInto(flatX, flatG, true, false, out, accumulate, 'full')
+        : native.matmulInto(flatG, flatX, true, false, out, accumulate, 'full'),
     );
     db?.into((out, accumulate) => native.sumInto(flatG, out, accumulate));
     dx?.into((out, accumulate) => {
       const flat = flatRows(out);
-      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate);
+      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate, 'full');
       native.dispose(flat);
     });
     for (const h of [flatG, flatX]) native.dispose(h);

@@ -72,7 +72,16 @@ export interface OptimizerStep {
 /** One fused update of all parameters (formulas: OptimizerArgs in native/ops/backend.h). */
 export function optimizerStep(s: OptimizerStep): void {
   native.optimizerStep(
-    ...([s.kind, s.values.handle, s.gradient.handle, s.m?.handle ?? null, s.v?.handle ?? null, s.state.handle, s.decayCount] as const),
+    ...([
+      s.kind,
+      s.values.handle,
+      s.gradient.handle,
+      s.m?.handle ?? null,
+      s.v?.handle ?? null,
+      null,
+      s.state.handle,
+      s.decayCount,
+    ] as const),
     ...([s.betas[0], s.betas[1], s.eps, s.weightDecay, s.dampening, s.nesterov] as const),
   );
 }
@@ -86,5 +95,5 @@ export function muonMomentum(gradient: Tensor, m: Tensor, state: Tensor, beta: n
 
 /** p = p (1 - lr·wd) - lr · ratio · x. */
 export function muonApply(values: Tensor, x: Tensor, state: Tensor, weightDecay: number, ratio: number): void {
-  native.muonApply(values.handle, x.handle, state.handle, weightDecay, ratio);
+  native.muonApply(values.handle, x.handle, null, state.handle, weightDecay, ratio);
 }

@@ -1,5 +1,6 @@
 import { GradBuffer, record1 } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
+import type { Device } from '../tensor/device.ts';
 import { isFloat } from '../tensor/dtype.ts';
 import { dimensionOf, elements, type Shape, shapeArgument, shapeText } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -152,6 +153,16 @@ export function cast(x: Tensor, dtype: Tensor['dtype']): Tensor {
   const y = native.cast(x.handle, dtype);
   const differentiable = isFloat(dtype) && isFloat(x.dtype);
   return record1('cast', y, differentiable ? [x] : [null], [], (dy, [dx]) => dx?.pass(dy));
+}
+
+/** x on another device: a dense copy; on its own device a view. The gradient goes back to where x is. */
+export function toDevice(x: Tensor, device: Device): Tensor {
+  const from = x.device;
+  const y = native.toDevice(x.handle, device);
+  return record1('toDevice', y, isFloat(x.dtype) ? [x] : [null], [], (dy, [dx]) => {
+    if (native.device(dy.handle) === from) dx?.pass(dy);
+    else dx?.give(native.toDevice(dy.handle, from));
+  });
 }
 
 /** A dense copy. */

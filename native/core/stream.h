@@ -61,6 +61,9 @@ class Stream {
   // Waits here. Throws the error that executing found.
   void wait();
 
+  // The error for which tasks are being skipped. On the worker only: for tasks that run always and tell others.
+  const StreamResult& error() const { return error_; }
+
   int64_t pending() const { return head_.load() - tail_.load(); }
 
  private:

@@ -37,6 +37,7 @@ class Backward {
   explicit Backward(const AttentionBackwardArgs& a)
       : a_(a),
         s_(a.s),
+        delta_(f32(a.workspace)),
         width_(round_up(a.s.D, VW)),
         key_blocks_((a.s.Tk + kKeys - 1) / kKeys),
         query_blocks_((a.s.Tq + kQueries - 1) / kQueries) {}
@@ -73,7 +74,7 @@ class Backward {
         const vf x = n == VW ? load(o + d) : load_part(o + d, n), y = n == VW ? load(d_o + d) : load_part(d_o + d, n);
         sum.add(static_cast<int>(d / VW % Sum16::N), x * y);
       }
-      a_.delta[row] = sum.total();
+      delta_[row] = sum.total();
     }
   }
 
@@ -169,7 +170,7 @@ class Backward {
       }
       if (!mask.full) mask_row(p, span, mask.row[r], mask.documents, key_documents(b, key), keys, rows.document[r]);
       const float sum = a_.lse[first_row + r];
-      const vf lse = splat(sum == -kInfinity ? 0.0f : sum), delta = splat(a_.delta[first_row + r]);
+      const vf lse = splat(sum == -kInfinity ? 0.0f : sum), delta = splat(delta_[first_row + r]);
       if (s_.dropout > 0) dropout_row(s_, static_cast<uint64_t>((first_row + r) * s_.Tk + key), span.low, span.high, w.keep);
       for (int j = span.low; j < span.high; j += VW) {
         const vf weight = exp_score(load(p + j) - lse);
@@ -219,10 +220,15 @@ class Backward {
 
   const AttentionBackwardArgs& a_;
   const AttentionShape& s_;
+  float* const delta_;  // [B][H][Tq]
   const int64_t width_, key_blocks_, query_blocks_;
 };
 
 }  // namespace
+
+size_t attention_backward_workspace(const AttentionBackwardArgs& a, int) {
+  return static_cast<size_t>(a.s.B * a.s.H * a.s.Tq) * sizeof(float);
+}
 
 void attention_backward(const AttentionBackwardArgs& a) {
   if (a.s.B == 0 || a.s.H == 0) return;

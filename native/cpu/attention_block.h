@@ -23,9 +23,11 @@ inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t round_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
 // Row (b, t, h) of a strided (B, T, H, D) array.
-template <class T>
-inline T* row_at(T* base, const int64_t stride[3], int64_t b, int64_t t, int64_t h) {
-  return base + b * stride[0] + t * stride[1] + h * stride[2];
+inline const float* row_at(const void* base, const int64_t stride[3], int64_t b, int64_t t, int64_t h) {
+  return static_cast<const float*>(base) + b * stride[0] + t * stride[1] + h * stride[2];
+}
+inline float* row_at(void* base, const int64_t stride[3], int64_t b, int64_t t, int64_t h) {
+  return static_cast<float*>(base) + b * stride[0] + t * stride[1] + h * stride[2];
 }
 
 // ---- the mask ----

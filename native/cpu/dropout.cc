@@ -11,6 +11,8 @@ void dropout(const DropoutArgs& a) {
   const bool none_kept = a.p >= 1;  // the threshold leaves 2^-32 of them, and 1 / (1 - p) is infinite
   const vi some = vi{} - (none_kept ? 0 : 1);
   const vf scale = splat(none_kept ? 0.0f : 1.0f / (1.0f - a.p));
+  const float* from = f32(a.x);
+  float* to = f32(a.y);
   constexpr int64_t kStep = 4 * VW;
   parallel_range(a.n, 8192, [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i += kStep) {
@@ -21,13 +23,13 @@ void dropout(const DropoutArgs& a) {
         if (at >= high) break;
         const int rest = high - at < VW ? static_cast<int>(high - at) : VW;
         const vi keep = (vi)(bits.x[w] >= threshold) & some;
-        const vf x = rest == VW ? load(a.x + at) : load_part(a.x + at, rest);
+        const vf x = rest == VW ? load(from + at) : load_part(from + at, rest);
         vf y = select(keep, x * scale, vf{});
-        if (a.accumulate) y = (rest == VW ? load(a.y + at) : load_part(a.y + at, rest)) + y;
+        if (a.accumulate) y = (rest == VW ? load(to + at) : load_part(to + at, rest)) + y;
         if (rest == VW)
-          store(a.y + at, y);
+          store(to + at, y);
         else
-          store_part(a.y + at, y, rest);
+          store_part(to + at, y, rest);
       }
     }
   });

@@ -10,25 +10,29 @@ constexpr int64_t kGrain = 8192;
 // y[i] = f(x[i])
 template <class F>
 inline void map(const UnaryArgs& a, F f) {
+  const float* x = f32(a.x);
+  float* y = f32(a.y);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
     int64_t i = low;
-    for (; i + VW <= high; i += VW) store(a.y + i, f(load(a.x + i)));
-    if (const int rest = static_cast<int>(high - i)) store_part(a.y + i, f(load_part(a.x + i, rest)), rest);
+    for (; i + VW <= high; i += VW) store(y + i, f(load(x + i)));
+    if (const int rest = static_cast<int>(high - i)) store_part(y + i, f(load_part(x + i, rest)), rest);
   });
 }
 
 // dx[i] (+)= f(x[i], dy[i])
 template <class F>
 inline void map_backward(const UnaryBackwardArgs& a, F f) {
+  const float *x = f32(a.x), *dy = f32(a.dy);
+  float* dx = f32(a.dx);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
     int64_t i = low;
     for (; i + VW <= high; i += VW) {
-      const vf d = f(load(a.x + i), load(a.dy + i));
-      store(a.dx + i, a.accumulate ? load(a.dx + i) + d : d);
+      const vf d = f(load(x + i), load(dy + i));
+      store(dx + i, a.accumulate ? load(dx + i) + d : d);
     }
     if (const int rest = static_cast<int>(high - i)) {
-      const vf d = f(load_part(a.x + i, rest), load_part(a.dy + i, rest));
-      store_part(a.dx + i, a.accumulate ? load_part(a.dx + i, rest) + d : d, rest);
+      const vf d = f(load_part(x + i, rest), load_part(dy + i, rest));
+      store_part(dx + i, a.accumulate ? load_part(dx + i, rest) + d : d, rest);
     }
   });
 }
@@ -134,8 +138,8 @@ void swiglu(const SwigluArgs& a) {
   if (a.cols <= 0) return;
   parallel_range(a.rows, (kGrain + a.cols - 1) / a.cols, [&](int64_t low, int64_t high) {
     for (int64_t r = low; r < high; ++r) {
-      const float *gate = a.gate + r * a.gate_stride, *up = a.up + r * a.up_stride;
-      float* y = a.y + r * a.cols;
+      const float *gate = f32(a.gate) + r * a.gate_stride, *up = f32(a.up) + r * a.up_stride;
+      float* y = f32(a.y) + r * a.cols;
       int64_t c = 0;
       for (; c + VW <= a.cols; c += VW) store(y + c, silu(load(gate + c)) * load(up + c));
       if (const int rest = static_cast<int>(a.cols - c)) store_part(y + c, silu(load_part(gate + c, rest)) * load_part(up + c, rest), rest);
@@ -157,8 +161,8 @@ void swiglu_backward(const SwigluBackwardArgs& a) {
   if (a.cols <= 0) return;
   parallel_range(a.rows, (kGrain + a.cols - 1) / a.cols, [&](int64_t low, int64_t high) {
     for (int64_t r = low; r < high; ++r) {
-      const float *gate = a.gate + r * a.gate_stride, *up = a.up + r * a.up_stride, *dy = a.dy + r * a.cols;
-      float *dgate = a.dgate + r * a.dgate_stride, *dup = a.dup + r * a.dup_stride;
+      const float *gate = f32(a.gate) + r * a.gate_stride, *up = f32(a.up) + r * a.up_stride, *dy = f32(a.dy) + r * a.cols;
+      float *dgate = f32(a.dgate) + r * a.dgate_stride, *dup = f32(a.dup) + r * a.dup_stride;
       int64_t c = 0;
       for (; c + VW <= a.cols; c += VW) {
         const Gradients g = gradients(load(gate + c), load(up + c), load(dy + c));

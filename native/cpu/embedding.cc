@@ -31,10 +31,10 @@ void embedding(const EmbeddingArgs& a) {
   const int64_t C = a.C;
   parallel_range(a.n, rows_per_item(C), [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; ++i) {
-      const float* row = a.table + a.ids[i] * C;
-      float* out = a.out + i * C;
+      const float* row = f32(a.table) + a.ids[i] * C;
+      float* out = f32(a.out) + i * C;
       if (a.positions) {
-        const float* position = a.positions + (a.first + i % a.T) * C;
+        const float* position = f32(a.positions) + (a.first + i % a.T) * C;
         each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n) + load_n(position + c, n), n); });
       } else {
         each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n), n); });
@@ -55,7 +55,7 @@ void embedding_backward(const EmbeddingBackwardArgs& a) {
   }
   parallel_range(C, columns_per_item(C), [&](int64_t low, int64_t high) {
     for (int64_t i = 0; i < a.n; ++i) {
-      const float* dy = a.dy + i * C + low;
+      const float* dy = f32(a.dy) + i * C + low;
       float* to = a.dtable + a.ids[i] * C + low;
       each_vector(high - low, [&](int64_t c, int n) { store_n(to + c, load_n(to + c, n) + load_n(dy + c, n), n); });
     }

@@ -31,6 +31,7 @@ void norm(const NormArgs&);
 void norm_backward(const NormBackwardArgs&);
 void attention(const AttentionArgs&);
 void attention_backward(const AttentionBackwardArgs&);
+size_t attention_backward_workspace(const AttentionBackwardArgs&, int card);
 void cross_entropy(const CrossEntropyArgs&);
 void step_begin(const StepBeginArgs&);
 void grad_norm(const GradNormArgs&);
@@ -41,6 +42,10 @@ void muon_apply(const MuonApplyArgs&);
 extern const Backend backend;
 
 namespace {
+
+// The operands that the contract leaves untyped: the CPU computes in f32 alone.
+inline const float* f32(const void* p) { return static_cast<const float*>(p); }
+inline float* f32(void* p) { return static_cast<float*>(p); }
 
 // f(item) for item in [0, items), on the stream's threads.
 template <class F>

@@ -56,8 +56,8 @@ void clear(float* d, int64_t size) {
 }
 
 void cross_entropy_row(const CrossEntropyArgs& a, int64_t row) {
-  const float* x = a.logits + row * a.cols;
-  float* d = a.dlogits ? a.dlogits + row * a.cols : nullptr;
+  const float* x = f32(a.logits) + row * a.cols;
+  float* d = a.dlogits ? f32(a.dlogits) + row * a.cols : nullptr;
   const int32_t target = a.targets[row];
   if (target == a.ignore_index) {
     a.losses[row] = 0;

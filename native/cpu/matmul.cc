@@ -45,8 +45,9 @@ struct Product {
 
 Product product(const MatmulArgs& g, int64_t index) {
   const int64_t i = index / g.batch[1], j = index % g.batch[1], dense = index * g.M * g.N;
-  return {g.a + i * g.a_batch[0] + j * g.a_batch[1], g.b + i * g.b_batch[0] + j * g.b_batch[1], g.c + i * g.c_batch[0] + j * g.c_batch[1],
-          g.pre ? g.pre + dense : nullptr, g.residual ? g.residual + dense : nullptr};
+  return {f32(g.a) + i * g.a_batch[0] + j * g.a_batch[1], f32(g.b) + i * g.b_batch[0] + j * g.b_batch[1],
+          f32(g.c) + i * g.c_batch[0] + j * g.c_batch[1], g.pre ? f32(g.pre) + dense : nullptr,
+          g.residual ? f32(g.residual) + dense : nullptr};
 }
 
 // A batch dimension along which b stays and the rows of a and c go on is more rows.

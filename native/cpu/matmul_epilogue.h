@@ -10,6 +10,7 @@ inline bool has_epilogue(const MatmulArgs& g) { return g.bias || g.pre || g.resi
 
 template <class F>
 inline void epilogue_rows(const MatmulArgs& g, float* c, float* pre, const float* residual, int64_t m, int rows, int64_t n, int cols, F f) {
+  const float* bias = static_cast<const float*>(g.bias);
   for (int64_t i = m; i < m + rows; ++i) {
     for (int j = 0; j < cols; j += VW) {
       const int64_t at = n + j;
@@ -18,7 +19,7 @@ inline void epilogue_rows(const MatmulArgs& g, float* c, float* pre, const float
       const auto read = [&](const float* p) { return whole ? load(p) : load_part(p, have); };
       const auto write = [&](float* p, vf v) { whole ? store(p, v) : store_part(p, v, have); };
       vf v = read(c + i * g.c_m + at);
-      if (g.bias) v = v + read(g.bias + at);
+      if (bias) v = v + read(bias + at);
       if (pre) write(pre + i * g.N + at, v);
       v = f(v);
       if (residual) v = v + read(residual + i * g.N + at);

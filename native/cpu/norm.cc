@@ -13,7 +13,7 @@ constexpr int64_t kMinPiece = 32, kMaxPieces = 128;
 template <bool rms>
 HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
   const int64_t C = a.cols, at = row * C;
-  const float* h = a.x + at;
+  const float* h = f32(a.x) + at;
   Partials sum;
   const auto take = [&](int j, vf v) {
     if (rms)
@@ -22,8 +22,8 @@ HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
       sum.add(j, v);
   };
   if (a.residual) {
-    const float *x = a.x + at, *residual = a.residual + at;
-    float* out = a.h + at;
+    const float *x = f32(a.x) + at, *residual = f32(a.residual) + at;
+    float* out = f32(a.h) + at;
     each_partial(C, [&](int64_t i, int j, int n) {
       const vf v = load_n(x + i, n) + load_n(residual + i, n);
       store_n(out + i, v, n);
@@ -56,8 +56,8 @@ HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
   a.rstd[row] = static_cast<float>(rstd);
 
   const vf m = splat(mean), r = splat(static_cast<float>(rstd)), shift = splat(static_cast<float>(-low * rstd));
-  const float *w = a.w, *b = a.b;
-  float* y = a.y + at;
+  const float *w = f32(a.w), *b = f32(a.b);
+  float* y = f32(a.y) + at;
   each_vector(C, [&](int64_t i, int n) {
     vf v = load_n(h + i, n);
     v = rms ? v * r : fma(v - m, r, shift);
@@ -80,7 +80,7 @@ struct RowTerms {
 template <bool rms>
 HEDDLE_ROW_KERNEL RowTerms row_terms(const NormBackwardArgs& a, int64_t row) {
   const int64_t C = a.cols;
-  const float *h = a.h + row * C, *dy = a.dy + row * C, *w = a.w;
+  const float *h = f32(a.h) + row * C, *dy = f32(a.dy) + row * C, *w = f32(a.w);
   RowTerms t{rms ? 0 : a.mean[row], a.rstd[row], 0, 0, 0};
   const vf m = splat(t.mean);
   Partials sum_g, sum_d, sum_gd;
@@ -113,8 +113,8 @@ HEDDLE_ROW_KERNEL void backward_group(const NormBackwardArgs& a, int64_t row, fl
   const int64_t C = a.cols;
   RowTerms t[R];
   for (int r = 0; r < R; ++r) t[r] = row_terms<rms>(a, row + r);
-  const float *h = a.h + row * C, *dy = a.dy + row * C, *w = a.w;
-  float* dx = a.dx ? a.dx + row * C : nullptr;
+  const float *h = f32(a.h) + row * C, *dy = f32(a.dy) + row * C, *w = f32(a.w);
+  float* dx = a.dx ? f32(a.dx) + row * C : nullptr;
   const bool add_dx = a.accumulate_dx;
   each_vector(C, [&](int64_t i, int n) {
     const vf scale = w ? load_n(w + i, n) : splat(1.0f);

@@ -1,5 +1,6 @@
 // Optimizer steps over flat buffers: one pass, elements independent of each other. Everything that changes from step to step
 // is read from the StepState when the kernel runs.
+#include "cpu/convert.h"
 #include "cpu/kernels.h"
 #include "cpu/vecmath.h"
 
@@ -20,6 +21,12 @@ inline void vectors(int64_t low, int64_t high, F&& f) {
   if (i < high) f(i, static_cast<int>(high - i));
 }
 
+// The piece [low, high) of p, still in the cache, rounded into the copy.
+template <class Args>
+inline void round_copy(const Args& a, int64_t low, int64_t high) {
+  if (a.copy) from_f32(a.p + low, a.copy_type, static_cast<uint16_t*>(a.copy) + low, high - low);
+}
+
 // step(i, count, decay) over [0, n): the first decay_n elements with weight_decay, the others with 0.
 template <class F>
 inline void each_parameter(const OptimizerArgs& a, F&& step) {
@@ -27,6 +34,7 @@ inline void each_parameter(const OptimizerArgs& a, F&& step) {
     const int64_t middle = a.decay_n < low ? low : a.decay_n > high ? high : a.decay_n;
     vectors(low, middle, [&](int64_t i, int count) { step(i, count, a.weight_decay); });
     vectors(middle, high, [&](int64_t i, int count) { step(i, count, 0.0f); });
+    round_copy(a, low, high);
   });
 }
 
@@ -174,6 +182,7 @@ void muon_apply(const MuonApplyArgs& a) {
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
     vectors(low, high,
             [&](int64_t i, int count) { put(a.p + i, fma(minus_rate, take(a.x + i, count), take(a.p + i, count) * kept), count); });
+    round_copy(a, low, high);
   });
 }
 

@@ -291,7 +291,7 @@ void reduce(const ReduceArgs& a) {
 }
 
 void column_sum(const ColumnSumArgs& a) {
-  ReduceArgs r{Reduce::sum, {const_cast<float*>(a.x), DType::f32, 2, {a.cols, a.rows}, {1, a.cols}}, 1, a.out, a.accumulate};
+  ReduceArgs r{Reduce::sum, {const_cast<void*>(a.x), DType::f32, 2, {a.cols, a.rows}, {1, a.cols}}, 1, a.out, a.accumulate, nullptr};
   reduce(r);
 }
 

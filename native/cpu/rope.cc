@@ -66,8 +66,8 @@ class Rope {
       if (!low_) sines(static_cast<double>(low), frequency_, pairs_, own_low, own_low + pairs_);
       factors(anchor, part, cosine, sine);
       for (int64_t h = 0; h < a_.H; ++h) {
-        const float* x = a_.x + b * a_.x_stride[0] + t * a_.x_stride[1] + h * a_.x_stride[2];
-        float* y = a_.y + b * a_.y_stride[0] + t * a_.y_stride[1] + h * a_.y_stride[2];
+        const float* x = f32(a_.x) + b * a_.x_stride[0] + t * a_.x_stride[1] + h * a_.x_stride[2];
+        float* y = f32(a_.y) + b * a_.y_stride[0] + t * a_.y_stride[1] + h * a_.y_stride[2];
         if (a_.interleaved) {
           turn_neighbours(x, y, cosine, sine);
         } else {

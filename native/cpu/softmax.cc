@@ -50,9 +50,9 @@ void softmax(const SoftmaxArgs& a) {
     for (int64_t row = low; row < high; ++row) {
       const int64_t at = row * a.cols;
       if (a.log)
-        log_softmax_row(a.x + at, a.y + at, a.cols);
+        log_softmax_row(f32(a.x) + at, f32(a.y) + at, a.cols);
       else
-        softmax_row(a.x + at, a.y + at, a.cols);
+        softmax_row(f32(a.x) + at, f32(a.y) + at, a.cols);
     }
   });
 }
@@ -62,9 +62,9 @@ void softmax_backward(const SoftmaxBackwardArgs& a) {
     for (int64_t row = low; row < high; ++row) {
       const int64_t at = row * a.cols;
       if (a.log)
-        backward_row<true>(a.y + at, a.dy + at, a.dx + at, a.cols, a.accumulate);
+        backward_row<true>(f32(a.y) + at, f32(a.dy) + at, f32(a.dx) + at, a.cols, a.accumulate);
       else
-        backward_row<false>(a.y + at, a.dy + at, a.dx + at, a.cols, a.accumulate);
+        backward_row<false>(f32(a.y) + at, f32(a.dy) + at, f32(a.dx) + at, a.cols, a.accumulate);
     }
   });
 }

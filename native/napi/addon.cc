@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "build_info.h"
+#include "core/launch_log.h"
 #include "cpu/host/dispatch.h"
 #include "napi/bind.h"
 #include "napi/table.h"
@@ -83,7 +84,7 @@ Napi::Value write(const Call& c) {
   require(out.dense(), "out", "dense", "a strided view");
   require(bytes == expected, "data", std::to_string(expected) + " bytes for " + text(out), std::to_string(bytes));
   if (!bytes) return {};
-  const auto copy = out.device()->copy_bytes;
+  const auto copy = out.device()->copy_in;
   void* to = out.data<void>();
   struct Small {
     unsigned char bytes[256];
@@ -109,9 +110,12 @@ Napi::ArrayBuffer read_into_buffer(const Call& c, Device** on) {
   const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);
   auto buffer = Napi::ArrayBuffer::New(c.env(), bytes);
   *on = x.device();
-  const auto copy = x.device()->copy_bytes;
+  const auto copy = x.device()->copy_out;
   const void* from = x.data<void>();
-  if (bytes) x.device()->stream->enqueue(current_op, [copy, to = buffer.Data(), from, bytes] { copy(to, from, bytes); });
+  if (bytes) {
+    ++x.device()->copies_out;
+    x.device()->stream->enqueue(current_op, [copy, to = buffer.Data(), from, bytes] { copy(to, from, bytes); });
+  }
   return buffer;
 }
 
@@ -136,10 +140,11 @@ Napi::Value synchronize_sync(const Call& c) {
 }
 
 Napi::Value memory(const Call& c) {
-  const MemoryStats s = c.get<Device*>(0, "device")->memory->stats();
+  const Device& device = *c.get<Device*>(0, "device");
+  const MemoryStats s = device.memory->stats();
   auto o = Napi::Object::New(c.env());
-  const std::pair<const char*, int64_t> fields[] = {
-      {"used", s.used}, {"peak", s.peak}, {"cached", s.cached}, {"limit", s.limit}, {"blocks", s.blocks}};
+  const std::pair<const char*, int64_t> fields[] = {{"used", s.used},   {"peak", s.peak},     {"cached", s.cached},
+                                                    {"limit", s.limit}, {"blocks", s.blocks}, {"copiesOut", device.copies_out}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;
@@ -177,8 +182,55 @@ Napi::Value info(const Call& c) {
   o.Set("isas", strings(c.env(), cpu::machine_levels()));
   o.Set("compiledIsas", strings(c.env(), cpu::compiled_levels()));
   o.Set("threads", static_cast<double>(c.instance.device("cpu")->threads));
-  o.Set("cuda", "this build has no CUDA backend");
+  const CudaStatus cuda = cuda_status();
+  o.Set("cuda", cuda.problem);
+  o.Set("cudaVersion", cuda.version);
+  o.Set("cudaArchs", HEDDLE_CUDA_ARCHS);
   return o;
+}
+
+// The GPUs that the driver shows, usable or not.
+Napi::Value devices(const Call& c) {
+  const CudaStatus status = cuda_status();
+  auto list = Napi::Array::New(c.env(), status.cards.size());
+  for (uint32_t i = 0; i < status.cards.size(); ++i) {
+    const CardInfo& card = status.cards[i];
+    auto o = Napi::Object::New(c.env());
+    o.Set("name", "cuda:" + std::to_string(i));
+    o.Set("card", card.name);
+    o.Set("capability", card.capability);
+    o.Set("memory", static_cast<double>(card.memory));
+    o.Set("free", static_cast<double>(card.free));
+    o.Set("multiprocessors", card.multiprocessors);
+    o.Set("problem", card.problem);
+    o.Set("simulated", card.simulated);
+    list.Set(i, o);
+  }
+  return list;
+}
+
+Napi::Value computes_half(const Call& c) { return Napi::Boolean::New(c.env(), c.get<Device*>(0, "device")->computes_half); }
+
+Napi::Value start_launch_log(const Call&) {
+  heddle::start_launch_log();
+  return {};
+}
+
+Napi::Value take_launch_log(const Call& c) {
+  const std::vector<LaunchRecord> records = heddle::take_launch_log();
+  auto list = Napi::Array::New(c.env(), records.size());
+  for (uint32_t i = 0; i < records.size(); ++i) {
+    const LaunchRecord& r = records[i];
+    auto o = Napi::Object::New(c.env());
+    auto grid = Napi::Array::New(c.env(), 3);
+    for (uint32_t d = 0; d < 3; ++d) grid.Set(d, r.grid[d]);
+    o.Set("kernel", r.kernel);
+    o.Set("grid", grid);
+    o.Set("threads", r.threads);
+    o.Set("shared", static_cast<double>(r.shared));
+    list.Set(i, o);
+  }
+  return list;
 }
 
 // mapFile(path): the file's bytes as a copy-on-write mapping, unmapped when the buffer is collected.
@@ -225,6 +277,10 @@ constexpr Named kFunctions[] = {
     {"releaseCache", release_cache},
     {"setThreads", set_threads},
     {"info", info},
+    {"devices", devices},
+    {"computesHalf", computes_half},
+    {"startLaunchLog", start_launch_log},
+    {"takeLaunchLog", take_launch_log},
     {"mapFile", map_file},
     {"signatures", signatures},
     {"mark", mark},

@@ -14,8 +14,8 @@ void each_op(F&& f) {
   static const auto all = std::make_tuple(
       Op("empty", &ops::empty, {"device", "dtype", "shape"}), Op("fill", &ops::fill, {"out", "value"}),
       Op("random", &ops::random, {"out", "distribution", "a", "b", "seed", "stream"}), Op("cast", &ops::cast, {"x", "dtype"}),
-      Op("copyInto", &ops::copy_into, {"out", "x"}), Op("concat", &ops::concat, {"tensors", "dim"}),
-      Op("gather", &ops::gather, {"x", "dim", "index"}),
+      Op("copyInto", &ops::copy_into, {"out", "x"}), Op("toDevice", &ops::to_device, {"x", "device"}),
+      Op("concat", &ops::concat, {"tensors", "dim"}), Op("gather", &ops::gather, {"x", "dim", "index"}),
       Op("gatherBackward", &ops::gather_backward, {"dy", "dim", "index", "dx", "accumulate"}), Op("alias", &ops::alias, {"x"}),
       Op("reshape", &ops::reshape, {"x", "shape"}), Op("permute", &ops::permute, {"x", "dims"}),
       Op("slice", &ops::slice, {"x", "dim", "start", "stop", "step"}), Op("expand", &ops::expand, {"x", "shape"}),
@@ -27,9 +27,9 @@ void each_op(F&& f) {
       Op("dropoutBackward", &ops::dropout_backward, {"dy", "p", "random", "stream", "dx", "accumulate"}),
       Op("reduce", &ops::reduce, {"x", "kind", "dims", "keepDims"}), Op("sumInto", &ops::sum_into, {"x", "out", "accumulate"}),
       Op("softmax", &ops::softmax, {"x", "log"}), Op("softmaxBackward", &ops::softmax_backward, {"y", "dy", "log", "dx", "accumulate"}),
-      Op("matmul", &ops::matmul, {"a", "b", "transA", "transB"}),
-      Op("matmulInto", &ops::matmul_into, {"a", "b", "transA", "transB", "out", "accumulate"}),
-      Op("linear", &ops::linear, {"x", "w", "bias", "residual", "activation", "conv1d", "keepPre"}),
+      Op("matmul", &ops::matmul, {"a", "b", "transA", "transB", "precision"}),
+      Op("matmulInto", &ops::matmul_into, {"a", "b", "transA", "transB", "out", "accumulate", "precision"}),
+      Op("linear", &ops::linear, {"x", "w", "bias", "residual", "activation", "conv1d", "keepPre", "precision"}),
       Op("embedding", &ops::embedding, {"table", "ids", "positions", "first"}),
       Op("embeddingBackward", &ops::embedding_backward, {"dy", "ids", "dtable", "accumulate"}),
       Op("rope", &ops::rope, {"x", "positions", "first", "theta", "rotary", "interleaved"}),
@@ -45,9 +45,9 @@ void each_op(F&& f) {
       Op("crossEntropy", &ops::cross_entropy, {"logits", "targets", "scale", "dlogits", "valid", "ignoreIndex", "smoothing", "zLoss"}),
       Op("stepBegin", &ops::step_begin, {"state", "lr", "keepClip"}), Op("gradNorm", &ops::grad_norm, {"g", "state", "maxNorm"}),
       Op("optimizerStep", &ops::optimizer_step,
-         {"kind", "p", "g", "m", "v", "state", "decayN", "beta1", "beta2", "eps", "weightDecay", "dampening", "nesterov"}),
+         {"kind", "p", "g", "m", "v", "copy", "state", "decayN", "beta1", "beta2", "eps", "weightDecay", "dampening", "nesterov"}),
       Op("muonMomentum", &ops::muon_momentum, {"g", "m", "x", "state", "beta", "nesterov"}),
-      Op("muonApply", &ops::muon_apply, {"p", "x", "state", "weightDecay", "ratio"}));
+      Op("muonApply", &ops::muon_apply, {"p", "x", "copy", "state", "weightDecay", "ratio"}));
   std::apply([&](const auto&... op) { (f(op), ...); }, all);
 }
 

@@ -12,12 +12,14 @@ struct Problem {
   Tensor q, k, v;
   std::optional<Tensor> q_documents, k_documents;
 
-  Problem(const Tensor& q0, const Tensor& k0, const Tensor& v0, double scale, bool causal, int64_t window, const Tensor* q_docs,
+  // `type`: what the kernel computes with.
+  Problem(DType type, const Tensor& q0, const Tensor& k0, const Tensor& v0, double scale, bool causal, int64_t window, const Tensor* q_docs,
           const Tensor* k_docs, double dropout, const Tensor* random, int64_t stream)
       : shape{}, q(q0), k(k0), v(v0) {
     require(q.rank() == 4, "q", "(B, Tq, H, D)", text(q.shape));
     require(k.rank() == 4 && k.shape[0] == q.shape[0] && k.shape[3] == q.shape[3], "k",
-            "(" + std::to_string(q.shape[0]) + ", Tk, Hkv, " + std::to_string(q.shape[3]) + ") for q " + text(q.shape), text(k.shape));
+            std::string("(") + std::to_string(q.shape[0]) + ", Tk, Hkv, " + std::to_string(q.shape[3]) + ") for q " + text(q.shape),
+            text(k.shape));
     require_shape(v, "v", k.shape);
     require_same_device(q, "q", k, "k");
     require_same_device(q, "q", v, "v");
@@ -27,9 +29,9 @@ struct Problem {
     require(window >= 0, "window", "at least 0", std::to_string(window));
     require(dropout >= 0 && dropout < 1, "dropout", "at least 0 and below 1", std::to_string(dropout));
     require((q_docs == nullptr) == (k_docs == nullptr), "documents", "given for both queries and keys, or for neither", "one of them");
-    q = rows_f32(q, "q");
-    k = rows_f32(k, "k");
-    v = rows_f32(v, "v");
+    q = dense_rows(q, "q", type);
+    k = dense_rows(k, "k", type);
+    v = dense_rows(v, "v", type);
     if (q_docs) {
       require_shape(*q_docs, "q_documents", {B, Tq});
       require_shape(*k_docs, "k_documents", {B, Tk});
@@ -39,7 +41,8 @@ struct Problem {
     if (dropout > 0)
       require(random && random->dtype == DType::i32 && random->dense() && random->elements() == 4, "random",
               "a dense i32 tensor of 4 elements when dropout is used", random ? text(*random) : "none");
-    shape = {B,
+    shape = {type,
+             B,
              Tq,
              Tk,
              H,
@@ -61,10 +64,11 @@ void strides(const Tensor& t, int64_t (&out)[3]) { std::copy_n(t.stride.begin(),
 // A gradient that may be a view of a packed one.
 class RowsOutput {
  public:
-  RowsOutput(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate) : tensor_(wanted), accumulate_(accumulate) {
+  RowsOutput(const Tensor& wanted, const char* argument, const Shape& shape, bool accumulate, DType type)
+      : tensor_(wanted), accumulate_(accumulate) {
     require_shape(wanted, argument, shape);
-    if (wanted.dtype == DType::f32 && (shape[3] == 1 || wanted.stride[3] == 1)) return;
-    beside_.emplace(wanted, argument, shape, accumulate);
+    if (wanted.dtype == type && (shape[3] == 1 || wanted.stride[3] == 1)) return;
+    beside_.emplace(wanted, argument, shape, accumulate, type);
     tensor_ = beside_->tensor();
     accumulate_ = beside_->accumulate();
   }
@@ -85,16 +89,17 @@ class RowsOutput {
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
                                      const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
                                      int64_t stream) {
-  const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
-  Tensor o = Tensor::empty(q.device(), DType::f32, q.shape);
+  const DType type = compute_type({&q, &k, &v});
+  const Problem p(type, q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
+  Tensor o = Tensor::empty(q.device(), type, q.shape);
   Tensor lse = Tensor::empty(q.device(), DType::f32, {p.shape.B, p.shape.H, p.shape.Tq});
   if (o.elements()) {
     AttentionArgs args{};
     args.s = p.shape;
-    args.q = p.q.data<float>();
-    args.k = p.k.data<float>();
-    args.v = p.v.data<float>();
-    args.o = o.data<float>();
+    args.q = p.q.data<void>();
+    args.k = p.k.data<void>();
+    args.v = p.v.data<void>();
+    args.o = o.data<void>();
     args.lse = lse.data<float>();
     strides(p.q, args.q_stride);
     strides(p.k, args.k_stride);
@@ -109,31 +114,31 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
                         double scale, bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
                         const Tensor* random, int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk,
                         const Tensor& dv, bool accumulate_dv) {
-  const Problem p(q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
+  const DType type = compute_type({&q, &k, &v, &o, &d_o});
+  const Problem p(type, q, k, v, scale, causal, window, q_documents, k_documents, dropout, random, stream);
   require_shape(o, "o", q.shape);
   require_shape(d_o, "do", q.shape);
   require_shape(lse, "lse", {p.shape.B, p.shape.H, p.shape.Tq});
-  const Tensor out = rows_f32(o, "o"), grad = rows_f32(d_o, "do");
-  const RowsOutput to_q(dq, "dq", q.shape, accumulate_dq), to_k(dk, "dk", k.shape, accumulate_dk), to_v(dv, "dv", v.shape, accumulate_dv);
+  const Tensor out = dense_rows(o, "o", type), grad = dense_rows(d_o, "do", type), sums = dense(lse, "lse", DType::f32);
+  const RowsOutput to_q(dq, "dq", q.shape, accumulate_dq, type), to_k(dk, "dk", k.shape, accumulate_dk, type),
+      to_v(dv, "dv", v.shape, accumulate_dv, type);
   if (!k.elements() || !q.elements()) {
     const std::pair<const Tensor*, bool> outputs[] = {{&dq, accumulate_dq}, {&dk, accumulate_dk}, {&dv, accumulate_dv}};
     for (const auto& [t, adds] : outputs)
       if (!adds) fill(*t, 0);
     return;
   }
-  const Tensor delta = Tensor::empty(q.device(), DType::f32, lse.shape);
   AttentionBackwardArgs args{};
   args.s = p.shape;
-  args.q = p.q.data<float>();
-  args.k = p.k.data<float>();
-  args.v = p.v.data<float>();
-  args.o = out.data<float>();
-  args.lse = lse.data<float>();
-  args.d_o = grad.data<float>();
-  args.dq = to_q.tensor().data<float>();
-  args.dk = to_k.tensor().data<float>();
-  args.dv = to_v.tensor().data<float>();
-  args.delta = delta.data<float>();
+  args.q = p.q.data<void>();
+  args.k = p.k.data<void>();
+  args.v = p.v.data<void>();
+  args.o = out.data<void>();
+  args.lse = sums.data<float>();
+  args.d_o = grad.data<void>();
+  args.dq = to_q.tensor().data<void>();
+  args.dk = to_k.tensor().data<void>();
+  args.dv = to_v.tensor().data<void>();
   strides(p.q, args.q_stride);
   strides(p.k, args.k_stride);
   strides(p.v, args.v_stride);

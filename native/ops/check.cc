@@ -50,7 +50,15 @@ Tensor copy_of(const Tensor& t, DType dtype) {
 
 DType compute_type(const Tensor& t) { return t.device()->computes_half && is_float(t.dtype) ? t.dtype : DType::f32; }
 
-DType compute_type(const Tensor& a, const Tensor& b) { return a.dtype == b.dtype ? compute_type(a) : DType::f32; }
+DType compute_type(std::initializer_list<const Tensor*> tensors) {
+  const Tensor* first = nullptr;
+  for (const Tensor* t : tensors) {
+    if (!t) continue;
+    if (!first) first = t;
+    if (t->dtype != first->dtype) return DType::f32;
+  }
+  return first ? compute_type(*first) : DType::f32;
+}
 
 Tensor dense(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);

@@ -1,6 +1,7 @@
 #pragma once
 // What every op needs: checks that name the op, the argument and what came; operands in the type and layout that a kernel
 // takes; outputs in the type that the caller expects; the launch.
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -31,8 +32,8 @@ Shape broadcast(const Shape& a, const Shape& b);  // NumPy's rule; throws naming
 
 // The float type in which the device of t computes with t: its own where kernels take it, otherwise f32.
 DType compute_type(const Tensor& t);
-// The one in which it computes with both: their common type, or f32.
-DType compute_type(const Tensor& a, const Tensor& b);
+// The one in which it computes with all of them (null: not there): their common type, or f32.
+DType compute_type(std::initializer_list<const Tensor*> tensors);
 
 // What a dense kernel of that float type reads: t itself where it fits, otherwise a copy.
 Tensor dense(const Tensor& t, const char* argument, DType type);

@@ -6,31 +6,28 @@ namespace heddle::ops {
 
 Tensor unary(const Tensor& x, Unary kind) {
   current_op = text_of(kind);
-  const Tensor in = dense_f32(x, "x");
-  Tensor out = Tensor::empty(x.device(), DType::f32, x.shape);
-  if (out.elements()) launch(x.device(), x.device()->backend->unary, UnaryArgs{kind, in.data<float>(), out.data<float>(), in.elements()});
+  const DType type = compute_type(x);
+  const Tensor in = dense(x, "x", type);
+  Tensor out = Tensor::empty(x.device(), type, x.shape);
+  if (out.elements())
+    launch(x.device(), x.device()->backend->unary, UnaryArgs{kind, type, in.data<void>(), out.data<void>(), in.elements()});
   return result_as(out, x.dtype);
 }
 
 void unary_backward(const Tensor& x, const Tensor& dy, Unary kind, const Tensor& dx, bool accumulate) {
   require_shape(dy, "dy", x.shape);
-  const Tensor in = dense_f32(x, "x"), grad = dense_f32(dy, "dy");
-  const Output out(dx, "dx", x.shape, accumulate);
+  const DType type = compute_type({&x, &dy});
+  const Tensor in = dense(x, "x", type), grad = dense(dy, "dy", type);
+  const Output out(dx, "dx", x.shape, accumulate, type);
   if (!in.elements()) return;
   launch(x.device(), x.device()->backend->unary_backward,
-         UnaryBackwardArgs{kind, in.data<float>(), grad.data<float>(), out.data(), in.elements(), out.accumulate()});
+         UnaryBackwardArgs{kind, type, in.data<void>(), grad.data<void>(), out.data(), in.elements(), out.accumulate()});
   out.finish();
 }
 
 namespace {
 
 bool compares(Binary kind) { return kind >= Binary::eq; }
-
-// Both operands in one computing type: i32 stays when both are i32, everything else is f32.
-Tensor arithmetic(const Tensor& t, bool integers) {
-  if (integers) return t.dtype == DType::i32 ? t : copy_of(t, DType::i32);
-  return t.dtype == DType::f32 ? t : copy_of(t, DType::f32);
-}
 
 bool integral(const Tensor& t) { return !is_float(t.dtype); }
 
@@ -50,8 +47,9 @@ Tensor binary(const Tensor& a, const Tensor& b, Binary kind) {
   require_same_device(a, "a", b, "b");
   const bool integers = integral(a) && integral(b);
   const Shape shape = broadcast(a.shape, b.shape);
-  const Tensor x = arithmetic(a, integers), y = arithmetic(b, integers);
-  Tensor out = Tensor::empty(a.device(), compares(kind) ? DType::boolean : integers ? DType::i32 : DType::f32, shape);
+  const DType type = integers ? DType::i32 : compute_type({&a, &b});
+  const Tensor x = result_as(a, type), y = result_as(b, type);
+  Tensor out = Tensor::empty(a.device(), compares(kind) ? DType::boolean : type, shape);
   if (out.elements())
     launch(a.device(), a.device()->backend->binary, BinaryArgs{kind, expand(x, shape).view(), expand(y, shape).view(), out.view(), false});
   return compares(kind) || integers ? out : result_as(out, promoted(a, b));
@@ -62,9 +60,10 @@ void binary_into(const Tensor& a, const Tensor& b, Binary kind, const Tensor& ou
   require_same_device(a, "a", out, "out");
   require(!compares(kind), "kind", "an arithmetic operation", "a comparison");
   require(broadcast(broadcast(a.shape, b.shape), out.shape) == out.shape, "out", "of the shape that a and b broadcast to", text(out.shape));
-  const Output to(out, "out", out.shape, accumulate);
+  const DType type = compute_type({&a, &b, &out});  // out too: a sum in f32 is not rounded on its way there
+  const Output to(out, "out", out.shape, accumulate, type);
   if (!out.elements()) return;
-  const Tensor x = arithmetic(a, false), y = arithmetic(b, false);
+  const Tensor x = result_as(a, type), y = result_as(b, type);
   launch(a.device(), a.device()->backend->binary,
          BinaryArgs{kind, expand(x, out.shape).view(), expand(y, out.shape).view(), to.tensor().view(), to.accumulate()});
   to.finish();
@@ -77,8 +76,9 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   require_float(a, "a");
   require_float(b, "b");
   const Shape shape = broadcast(condition.shape, broadcast(a.shape, b.shape));
-  const Tensor x = arithmetic(a, false), y = arithmetic(b, false);
-  Tensor out = Tensor::empty(a.device(), DType::f32, shape);
+  const DType type = compute_type({&a, &b});
+  const Tensor x = result_as(a, type), y = result_as(b, type);
+  Tensor out = Tensor::empty(a.device(), type, shape);
   if (out.elements())
     launch(a.device(), a.device()->backend->where,
            WhereArgs{expand(condition, shape).view(), expand(x, shape).view(), expand(y, shape).view(), out.view()});
@@ -93,21 +93,21 @@ struct Rows {
   int64_t rows, cols, stride;
 };
 
-bool row_strided(const Tensor& t, int64_t* stride) {
-  if (t.dtype != DType::f32 || t.rank() == 0 || (t.shape.back() != 1 && t.stride.back() != 1)) return false;
+bool row_strided(const Tensor& t, DType type, int64_t* stride) {
+  if (t.dtype != type || t.rank() == 0 || (t.shape.back() != 1 && t.stride.back() != 1)) return false;
   *stride = t.rank() > 1 ? t.stride[t.rank() - 2] : t.shape.back();
   for (int64_t i = t.rank() - 2; i > 0; --i)
     if (t.stride[i - 1] != t.stride[i] * t.shape[i]) return false;
   return true;
 }
 
-Rows rows_of(const Tensor& t, const char* argument) {
+Rows rows_of(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
   require(t.rank() >= 1, argument, "of at least one dimension", text(t.shape));
   Rows r{t, 0, t.shape.back(), t.shape.back()};
   r.rows = r.cols ? t.elements() / r.cols : 0;
-  if (!row_strided(t, &r.stride)) {
-    r.tensor = copy_of(t, DType::f32);
+  if (!row_strided(t, type, &r.stride)) {
+    r.tensor = copy_of(t, type);
     r.stride = r.cols;
   }
   return r;
@@ -118,11 +118,12 @@ Rows rows_of(const Tensor& t, const char* argument) {
 Tensor swiglu(const Tensor& gate, const Tensor& up) {
   require_same_device(gate, "gate", up, "up");
   require_shape(up, "up", gate.shape);
-  const Rows g = rows_of(gate, "gate"), u = rows_of(up, "up");
-  Tensor y = Tensor::empty(gate.device(), DType::f32, gate.shape);
+  const DType type = compute_type({&gate, &up});
+  const Rows g = rows_of(gate, "gate", type), u = rows_of(up, "up", type);
+  Tensor y = Tensor::empty(gate.device(), type, gate.shape);
   if (y.elements())
     launch(gate.device(), gate.device()->backend->swiglu,
-           SwigluArgs{g.tensor.data<float>(), u.tensor.data<float>(), y.data<float>(), g.rows, g.cols, g.stride, u.stride});
+           SwigluArgs{type, g.tensor.data<void>(), u.tensor.data<void>(), y.data<void>(), g.rows, g.cols, g.stride, u.stride});
   return result_as(y, gate.dtype);
 }
 
@@ -131,18 +132,19 @@ void swiglu_backward(const Tensor& gate, const Tensor& up, const Tensor& dy, con
   require_shape(dy, "dy", gate.shape);
   require_shape(dgate, "dgate", gate.shape);
   require_shape(dup, "dup", gate.shape);
-  const Rows g = rows_of(gate, "gate"), u = rows_of(up, "up");
-  const Tensor grad = dense_f32(dy, "dy");
+  const DType type = compute_type({&gate, &up, &dy});
+  const Rows g = rows_of(gate, "gate", type), u = rows_of(up, "up", type);
+  const Tensor grad = dense(dy, "dy", type);
   int64_t gate_stride, up_stride;
-  if (row_strided(dgate, &gate_stride) && row_strided(dup, &up_stride)) {
+  if (row_strided(dgate, type, &gate_stride) && row_strided(dup, type, &up_stride)) {
     if (grad.elements())
       launch(gate.device(), gate.device()->backend->swiglu_backward,
-             SwigluBackwardArgs{g.tensor.data<float>(), u.tensor.data<float>(), grad.data<float>(), dgate.data<float>(), dup.data<float>(),
+             SwigluBackwardArgs{type, g.tensor.data<void>(), u.tensor.data<void>(), grad.data<void>(), dgate.data<void>(), dup.data<void>(),
                                 g.rows, g.cols, g.stride, u.stride, gate_stride, up_stride, accumulate});
     return;
   }
   // An output of another type or layout: computed beside it, then carried over.
-  const Tensor beside[2] = {Tensor::empty(gate.device(), DType::f32, gate.shape), Tensor::empty(gate.device(), DType::f32, gate.shape)};
+  const Tensor beside[2] = {Tensor::empty(gate.device(), type, gate.shape), Tensor::empty(gate.device(), type, gate.shape)};
   swiglu_backward(gate, up, dy, beside[0], beside[1], false);
   if (accumulate) {
     binary_into(dgate, beside[0], Binary::add, beside[0], false);
@@ -162,11 +164,12 @@ void dropout_backward(const Tensor& dy, double p, const Tensor& random, int64_t 
   require(p >= 0 && p <= 1, "p", "a probability from 0 to 1", std::to_string(p));
   require(random.dtype == DType::i32 && random.dense() && random.elements() == 4, "random", "a dense i32 tensor of 4 elements", random);
   require_same_device(dy, "x", random, "random");
-  const Tensor in = dense_f32(dy, "x");
-  const Output out(dx, "dx", dy.shape, accumulate);
+  const DType type = compute_type(dy);
+  const Tensor in = dense(dy, "x", type);
+  const Output out(dx, "dx", dy.shape, accumulate, type);
   if (!in.elements()) return;
   launch(dy.device(), dy.device()->backend->dropout,
-         DropoutArgs{in.data<float>(), out.data(), in.elements(), static_cast<float>(p), random.data<RandomState>(),
+         DropoutArgs{type, in.data<void>(), out.data(), in.elements(), static_cast<float>(p), random.data<RandomState>(),
                      static_cast<uint32_t>(stream), out.accumulate()});
   out.finish();
 }

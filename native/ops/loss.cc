@@ -13,15 +13,16 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& 
   require(valid >= 0 && valid <= V, "valid", "from 0 to " + std::to_string(V), std::to_string(valid));
   require(smoothing >= 0 && smoothing <= 1, "smoothing", "from 0 to 1", std::to_string(smoothing));
   require(z_loss >= 0, "zLoss", "at least 0", std::to_string(z_loss));
-  const Tensor in = dense_f32(logits, "logits"), ids = dense_i32(targets, "targets");
+  const DType type = compute_type(logits);
+  const Tensor in = dense(logits, "logits", type), ids = dense_i32(targets, "targets");
   std::optional<Output> to;
-  if (dlogits) to.emplace(*dlogits, "dlogits", logits.shape, false);
+  if (dlogits) to.emplace(*dlogits, "dlogits", logits.shape, false, type);
   Tensor losses = Tensor::empty(logits.device(), DType::f32, targets.shape);
   if (losses.elements())
     launch(logits.device(), logits.device()->backend->cross_entropy,
-           CrossEntropyArgs{in.data<float>(), to ? to->data() : nullptr, ids.data<int32_t>(), losses.data<float>(), scale.data<float>(),
-                            losses.elements(), V, valid ? valid : V, static_cast<int32_t>(ignore_index), static_cast<float>(smoothing),
-                            static_cast<float>(z_loss)});
+           CrossEntropyArgs{type, in.data<void>(), to ? to->data() : nullptr, ids.data<int32_t>(), losses.data<float>(),
+                            scale.data<float>(), losses.elements(), V, valid ? valid : V, static_cast<int32_t>(ignore_index),
+                            static_cast<float>(smoothing), static_cast<float>(z_loss)});
   if (to) to->finish();
   return losses;
 }

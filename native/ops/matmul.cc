@@ -4,13 +4,13 @@
 namespace heddle::ops {
 namespace {
 
-// A matrix operand: f32, and one of its last two strides is 1.
-Tensor matrix(const Tensor& t, const char* argument) {
+// A matrix operand: one of its last two strides is 1.
+Tensor matrix(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
   require(t.rank() >= 2, argument, "of at least two dimensions", text(t.shape));
   const int64_t r = t.rank();
   const bool unit = t.stride[r - 1] == 1 || t.stride[r - 2] == 1 || t.shape[r - 1] == 1 || t.shape[r - 2] == 1;
-  return t.dtype == DType::f32 && unit ? t : copy_of(t, DType::f32);
+  return t.dtype == type && unit ? t : copy_of(t, type);
 }
 
 // Row and column step of a matrix whose dimensions may be swapped. A dimension of size 1 has no step of its own: it gets
@@ -56,9 +56,9 @@ void launch_batched(Device* device, MatmulArgs args, std::vector<Batch> loops) {
     loops.erase(loops.begin());
     for (int64_t i = 0; i < outer.size; ++i) {
       launch_batched(device, args, loops);
-      args.a += outer.a;
-      args.b += outer.b;
-      args.c += outer.c;
+      args.a = static_cast<const char*>(args.a) + outer.a * static_cast<int64_t>(size_of(args.type));
+      args.b = static_cast<const char*>(args.b) + outer.b * static_cast<int64_t>(size_of(args.type));
+      args.c = static_cast<char*>(args.c) + outer.c * static_cast<int64_t>(size_of(args.c_type));
     }
     return;
   }
@@ -100,20 +100,24 @@ Tensor with_lead(const Tensor& t, const Shape& lead) {
 
 }  // namespace
 
-void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate) {
+void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate, Precision precision) {
   const Product p = product_of(a, b, trans_a, trans_b);
   Shape shape = p.lead;
   shape.insert(shape.end(), {p.M, p.N});
-  const Output to(out, "out", shape, accumulate);
+  const DType type = compute_type({&a, &b}), c_type = out.dtype == type ? type : DType::f32;
+  const Output to(out, "out", shape, accumulate, c_type);
   if (!out.elements()) return;
   if (p.K == 0) {
     if (!accumulate) fill(out, 0);
     return;
   }
-  const Tensor x = with_lead(matrix(a, "a"), p.lead), y = with_lead(matrix(b, "b"), p.lead);
+  const Tensor x = with_lead(matrix(a, "a", type), p.lead), y = with_lead(matrix(b, "b", type), p.lead);
   MatmulArgs args{};
-  args.a = x.data<float>();
-  args.b = y.data<float>();
+  args.type = type;
+  args.c_type = c_type;
+  args.precision = precision;
+  args.a = x.data<void>();
+  args.b = y.data<void>();
   args.c = to.data();
   args.M = p.M;
   args.N = p.N;
@@ -133,19 +137,19 @@ void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, c
   to.finish();
 }
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Precision precision) {
   const Product p = product_of(a, b, trans_a, trans_b);
   require_float(a, "a");
   require_float(b, "b");
   Shape shape = p.lead;
   shape.insert(shape.end(), {p.M, p.N});
-  Tensor out = Tensor::empty(a.device(), DType::f32, shape);
-  matmul_into(a, b, trans_a, trans_b, out, false);
+  Tensor out = Tensor::empty(a.device(), compute_type({&a, &b}), shape);
+  matmul_into(a, b, trans_a, trans_b, out, false, precision);
   return result_as(out, a.dtype);
 }
 
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
-                                                 Activation activation, bool conv1d, bool keep_pre) {
+                                                 Activation activation, bool conv1d, bool keep_pre, Precision precision) {
   require_same_device(x, "x", w, "w");
   require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", text(w.shape));
   const int64_t in = w.shape[conv1d ? 0 : 1], out = w.shape[conv1d ? 1 : 0];
@@ -155,18 +159,21 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
   if (bias) require_shape(*bias, "bias", {out});
   if (residual) require_shape(*residual, "residual", shape);
 
-  const Tensor rows = dense_f32(x, "x"), weight = matrix(w, "w");
-  const std::optional<Tensor> b = bias ? std::optional(dense_f32(*bias, "bias")) : std::nullopt;
-  const std::optional<Tensor> r = residual ? std::optional(dense_f32(*residual, "residual")) : std::nullopt;
-  Tensor y = Tensor::empty(x.device(), DType::f32, shape);
+  const DType type = compute_type({&x, &w, bias, residual});
+  const Tensor rows = dense(x, "x", type), weight = matrix(w, "w", type);
+  const std::optional<Tensor> b = bias ? std::optional(dense(*bias, "bias", type)) : std::nullopt;
+  const std::optional<Tensor> r = residual ? std::optional(dense(*residual, "residual", type)) : std::nullopt;
+  Tensor y = Tensor::empty(x.device(), type, shape);
   std::optional<Tensor> pre;
-  if (keep_pre) pre = Tensor::empty(x.device(), DType::f32, shape);
+  if (keep_pre) pre = Tensor::empty(x.device(), type, shape);
   if (y.elements() && in == 0) fail("w must have an inner size of at least 1, got " + text(w.shape));
   if (y.elements()) {
     MatmulArgs args{};
-    args.a = rows.data<float>();
-    args.b = weight.data<float>();
-    args.c = y.data<float>();
+    args.type = args.c_type = type;
+    args.precision = precision;
+    args.a = rows.data<void>();
+    args.b = weight.data<void>();
+    args.c = y.data<void>();
     args.M = y.elements() / out;
     args.N = out;
     args.K = in;
@@ -175,9 +182,9 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
     steps(weight, !conv1d, &args.b_k, &args.b_n);
     args.c_m = out;
     args.batch[0] = args.batch[1] = 1;
-    args.bias = b ? b->data<float>() : nullptr;
-    args.pre = pre ? pre->data<float>() : nullptr;
-    args.residual = r ? r->data<float>() : nullptr;
+    args.bias = b ? b->data<void>() : nullptr;
+    args.pre = pre ? pre->data<void>() : nullptr;
+    args.residual = r ? r->data<void>() : nullptr;
     args.activation = activation;
     launch(x.device(), x.device()->backend->matmul, args);
   }

@@ -1,3 +1,8 @@
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+
 #include "ops/check.h"
 #include "ops/ops.h"
 
@@ -26,6 +31,72 @@ void copy_into(const Tensor& out, const Tensor& x) {
   require_same_device(out, "out", x, "x");
   require(broadcast(out.shape, x.shape) == out.shape, "x", "of a shape that broadcasts to " + text(out.shape), text(x.shape));
   enqueue_copy(out, expand(x, out.shape));
+}
+
+namespace {
+
+// Bytes on their way from one device to another through the host's memory. Both streams hold it: whichever is done last frees it.
+struct Transfer {
+  void* staging = nullptr;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool settled = false;  // the bytes are here, or `error` says why they never will be
+  StreamResult error;
+  std::atomic<int> holders{2};
+
+  void settle(StreamResult why) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (settled) return;
+    error = std::move(why);
+    settled = true;
+    wake.notify_one();
+  }
+  void wait() {  // throws what kept the bytes from coming
+    std::unique_lock<std::mutex> lock(mutex);
+    wake.wait(lock, [&] { return settled; });
+    if (error) throw OpError(error->message, error->code);
+  }
+  void drop() {
+    if (--holders) return;
+    std::free(staging);
+    delete this;
+  }
+};
+
+}  // namespace
+
+// The destination's stream waits for the source's, never the caller. Waits cannot form a circle: one thread enqueues, and a task
+// waits only for what was enqueued before it.
+Tensor to_device(const Tensor& x, Device* device) {
+  if (x.device() == device) return alias(x);
+  const Tensor from = x.dense() ? x : copy_of(x, x.dtype);
+  Tensor to = Tensor::empty(device, x.dtype, x.shape);
+  const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);
+  if (!bytes) return to;
+  void* staging = std::malloc(bytes);
+  if (!staging)
+    fail("the system has no " + std::to_string(bytes) + " bytes for the way from " + x.device()->name + " to " + device->name,
+         ErrorCode::out_of_memory);
+  auto* transfer = new Transfer;
+  transfer->staging = staging;
+
+  Stream* out = x.device()->stream.get();
+  ++x.device()->copies_out;
+  out->enqueue(current_op, [transfer, bytes, data = from.data<void>(), copy = x.device()->copy_out] {
+    copy(transfer->staging, data, bytes);
+    transfer->settle(std::nullopt);
+  });
+  out->enqueue_always(current_op, [transfer, out] {
+    const StreamError ended{ErrorCode::device, "the device's stream has ended"};
+    transfer->settle(out->error().value_or(ended));  // does nothing when the bytes are here
+    transfer->drop();
+  });
+  device->stream->enqueue(current_op, [transfer, bytes, data = to.data<void>(), copy = device->copy_in] {
+    transfer->wait();
+    copy(data, transfer->staging, bytes);
+  });
+  device->stream->enqueue_always(current_op, [transfer] { transfer->drop(); });
+  return to;
 }
 
 Tensor concat(const std::vector<Tensor>& tensors, int64_t dim) {
@@ -77,7 +148,7 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
   require_same_device(x, "x", index, "index");
   dim = dimension(dim, x, "dim");
   const GatherShape g = gather_shape(x.shape, index, dim);
-  const Tensor from = dense_f32(x, "x"), picks = dense_i32(index, "index");
+  const Tensor from = dense(x, "x", DType::f32), picks = dense_i32(index, "index");
   Tensor out = Tensor::empty(x.device(), DType::f32, index.shape);
   if (out.elements())
     launch(x.device(), x.device()->backend->gather,
@@ -90,11 +161,11 @@ void gather_backward(const Tensor& dy, int64_t dim, const Tensor& index, const T
   dim = dimension(dim, dx, "dim");
   const GatherShape g = gather_shape(dx.shape, index, dim);
   require_shape(dy, "dy", index.shape);
-  const Tensor from = dense_f32(dy, "dy"), picks = dense_i32(index, "index");
-  const Output out(dx, "dx", dx.shape, accumulate);
+  const Tensor from = dense(dy, "dy", DType::f32), picks = dense_i32(index, "index");
+  const Output out(dx, "dx", dx.shape, accumulate, DType::f32);
   if (!dx.elements()) return;
   launch(dy.device(), dy.device()->backend->gather_backward,
-         GatherBackwardArgs{from.data<float>(), picks.data<int32_t>(), out.data(), g.outer, g.axis, g.picks, g.inner, out.accumulate()});
+         GatherBackwardArgs{from.data<float>(), picks.data<int32_t>(), out.f32(), g.outer, g.axis, g.picks, g.inner, out.accumulate()});
   out.finish();
 }
 

@@ -33,6 +33,10 @@ struct EnumNames<Activation> {
   static constexpr const char* names[] = {"none", "geluTanh", "geluErf", "relu", "relu2", "silu"};
 };
 template <>
+struct EnumNames<Precision> {
+  static constexpr const char* names[] = {"full", "tf32"};
+};
+template <>
 struct EnumNames<Optimizer> {
   static constexpr const char* names[] = {"adamw", "adam", "sgd", "lion"};
 };

@@ -3,7 +3,8 @@
 // TypeScript declaration. Checks and output shapes are in the .cc of the family, once for all devices.
 //
 // Ops named ...Into and ...Backward write where they are told: `accumulate` adds to what the output holds, otherwise it is
-// overwritten without being read. Half-precision operands are computed in f32 and results come back in the operand's type.
+// overwritten without being read. Results have the type that the operands had. Arithmetic is in f32; operands in bf16 or f16 are
+// converted before and after on a device whose kernels take f32 alone, and where operands of one op differ in type.
 #include <cstdint>
 #include <optional>
 #include <tuple>
@@ -20,6 +21,7 @@ void fill(const Tensor& out, double value);
 void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream);  // f32
 Tensor cast(const Tensor& x, DType dtype);                                                                   // always a dense copy
 void copy_into(const Tensor& out, const Tensor& x);                                                          // x broadcasts, types convert
+Tensor to_device(const Tensor& x, Device* device);  // a dense copy through the host's memory; on x's own device an alias
 Tensor concat(const std::vector<Tensor>& tensors, int64_t dim);
 Tensor gather(const Tensor& x, int64_t dim, const Tensor& index);  // index as x, but for the size of `dim`
 void gather_backward(const Tensor& dy, int64_t dim, const Tensor& index, const Tensor& dx, bool accumulate);
@@ -49,12 +51,13 @@ Tensor softmax(const Tensor& x, bool log);                           // over the
 void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor& dx, bool accumulate);
 
 // ---- matmul.cc ----
-Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b);  // (..., M, K) x (..., K, N), leading ones broadcast
-void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate);
+// (..., M, K) x (..., K, N), leading dimensions broadcast. `precision`: of products of f32 operands, see backend.h.
+Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Precision precision);
+void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate, Precision precision);
 // y = activation(x w^T + bias) + residual; x (..., in), w (out, in), or (in, out) with conv1d as in GPT-2 files.
 // The second value is what the activation got, when keep_pre asks for it.
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
-                                                 Activation activation, bool conv1d, bool keep_pre);
+                                                 Activation activation, bool conv1d, bool keep_pre, Precision precision);
 
 // ---- embedding.cc ----
 Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first);  // ids (..., T) -> (..., T, C)
@@ -85,12 +88,14 @@ void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& scale, const Tensor* dlogits, int64_t valid,
                      int64_t ignore_index, double smoothing, double z_loss);
 
-// ---- optim.cc ---- flat f32 buffers; state is an i32 tensor of 16 elements (core/step_state.h)
+// ---- optim.cc ---- flat f32 buffers; state is an i32 tensor of 16 elements (core/step_state.h); copy, when given, a bf16 or f16
+// buffer that gets p, rounded
 void step_begin(const Tensor& state, double lr, bool keep_clip);
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm);
-void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state,
-                    int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov);
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor* copy,
+                    const Tensor& state, int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening,
+                    bool nesterov);
 void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov);
-void muon_apply(const Tensor& p, const Tensor& x, const Tensor& state, double weight_decay, double ratio);
+void muon_apply(const Tensor& p, const Tensor& x, const Tensor* copy, const Tensor& state, double weight_decay, double ratio);
 
 }  // namespace heddle::ops

@@ -14,6 +14,21 @@ float* flat(const Tensor& t, const char* argument, int64_t n) {
   return t.data<float>();
 }
 
+// The copy that kernels compute with, when there is one.
+struct HalfCopy {
+  void* data = nullptr;
+  DType type = DType::f32;
+
+  HalfCopy(const Tensor* t, const Tensor& p) {
+    if (!t) return;
+    require((t->dtype == DType::bf16 || t->dtype == DType::f16) && t->dense() && t->elements() == p.elements(), "copy",
+            "a dense bf16 or f16 tensor of " + std::to_string(p.elements()) + " elements", *t);
+    require_same_device(p, "p", *t, "copy");
+    data = t->data<void>();
+    type = t->dtype;
+  }
+};
+
 }  // namespace
 
 void step_begin(const Tensor& state, double lr, bool keep_clip) {
@@ -23,20 +38,22 @@ void step_begin(const Tensor& state, double lr, bool keep_clip) {
 
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm) {
   launch(g.device(), g.device()->backend->grad_norm,
-         GradNormArgs{flat(g, "g", g.elements()), g.elements(), state_of(state), static_cast<float>(max_norm)});
+         GradNormArgs{flat(g, "g", g.elements()), g.elements(), state_of(state), static_cast<float>(max_norm), nullptr});
 }
 
-void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor& state,
-                    int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening, bool nesterov) {
+void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor* copy,
+                    const Tensor& state, int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening,
+                    bool nesterov) {
   const int64_t n = p.elements();
   const bool adam = kind == Optimizer::adamw || kind == Optimizer::adam;
   require(m || (kind == Optimizer::sgd && beta1 == 0), "m", "given for this optimizer", "none");
   require(v || !adam, "v", "given for adamw and adam", "none");
   require(decay_n >= 0 && decay_n <= n, "decayN", "from 0 to " + std::to_string(n), std::to_string(decay_n));
+  const HalfCopy half(copy, p);
   if (!n) return;
   launch(p.device(), p.device()->backend->optimizer,
-         OptimizerArgs{kind, flat(p, "p", n), m ? flat(*m, "m", n) : nullptr, v ? flat(*v, "v", n) : nullptr, flat(g, "g", n), n, decay_n,
-                       state_of(state), beta1, beta2, static_cast<float>(eps), static_cast<float>(weight_decay),
+         OptimizerArgs{kind, flat(p, "p", n), m ? flat(*m, "m", n) : nullptr, v ? flat(*v, "v", n) : nullptr, flat(g, "g", n), half.data,
+                       half.type, n, decay_n, state_of(state), beta1, beta2, static_cast<float>(eps), static_cast<float>(weight_decay),
                        static_cast<float>(dampening), nesterov});
 }
 
@@ -46,10 +63,12 @@ void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tens
          MuonMomentumArgs{flat(g, "g", n), flat(m, "m", n), flat(x, "x", n), n, state_of(state), beta, nesterov});
 }
 
-void muon_apply(const Tensor& p, const Tensor& x, const Tensor& state, double weight_decay, double ratio) {
+void muon_apply(const Tensor& p, const Tensor& x, const Tensor* copy, const Tensor& state, double weight_decay, double ratio) {
   const int64_t n = p.elements();
+  const HalfCopy half(copy, p);
   launch(p.device(), p.device()->backend->muon_apply,
-         MuonApplyArgs{flat(p, "p", n), flat(x, "x", n), n, state_of(state), static_cast<float>(weight_decay), static_cast<float>(ratio)});
+         MuonApplyArgs{flat(p, "p", n), flat(x, "x", n), half.data, half.type, n, state_of(state), static_cast<float>(weight_decay),
+                       static_cast<float>(ratio)});
 }
 
 }  // namespace heddle::ops

@@ -24,7 +24,7 @@ Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
   std::vector<bool> gone(x.shape.size(), dims.empty());
   for (const int64_t d : dims) gone[dimension(d, x, "dims")] = true;
   const bool index = kind == Reduce::argmax || kind == Reduce::argmin;
-  const Tensor in = x.dtype == DType::f32 ? x : copy_of(x, DType::f32);
+  const Tensor in = result_as(x, compute_type(x));
   Shape kept, shape;
   const Tensor ordered = reduced_last(in, gone, &kept);
   int64_t n = 1;
@@ -38,15 +38,15 @@ Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
     fill(out, 0);
   } else if (out.elements()) {
     launch(x.device(), x.device()->backend->reduce,
-           ReduceArgs{kind, ordered.view(), static_cast<int32_t>(kept.size()), out.data<void>(), false});
+           ReduceArgs{kind, ordered.view(), static_cast<int32_t>(kept.size()), out.data<void>(), false, nullptr});
   }
   return index || !is_float(x.dtype) ? out : result_as(out, x.dtype);
 }
 
 void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
   require(broadcast(x.shape, out.shape) == x.shape, "out", "of a shape that broadcasts to " + text(x.shape), text(out.shape));
-  const Output to(out, "out", out.shape, accumulate);
-  const Tensor in = x.dtype == DType::f32 ? x : copy_of(x, DType::f32);
+  const Output to(out, "out", out.shape, accumulate, DType::f32);
+  const Tensor in = result_as(x, compute_type(x));
   if (!out.elements()) return;
   if (!x.elements()) {
     if (!accumulate) fill(out, 0);
@@ -55,7 +55,7 @@ void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
   // Bias gradients: all but the last dimension of a dense x.
   if (in.dense() && out.rank() >= 1 && out.elements() == x.shape.back() && out.shape.back() == x.shape.back()) {
     launch(x.device(), x.device()->backend->column_sum,
-           ColumnSumArgs{in.data<float>(), to.data(), x.elements() / x.shape.back(), x.shape.back(), to.accumulate()});
+           ColumnSumArgs{in.dtype, in.data<void>(), to.f32(), x.elements() / x.shape.back(), x.shape.back(), to.accumulate(), nullptr});
   } else {
     const int64_t lead = x.rank() - out.rank();
     std::vector<bool> gone(x.shape.size(), false);
@@ -63,7 +63,7 @@ void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
     Shape kept;
     const Tensor ordered = reduced_last(in, gone, &kept);
     launch(x.device(), x.device()->backend->reduce,
-           ReduceArgs{Reduce::sum, ordered.view(), static_cast<int32_t>(kept.size()), to.data(), to.accumulate()});
+           ReduceArgs{Reduce::sum, ordered.view(), static_cast<int32_t>(kept.size()), to.data(), to.accumulate(), nullptr});
   }
   to.finish();
 }
@@ -71,21 +71,23 @@ void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
 Tensor softmax(const Tensor& x, bool log) {
   current_op = log ? "logSoftmax" : "softmax";
   require(x.rank() >= 1, "x", "of at least one dimension", text(x.shape));
-  const Tensor in = dense_f32(x, "x");
-  Tensor y = Tensor::empty(x.device(), DType::f32, x.shape);
+  const DType type = compute_type(x);
+  const Tensor in = dense(x, "x", type);
+  Tensor y = Tensor::empty(x.device(), type, x.shape);
   if (y.elements())
     launch(x.device(), x.device()->backend->softmax,
-           SoftmaxArgs{in.data<float>(), y.data<float>(), x.elements() / x.shape.back(), x.shape.back(), log});
+           SoftmaxArgs{type, in.data<void>(), y.data<void>(), x.elements() / x.shape.back(), x.shape.back(), log});
   return result_as(y, x.dtype);
 }
 
 void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor& dx, bool accumulate) {
   require_shape(dy, "dy", y.shape);
-  const Tensor out = dense_f32(y, "y"), grad = dense_f32(dy, "dy");
-  const Output to(dx, "dx", y.shape, accumulate);
+  const DType type = compute_type({&y, &dy});
+  const Tensor out = dense(y, "y", type), grad = dense(dy, "dy", type);
+  const Output to(dx, "dx", y.shape, accumulate, type);
   if (!y.elements()) return;
   launch(y.device(), y.device()->backend->softmax_backward,
-         SoftmaxBackwardArgs{out.data<float>(), grad.data<float>(), to.data(), y.elements() / y.shape.back(), y.shape.back(), log,
+         SoftmaxBackwardArgs{type, out.data<void>(), grad.data<void>(), to.data(), y.elements() / y.shape.back(), y.shape.back(), log,
                              to.accumulate()});
   to.finish();
 }

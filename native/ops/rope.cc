@@ -19,14 +19,16 @@ void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta,
     require_shape(*positions, "positions", {B, T});
     pos = dense_i32(*positions, "positions");
   }
-  const Tensor in = rows_f32(x, "x");
-  const bool direct = y.dtype == DType::f32 && (D == 1 || y.stride[3] == 1);
+  const DType type = compute_type(x);
+  const Tensor in = dense_rows(x, "x", type);
+  const bool direct = y.dtype == type && (D == 1 || y.stride[3] == 1);
   std::optional<Output> beside;
-  if (!direct) beside.emplace(y, "dx", x.shape, accumulate);
+  if (!direct) beside.emplace(y, "dx", x.shape, accumulate, type);
   const Tensor& to = direct ? y : beside->tensor();
   if (!x.elements()) return;
-  RopeArgs args{in.data<float>(),
-                to.data<float>(),
+  RopeArgs args{type,
+                in.data<void>(),
+                to.data<void>(),
                 B,
                 T,
                 H,

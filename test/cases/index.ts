@@ -6,7 +6,7 @@ import { binary, binaryInto, dropout, swiglu, unary, where } from './elementwise
 import { embedding } from './embedding.ts';
 import { crossEntropy } from './loss.ts';
 import { linear, matmul, matmulInto } from './matmul.ts';
-import { cast, concat, copyInto, fill, gather, random } from './movement.ts';
+import { cast, concat, copyInto, fill, gather, random, toDevice } from './movement.ts';
 import { norm } from './norm.ts';
 import { gradNorm, muon, optimizerStep } from './optim.ts';
 import { reduce, softmax, sumInto } from './reduce.ts';
@@ -16,7 +16,7 @@ import { alias, expand, permute, reshape, slice } from './views.ts';
 export type OpName = keyof Ops;
 
 export const CASES: Readonly<Record<OpName, Case>> = {
-  ...{ empty: fill, fill, random, cast, copyInto, concat, gather, gatherBackward: gather },
+  ...{ empty: fill, fill, random, cast, copyInto, toDevice, concat, gather, gatherBackward: gather },
   ...{ alias, reshape, permute, slice, expand },
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },

@@ -68,7 +68,7 @@ export const matmulInto: Case = {
         inputs: { a, b },
         run: (t) => {
           const out = full([...s.lead, s.M, s.N], 2);
-          native.matmulInto(t.a.handle, t.b.handle, s.transA, s.transB, out.handle, accumulate);
+          native.matmulInto(t.a.handle, t.b.handle, s.transA, s.transB, out.handle, accumulate, 'full');
           return out;
         },
         reference: (v) => multiply(v.a, v.b).map((y) => y + (accumulate ? 2 : 0)),

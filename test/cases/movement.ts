@@ -126,6 +126,24 @@ export const copyInto: Case = {
   half: false, // into f32
 };
 
+/** To the CPU and back to where the tensor was: on the CPU both are views. */
+export const toDevice: Case = {
+  instances: (max) =>
+    fc.record({ dims: shape(max), draw: draws }).map(({ dims, draw }) =>
+      instance({
+        label: `(${dims}) to the CPU and back`,
+        inputs: { x: draw.floats(dims) },
+        run: ({ x }) => ops.toDevice(ops.toDevice(x, 'cpu'), x.device),
+        reference: ({ x }) => x,
+        differentiable: ['x'],
+        flops: 0,
+      }),
+    ),
+  tolerance: 0,
+  layouts: true,
+  half: true,
+};
+
 export const concat: Case = {
   instances: (max) =>
     fc

@@ -143,7 +143,7 @@ export const muon: Case = {
             for (let step = 0; step < steps; step++) {
               ops.stepBegin(state, lr, false);
               native.muonMomentum(g.handle, m.handle, x.handle, state.handle, beta, nesterov);
-              native.muonApply(values.handle, x.handle, state.handle, decay, ratio);
+              native.muonApply(values.handle, x.handle, null, state.handle, decay, ratio);
             }
             return ops.concat([values, m, x]);
           },

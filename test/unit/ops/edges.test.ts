@@ -46,6 +46,7 @@ const EMPTY: Readonly<Record<string, readonly [shape: number[], make: (...inputs
   permute: [[3, 0], (x) => ops.permute(x as Tensor, 1, 0), [f(0, 3)]],
   expand: [[4, 0], (x) => ops.expand(x as Tensor, 4, 0), [f(1, 0)]],
   cast: [[0], (x) => ops.cast(x as Tensor, 'bf16'), [f(0)]],
+  toDevice: [[0], (x) => ops.toDevice(x as Tensor, 'cpu'), [f(0)]],
 };
 
 for (const [name, [shape, make, inputs]] of Object.entries(EMPTY))

@@ -82,8 +82,8 @@ const CHURN = `
   native.random(x, 'normal', 0, 1, 1, 0);
   const churn = async () => {
     for (;;) {
-      let y = native.matmul(x, x, false, false);
-      for (let i = 0; i < 20; i++) { const z = native.matmul(y, x, false, false); native.dispose(y); y = z; }
+      let y = native.matmul(x, x, false, false, 'full');
+      for (let i = 0; i < 20; i++) { const z = native.matmul(y, x, false, false, 'full'); native.dispose(y); y = z; }
       const reading = native.read(y);
       native.dispose(y);
       await reading;
@@ -130,7 +130,7 @@ test.serial('a process ends in the middle of a step: by exit, by running out of 
   const started = performance.now();
   t.is(inProcess(`${CHURN} churn(); setTimeout(() => { console.log('out'); process.exit(0); }, 30);`), 'out\n');
   // Work that nobody waits for does not keep the process alive.
-  const idle = `${CHURN} for (let i = 0; i < 1000; i++) native.dispose(native.matmul(x, x, false, false)); console.log('out');`;
+  const idle = `${CHURN} for (let i = 0; i < 1000; i++) native.dispose(native.matmul(x, x, false, false, 'full')); console.log('out');`;
   t.is(inProcess(idle), 'out\n');
   const { status, stderr } = spawnSync(
     process.execPath,
@@ -143,7 +143,7 @@ test.serial('a process ends in the middle of a step: by exit, by running out of 
 });
 
 test.serial('a promise that is waited for does keep the process alive', (t) => {
-  const code = `${CHURN} let y = x; for (let i = 0; i < 30; i++) y = native.matmul(y, x, false, false); native.read(y).then((b) => console.log(b.byteLength));`;
+  const code = `${CHURN} let y = x; for (let i = 0; i < 30; i++) y = native.matmul(y, x, false, false, 'full'); native.read(y).then((b) => console.log(b.byteLength));`;
   t.is(inProcess(code), `${600 * 600 * 4}\n`);
 });
 
