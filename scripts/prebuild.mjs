@@ -1,12 +1,12 @@
-// npm run prebuildify: the binary of this platform into prebuilds/, for npm pack. CUDA is built in where the sources have it
-// (HEDDLE_CUDA=OFF leaves it out). No network: node-gyp gets an empty set of headers, because our target compiles nothing with gyp.
+// npm run prebuildify: the binary of this platform into prebuilds/, for npm pack. CUDA is built in where nvcc is
+// (HEDDLE_CUDA=OFF leaves it out; HEDDLE_ARCHS=80 makes a smaller one, in less time). No network: node-gyp gets an empty set of headers, because our target compiles nothing with gyp.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
 import { node, passes } from './run.mjs';
-import { root } from './tools.mjs';
+import { nvcc, root } from './tools.mjs';
 
 export function prebuild() {
   const hasPython = ['python3', 'python'].some((name) => spawnSync(name, ['--version']).status === 0);
@@ -16,7 +16,7 @@ export function prebuild() {
 
 function empty() {
   rmSync(path.join(root, 'prebuilds'), { recursive: true, force: true });
-  if (process.platform === 'linux' && existsSync(path.join(root, 'cuda'))) process.env.HEDDLE_CUDA ??= 'ON';
+  if (process.platform === 'linux') process.env.HEDDLE_CUDA ??= nvcc() ? 'ON' : 'OFF';
 }
 
 function withPrebuildify() {

@@ -1,12 +1,12 @@
 // npm run release: makes the published tarball for this platform and checks it. No network. Must run through npm, whose
 // node-gyp prebuildify uses; node-gyp needs Python, nothing else here does.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { gpuCode } from './fatbin.mjs';
 import { prebuild } from './prebuild.mjs';
-import { root } from './tools.mjs';
+import { CUDA_MINIMUM, nvcc, root } from './tools.mjs';
 
 const GLIBC_FLOOR = 34; // 2.34
 const MAX_MB = 50;
@@ -37,13 +37,14 @@ function checkGpuCode(name, bytes, wanted) {
   );
 }
 
+if (linux) assert(nvcc(), `nvcc ${CUDA_MINIMUM} or newer is here: a release has the CUDA kernels`);
 assert(prebuild(), 'prebuildify');
 const folder = `prebuilds/${process.platform}-${process.arch}`;
 for (const name of linux ? readdirSync(folder) : []) {
   const file = path.join(root, folder, name);
   const bytes = readFileSync(file);
   checkLibraries(name, bytes.toString('latin1'));
-  if (existsSync('cuda')) checkGpuCode(name, bytes, require(file).info().cudaArchs.split(' '));
+  checkGpuCode(name, bytes, require(file).info().cudaArchs.split(' '));
 }
 
 // --ignore-scripts: the lines of `prepare` would spoil the JSON

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "runtime/error.h"
+#include "runtime/probe.h"
 
 namespace heddle::cuda {
 namespace {
@@ -36,6 +37,8 @@ Card read(int index) {
   c.l2_bytes = static_cast<size_t>(p.l2CacheSize);
   c.memory = p.totalGlobalMem;
   c.cooperative = p.cooperativeLaunch != 0;
+  check(cudaSetDevice(index), "cudaSetDevice");
+  c.hopper = has_hopper_code();
   return c;
 }
 

@@ -16,6 +16,7 @@ struct Card {
   size_t l2_bytes;
   size_t memory;  // bytes
   bool cooperative;
+  bool hopper;  // the kernels of *_sm90.cu run here
   bool simulated() const { return name.rfind("simulated ", 0) == 0; }
   bool has_bf16() const { return sm >= 80; }  // mma.sync on bf16, cp.async
 };

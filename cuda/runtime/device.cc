@@ -122,7 +122,8 @@ CudaStatus cuda_status() {
 std::unique_ptr<Device> make_cuda_device(int index) {
   const cuda::Card& card = cuda::card(index);
   cuda::check(cudaSetDevice(index), "cudaSetDevice");
-  if (const std::string problem = cuda::probe(card); !problem.empty()) throw OpError("cuda:" + std::to_string(index) + ": " + problem, ErrorCode::device);
+  if (const std::string problem = cuda::probe(card); !problem.empty())
+    throw OpError("cuda:" + std::to_string(index) + ": " + problem, ErrorCode::device);
   auto worker = std::make_shared<cuda::Worker>();
   auto device = std::make_unique<Device>();
   device->name = "cuda:" + std::to_string(index);

@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "core/error.h"
-#include "runtime/error.h"
 #include "core/launch_log.h"
+#include "runtime/error.h"
 #include "runtime/queue.h"
 
 namespace heddle::cuda {

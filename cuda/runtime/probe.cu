@@ -7,7 +7,7 @@
 namespace heddle::cuda {
 namespace {
 
-__global__ void nothing() {}
+__global__ void __launch_bounds__(32) nothing() {}
 
 }  // namespace
 

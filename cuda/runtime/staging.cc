@@ -34,7 +34,8 @@ void Staging::copy_in(void* to, const void* from, size_t bytes, cudaStream_t str
 
 void Staging::copy_out(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   const auto fetch = [&](size_t at, size_t i) {
-    check(cudaMemcpyAsync(pieces_[i].memory, static_cast<const char*>(from) + at, std::min(kBytes, bytes - at), cudaMemcpyDeviceToHost, stream),
+    check(cudaMemcpyAsync(pieces_[i].memory, static_cast<const char*>(from) + at, std::min(kBytes, bytes - at), cudaMemcpyDeviceToHost,
+                          stream),
           "copy from the device");
     check(cudaEventRecord(pieces_[i].done, stream), "copy from the device");
   };
