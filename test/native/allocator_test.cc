@@ -33,7 +33,7 @@ void give(void* p, size_t bytes) {
   std::free(p);
 }
 
-constexpr Allocator::Source kSource{take, give};
+const Allocator::Source kSource{take, give};
 constexpr size_t kMiB = 1 << 20;
 
 struct Fixture {

@@ -109,19 +109,20 @@ struct Problem {
     a.q = input.data() + q.offset, a.k = input.data() + k.offset, a.v = input.data() + v.offset;
     a.o = output.data(), a.lse = lse.data();
     strides(q, a.q_stride), strides(k, a.k_stride), strides(v, a.v_stride), strides(o, a.o_stride);
-    kernels->attention(a);
+    kernels->attention.run(a);
   }
   void backward() {
     if (c.accumulate) gradient.copy(before);
     AttentionBackwardArgs a{};
     a.s = shape();
     a.q = input.data() + q.offset, a.k = input.data() + k.offset, a.v = input.data() + v.offset;
-    a.o = output.data(), a.lse = lse.data(), a.d_o = out_gradient.data(), a.delta = delta.data();
+    a.o = output.data(), a.lse = lse.data(), a.d_o = out_gradient.data(), a.workspace = delta.data();
     a.dq = gradient.data() + dq.offset, a.dk = gradient.data() + dk.offset, a.dv = gradient.data() + dv.offset;
     strides(q, a.q_stride), strides(k, a.k_stride), strides(v, a.v_stride), strides(o, a.o_stride), strides(d_o, a.do_stride);
     strides(dq, a.dq_stride), strides(dk, a.dk_stride), strides(dv, a.dv_stride);
     a.accumulate_dq = a.accumulate_dk = a.accumulate_dv = c.accumulate;
-    kernels->attention_backward(a);
+    CHECK(kernels->attention_backward.workspace(a, -1) == sizeof(float) * static_cast<size_t>(delta.size()));
+    kernels->attention_backward.run(a);
   }
 };
 
@@ -414,7 +415,7 @@ void test_rows_stand_alone() {
         a.o = o.data(), a.lse = lse.data();
         Problem::strides(all.q, a.q_stride), Problem::strides(all.k, a.k_stride), Problem::strides(all.v, a.v_stride);
         Problem::strides({0, {0, c.H * c.D, c.D}}, a.o_stride);
-        kernels->attention(a);
+        kernels->attention.run(a);
         bool same = true;
         for (int64_t i = 0; i < queries; ++i)
           for (int64_t h = 0; h < c.H; ++h) {

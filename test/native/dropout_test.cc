@@ -22,9 +22,9 @@ void test_rule(const Backend& k, Rng& rng) {
       before.normal(rng);
       sum.copy(before);
       in_place.copy(x);
-      same_for_threads(y, "dropout", [&] { k.dropout({x.data(), y.data(), n, p, &state, stream, false}); });
-      k.dropout({x.data(), sum.data(), n, p, &state, stream, true});
-      k.dropout({in_place.data(), in_place.data(), n, p, &state, stream, false});
+      same_for_threads(y, "dropout", [&] { k.dropout.run({DType::f32, x.data(), y.data(), n, p, &state, stream, false}); });
+      k.dropout.run({DType::f32, x.data(), sum.data(), n, p, &state, stream, true});
+      k.dropout.run({DType::f32, in_place.data(), in_place.data(), n, p, &state, stream, false});
       std::vector<double> ref, sum_ref;
       bool zeros = true;
       for (int64_t i = 0; i < n; ++i) {
@@ -48,21 +48,21 @@ void test_special(const Backend& k) {
   x.fill(std::numeric_limits<float>::infinity());
   for (int64_t i = 0; i < n; i += 2) x[i] = std::numeric_limits<float>::quiet_NaN();
   const RandomState state{1, 2, 3, 0}, next{1, 2, 4, 0};
-  k.dropout({x.data(), y.data(), n, 0.3f, &state, 9, false});
+  k.dropout.run({DType::f32, x.data(), y.data(), n, 0.3f, &state, 9, false});
   int64_t dropped = 0;
   for (const float v : y) dropped += v == 0;  // a dropped NaN or infinity is 0
   CHECK_MSG(std::fabs(static_cast<double>(dropped) / n - 0.3) < 0.005, "dropped %g of 0.3", static_cast<double>(dropped) / n);
   x.fill(1);
   const auto agree = [&](const RandomState& other, uint32_t stream) {  // with (state, stream 9)
-    k.dropout({x.data(), y.data(), n, 0.5f, &state, 9, false});
-    k.dropout({x.data(), z.data(), n, 0.5f, &other, stream, false});
+    k.dropout.run({DType::f32, x.data(), y.data(), n, 0.5f, &state, 9, false});
+    k.dropout.run({DType::f32, x.data(), z.data(), n, 0.5f, &other, stream, false});
     int64_t same = 0;
     for (int64_t i = 0; i < n; ++i) same += y[i] == z[i];
     return static_cast<double>(same) / n;
   };
   CHECK(agree(state, 9) == 1);
   CHECK(std::fabs(agree(next, 9) - 0.5) < 0.01 && std::fabs(agree(state, 10) - 0.5) < 0.01);
-  k.dropout({x.data(), y.data(), n, 1.0f, &state, 9, false});
+  k.dropout.run({DType::f32, x.data(), y.data(), n, 1.0f, &state, 9, false});
   for (const float v : y) CHECK(v == 0);
 }
 
@@ -74,14 +74,14 @@ void test_threshold(const Backend& k) {
   x.fill(1);
   const auto word = [&](uint32_t stream, int64_t i) { return philox(1, 2, static_cast<uint64_t>(i) / 4, stream, 3).x[i % 4]; };
   CHECK(word(39537, 6885) == ~0u);  // the largest: still dropped at p = 1
-  k.dropout({x.data(), y.data(), n, 1.0f, &state, 39537, false});
+  k.dropout.run({DType::f32, x.data(), y.data(), n, 1.0f, &state, 39537, false});
   CHECK(y[6885] == 0);
   int met = 0;
   for (int64_t i = 0; i < n && met < 5; ++i) {
     const uint32_t bits = word(9, i);
     if (bits & 255) continue;
     const float p = static_cast<float>(bits) * 0x1p-32f;  // exact: the threshold is the element's own number
-    k.dropout({x.data(), y.data(), n, p, &state, 9, false});
+    k.dropout.run({DType::f32, x.data(), y.data(), n, p, &state, 9, false});
     CHECK(drop_threshold(p) == bits && y[i] > 0);
     ++met;
   }

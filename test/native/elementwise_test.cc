@@ -70,13 +70,13 @@ void test_unary(const Backend& k, Rng& rng) {
         sum.push_back(static_cast<double>(before[i]) + grad.back());
       }
       const int length = static_cast<int>(n);
-      same_for_threads(y, fn.name, [&] { k.unary({fn.kind, x.data(), y.data(), n}); });
+      same_for_threads(y, fn.name, [&] { k.unary.run({fn.kind, DType::f32, x.data(), y.data(), n}); });
       CHECK_CLOSE(y, ref, 5e-7, "%s n=%d", fn.name, length);
-      same_for_threads(dx, fn.name, [&] { k.unary_backward({fn.kind, x.data(), dy.data(), dx.data(), n, false}); });
+      same_for_threads(dx, fn.name, [&] { k.unary_backward.run({fn.kind, DType::f32, x.data(), dy.data(), dx.data(), n, false}); });
       CHECK_CLOSE(dx, grad, 5e-7, "%s backward n=%d", fn.name, length);
-      k.unary_backward({fn.kind, x.data(), dy.data(), before.data(), n, true});
+      k.unary_backward.run({fn.kind, DType::f32, x.data(), dy.data(), before.data(), n, true});
       CHECK_CLOSE(before, sum, 5e-7, "%s backward, accumulate n=%d", fn.name, length);
-      k.unary({fn.kind, x.data(), x.data(), n});
+      k.unary.run({fn.kind, DType::f32, x.data(), x.data(), n});
       CHECK(x.same_bits(y));
     }
 }
@@ -103,7 +103,7 @@ void test_ulps(const Backend& k, Rng& rng) {
     for (float& v : x) v = static_cast<float>(rng.uniform(c.low, c.high));
     if (c.kind == Unary::tanh)
       for (int64_t i = 0; i < n; i += 2) x[i] = static_cast<float>(std::exp(rng.uniform(-80, 2)));  // near 0
-    k.unary({c.kind, x.data(), y.data(), n});
+    k.unary.run({c.kind, DType::f32, x.data(), y.data(), n});
     double worst = 0;
     for (int64_t i = 0; i < n; ++i) {
       const double ref = c.f(static_cast<double>(x[i]));
@@ -119,14 +119,14 @@ void test_special_values(const Backend& k) {
     Floats x(1), y(1), dy(1), dx(1);
     x[0] = kNaN;
     dy[0] = 1;
-    k.unary({fn.kind, x.data(), y.data(), 1});
+    k.unary.run({fn.kind, DType::f32, x.data(), y.data(), 1});
     CHECK_MSG(std::isnan(y[0]), "%s(NaN) must be NaN, got %g", fn.name, static_cast<double>(y[0]));
     for (const float big : {1e4f, -1e4f, 1e20f, -1e20f, 3e38f, -3e38f}) {
       const bool bounded = fn.kind >= Unary::tanh && fn.kind != Unary::relu2;
       if (!bounded) continue;
       x[0] = big;
-      k.unary({fn.kind, x.data(), y.data(), 1});
-      k.unary_backward({fn.kind, x.data(), dy.data(), dx.data(), 1, false});
+      k.unary.run({fn.kind, DType::f32, x.data(), y.data(), 1});
+      k.unary_backward.run({fn.kind, DType::f32, x.data(), dy.data(), dx.data(), 1, false});
       CHECK_MSG(std::isfinite(y[0]) && std::isfinite(dx[0]), "%s(%g) must be finite", fn.name, static_cast<double>(big));
     }
   }
@@ -157,7 +157,7 @@ void test_special_values(const Backend& k) {
   for (const Case& c : cases) {
     Floats x(1), y(1);
     x[0] = c.x;
-    k.unary({c.kind, x.data(), y.data(), 1});
+    k.unary.run({c.kind, DType::f32, x.data(), y.data(), 1});
     CHECK_MSG(std::isnan(c.y) ? std::isnan(y[0]) : y[0] == c.y, "unary %d of %g: got %g", static_cast<int>(c.kind),
               static_cast<double>(c.x), static_cast<double>(y[0]));
   }
@@ -243,20 +243,20 @@ void test_binary(const Backend& k, Rng& rng) {
       const Shape dense = dense_strides(p.shape);
       if (compares(op)) {
         const BinaryArgs args{op, va, vb, view(flags.data(), DType::boolean, p.shape, dense), false};
-        same_for_threads(flags, "binary", [&] { k.binary(args); });
+        same_for_threads(flags, "binary", [&] { k.binary.run(args); });
         for (int64_t i = 0; i < n; ++i) CHECK(flags[i] == (ref[static_cast<size_t>(i)] != 0));
         CHECK(flags.guarded());
         continue;
       }
       const BinaryArgs args{op, va, vb, view(out.data(), type, p.shape, dense), false};
-      same_for_threads(out, "binary", [&] { k.binary(args); });
+      same_for_threads(out, "binary", [&] { k.binary.run(args); });
       if constexpr (f32) {
         CHECK_CLOSE(out, ref, 1e-6, "binary %d", kind);
         Floats sum(n);
         sum.normal(rng);
         std::vector<double> expected;
         for (int64_t i = 0; i < n; ++i) expected.push_back(static_cast<double>(sum[i]) + static_cast<double>(out[i]));
-        k.binary({op, va, vb, view(sum.data(), type, p.shape, dense), true});
+        k.binary.run({op, va, vb, view(sum.data(), type, p.shape, dense), true});
         CHECK_CLOSE(sum, expected, 1e-6, "binary %d, accumulate", kind);
       } else {
         for (int64_t i = 0; i < n; ++i) CHECK(static_cast<double>(out[i]) == ref[static_cast<size_t>(i)]);
@@ -265,7 +265,7 @@ void test_binary(const Backend& k, Rng& rng) {
       bool whole = true;  // a is no broadcast: the result may replace it
       for (size_t d = 0; d < p.shape.size(); ++d) whole = whole && (p.a[d] != 0 || p.shape[d] == 1);
       if (whole) {
-        k.binary({op, va, vb, va, false});
+        k.binary.run({op, va, vb, va, false});
         bool same = true;
         for (int64_t i = 0; i < n; ++i) same = same && a[offset(p.shape, p.a, i)] == out[i];
         CHECK_MSG(same, "binary %d in place", kind);
@@ -280,7 +280,7 @@ void test_binary_edges(const Backend& k) {
     Floats a(1), b(1), out(1);
     a[0] = x;
     b[0] = y;
-    k.binary({op, view(a.data(), DType::f32, {}, {}), view(b.data(), DType::f32, {}, {}), view(out.data(), DType::f32, {}, {}), false});
+    k.binary.run({op, view(a.data(), DType::f32, {}, {}), view(b.data(), DType::f32, {}, {}), view(out.data(), DType::f32, {}, {}), false});
     return out[0];
   };
   CHECK(std::isnan(f32(Binary::maximum, kNaN, 1)) && std::isnan(f32(Binary::maximum, 1, kNaN)));
@@ -290,7 +290,7 @@ void test_binary_edges(const Backend& k) {
     Ints a(1), b(1), out(1);
     a[0] = x;
     b[0] = y;
-    k.binary({op, view(a.data(), DType::i32, {}, {}), view(b.data(), DType::i32, {}, {}), view(out.data(), DType::i32, {}, {}), false});
+    k.binary.run({op, view(a.data(), DType::i32, {}, {}), view(b.data(), DType::i32, {}, {}), view(out.data(), DType::i32, {}, {}), false});
     return out[0];
   };
   CHECK(i32(Binary::div, -7, 2) == -3 && i32(Binary::div, INT32_MIN, -1) == INT32_MIN);
@@ -313,8 +313,8 @@ void test_where(const Backend& k, Rng& rng) {
     Buffer<uint8_t> condition(extent(shape, sc));
     for (uint8_t& c : condition) c = rng.below(2) ? static_cast<uint8_t>(1 + rng.below(255)) : 0;
     same_for_threads(out, "where", [&] {
-      k.where({view(condition.data(), DType::u8, shape, sc), view(a.data(), DType::f32, shape, sa), view(b.data(), DType::f32, shape, sb),
-               view(out.data(), DType::f32, shape, so)});
+      k.where.run({view(condition.data(), DType::u8, shape, sc), view(a.data(), DType::f32, shape, sa),
+                   view(b.data(), DType::f32, shape, sb), view(out.data(), DType::f32, shape, so)});
     });
     bool right = true;
     for (int64_t i = 0; i < elements(shape); ++i)
@@ -346,11 +346,11 @@ void test_swiglu(const Backend& k, Rng& rng) {
         gate_ref.push_back(d * u * s * (1 + g * sigmoid(-g)));
         up_ref.push_back(d * g * s);
       }
-    same_for_threads(y, "swiglu", [&] { k.swiglu({x.data(), x.data() + cols, y.data(), rows, cols, stride, stride}); });
+    same_for_threads(y, "swiglu", [&] { k.swiglu.run({DType::f32, x.data(), x.data() + cols, y.data(), rows, cols, stride, stride}); });
     CHECK_CLOSE(y, ref, 1e-6, "swiglu %dx%d", static_cast<int>(rows), static_cast<int>(cols));
     const auto backward = [&](Floats& out, bool accumulate) {
-      k.swiglu_backward(
-          {x.data(), x.data() + cols, dy.data(), out.data(), out.data() + cols, rows, cols, stride, stride, stride, stride, accumulate});
+      k.swiglu_backward.run({DType::f32, x.data(), x.data() + cols, dy.data(), out.data(), out.data() + cols, rows, cols, stride, stride,
+                             stride, stride, accumulate});
     };
     same_for_threads(dx, "swiglu backward", [&] { backward(dx, false); });
     backward(sum, true);

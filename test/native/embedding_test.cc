@@ -23,7 +23,7 @@ void run_case(int64_t B, int64_t T, int64_t V, int64_t C, uint64_t seed) {
 
   for (const bool with_positions : {false, true}) {
     out.poison();
-    k.embedding({table.data(), with_positions ? positions.data() : nullptr, ids.data(), out.data(), n, C, V, T, first});
+    k.embedding.run({DType::f32, table.data(), with_positions ? positions.data() : nullptr, ids.data(), out.data(), n, C, V, T, first});
     for (int64_t i = 0; i < n; ++i)
       for (int64_t c = 0; c < C; ++c)
         expected[i * C + c] = table[ids[i] * C + c] + (with_positions ? positions[(first + i % T) * C + c] : 0.0f);
@@ -35,7 +35,7 @@ void run_case(int64_t B, int64_t T, int64_t V, int64_t C, uint64_t seed) {
     for (int64_t i = 0; i < V * C; ++i) sums[i] = accumulate ? d[i] : 0;
     for (int64_t i = 0; i < n; ++i)
       for (int64_t c = 0; c < C; ++c) sums[ids[i] * C + c] += dy[i * C + c];
-    k.embedding_backward({dy.data(), ids.data(), d.data(), n, C, V, accumulate});
+    k.embedding_backward.run({DType::f32, dy.data(), ids.data(), d.data(), n, C, V, accumulate, nullptr});
     CHECK_MSG(d.same_bits(sums) && d.guarded(), "gradient, %s accumulate=%d", name.c_str(), accumulate);
   }
 }
@@ -49,8 +49,10 @@ void run_errors() {
     ids.fill(6);
     ids[1] = bad;
     const std::string expected = check::text("embedding: ids[1] must be within [0, 7), got %d", bad);
-    CHECK(check::error_of([&] { k.embedding({table.data(), nullptr, ids.data(), out.data(), 4, 3, 7, 4, 0}); }) == expected);
-    CHECK(check::error_of([&] { k.embedding_backward({out.data(), ids.data(), table.data(), 4, 3, 7, true}); }) == expected);
+    CHECK(check::error_of([&] { k.embedding.run({DType::f32, table.data(), nullptr, ids.data(), out.data(), 4, 3, 7, 4, 0}); }) ==
+          expected);
+    CHECK(check::error_of([&] { k.embedding_backward.run({DType::f32, out.data(), ids.data(), table.data(), 4, 3, 7, true, nullptr}); }) ==
+          expected);
   }
 }
 

@@ -48,7 +48,8 @@ void run_case(const Case& t, uint64_t seed) {
       rd[r * t.cols + c] = scale[0] * ((1 + 2 * z * lse) * p - smoothing / size - (c == targets[r] ? 1 - smoothing : 0.0));
     }
   }
-  const CrossEntropyArgs args{x.data(),
+  const CrossEntropyArgs args{DType::f32,
+                              x.data(),
                               d.data(),
                               targets.data(),
                               losses.data(),
@@ -59,7 +60,7 @@ void run_case(const Case& t, uint64_t seed) {
                               -100,
                               static_cast<float>(t.smoothing),
                               static_cast<float>(t.z_loss)};
-  k.cross_entropy(args);
+  k.cross_entropy.run(args);
   CHECK_CLOSE(losses, rl, 2e-6, "%s", name.c_str());
   CHECK_CLOSE(d, rd, 2e-6, "%s", name.c_str());
   for (int64_t r = 0; r < t.ignored; ++r) CHECK(losses[r] == 0);
@@ -67,12 +68,12 @@ void run_case(const Case& t, uint64_t seed) {
   CrossEntropyArgs no_gradient = args;
   no_gradient.dlogits = nullptr;
   no_gradient.losses = alone.data();
-  k.cross_entropy(no_gradient);
+  k.cross_entropy.run(no_gradient);
   CHECK(alone.same_bits(losses));
 
   CrossEntropyArgs in_place = args;
   in_place.dlogits = x.data();
-  k.cross_entropy(in_place);
+  k.cross_entropy.run(in_place);
   CHECK_MSG(x.same_bits(d) && x.guarded(), "in place, %s", name.c_str());
 }
 
@@ -88,20 +89,20 @@ void run_edges() {
     x[cols + 1] = -3;
     targets[0] = static_cast<int32_t>(cols - 1);
     targets[1] = 0;
-    k.cross_entropy({x.data(), d.data(), targets.data(), losses.data(), scale.data(), 2, cols, cols, -100, 0, 0});
+    k.cross_entropy.run({DType::f32, x.data(), d.data(), targets.data(), losses.data(), scale.data(), 2, cols, cols, -100, 0, 0});
     CHECK(losses[0] == 0 && losses[1] == kInf);
     for (int64_t c = 0; c < cols; ++c) CHECK(d[c] == 0 && d[cols + c] == (c == 0 ? -1.0f : c == 1 ? 1.0f : 0.0f));
     // NaN reaches the loss from wherever it stands.
     x.fill(1);
     x[cols / 2] = std::nanf("");
-    k.cross_entropy({x.data(), d.data(), targets.data(), losses.data(), scale.data(), 2, cols, cols, -100, 0, 0});
+    k.cross_entropy.run({DType::f32, x.data(), d.data(), targets.data(), losses.data(), scale.data(), 2, cols, cols, -100, 0, 0});
     CHECK(std::isnan(losses[0]) && std::isfinite(losses[1]) && std::isnan(d[0]));
   }
   // Two logits far apart: the gradient at the target is the other's probability, not 0.
   Floats x(2), d(2), losses(1), scale(1);
   Ints target(1);
   x[0] = 20, x[1] = 0, target[0] = 0, scale[0] = 1;
-  k.cross_entropy({x.data(), d.data(), target.data(), losses.data(), scale.data(), 1, 2, 2, -100, 0, 0});
+  k.cross_entropy.run({DType::f32, x.data(), d.data(), target.data(), losses.data(), scale.data(), 1, 2, 2, -100, 0, 0});
   const double p = 1 / (1 + std::exp(20.0));
   CHECK(std::fabs(d[0] / p + 1) < 1e-6 && std::fabs(d[1] / p - 1) < 1e-6);
   CHECK(std::fabs(losses[0] / std::log1p(std::exp(-20.0)) - 1) < 1e-6);
@@ -118,8 +119,8 @@ void run_errors() {
     targets[0] = -100;
     targets[2] = bad;
     scale[0] = 1;
-    const std::string message =
-        check::error_of([&] { k.cross_entropy({x.data(), x.data(), targets.data(), losses.data(), scale.data(), 4, 72, 65, -100, 0, 0}); });
+    const std::string message = check::error_of(
+        [&] { k.cross_entropy.run({DType::f32, x.data(), x.data(), targets.data(), losses.data(), scale.data(), 4, 72, 65, -100, 0, 0}); });
     CHECK_MSG(message == check::text("crossEntropy: targets[2] must be within [0, 65) or -100 (ignored), got %d", bad), "%s",
               message.c_str());
     CHECK(x.same_bits(before));

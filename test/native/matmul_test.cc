@@ -80,7 +80,7 @@ struct Run {
     c.poison();
     pre.poison();
     if (g.accumulate) c.copy(before);
-    kernels->matmul(g);
+    kernels->matmul.run(g);
   }
 };
 
@@ -113,8 +113,8 @@ void compare(const Case& t) {
   bool gaps = true;
   for (int64_t i = 0; i < t.batch[0]; ++i)
     for (int64_t j = 0; j < t.batch[1]; ++j) {
-      const float* a = g.a + i * g.a_batch[0] + j * g.a_batch[1];
-      const float* b = g.b + i * g.b_batch[0] + j * g.b_batch[1];
+      const float* a = r.a.data() + i * g.a_batch[0] + j * g.a_batch[1];
+      const float* b = r.b.data() + i * g.b_batch[0] + j * g.b_batch[1];
       const int64_t c = i * g.c_batch[0] + j * g.c_batch[1], dense = (i * t.batch[1] + j) * t.M * t.N;
       for (int64_t m = 0; m < t.M; ++m) {
         for (int64_t n = 0; n < t.N; ++n) {
@@ -246,7 +246,7 @@ void bits() {
         if (layout & 1) g.a = a_transposed.data(), g.a_m = 1, g.a_k = M;
         if (layout & 2) g.b = b_straight.data(), g.b_n = 1, g.b_k = N;
         c.copy(r.before);
-        kernels->matmul(g);
+        kernels->matmul.run(g);
         CHECK_MSG(same(c, rows, cols), "bits of %ld rows, %ld columns, layout %d differ", long(rows), long(cols), layout);
       }
   for (int threads : {2, 3, 5}) {
@@ -256,11 +256,11 @@ void bits() {
       c.copy(r.before);
       MatmulArgs g = r.g;
       g.c = c.data();
-      kernels->matmul(g);
+      kernels->matmul.run(g);
       CHECK_MSG(same(c, M, N), "bits with %d threads differ", threads);
       c.copy(r.before);
       g.M = 3;
-      kernels->matmul(g);
+      kernels->matmul.run(g);
       CHECK_MSG(same(c, 3, N), "bits of 3 rows with %d threads differ", threads);
     })
         .join();

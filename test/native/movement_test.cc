@@ -114,7 +114,8 @@ void check_copy(const Backend& k, Rng& rng, DType from, DType to, const Shape& s
   Bytes src(from_size * extent(shape, from_strides)), dst(to_size * span), untouched(to_size * span);
   for (int64_t i = 0; i < extent(shape, from_strides); ++i) random_element(rng, src.at(i * from_size), from);
   untouched.copy(dst);
-  same_for_threads(dst, "copy", [&] { k.copy({view(src.data(), from, shape, from_strides), view(dst.data(), to, shape, to_strides)}); });
+  same_for_threads(dst, "copy",
+                   [&] { k.copy.run({view(src.data(), from, shape, from_strides), view(dst.data(), to, shape, to_strides)}); });
   std::vector<bool> written(static_cast<size_t>(span));
   int wrong = 0;
   for (int64_t i = 0; i < n; ++i) {
@@ -159,8 +160,8 @@ void test_half_bits(const Backend& k) {
   Buffer<uint16_t> h(n), back(n);
   Floats f(n);
   for (int64_t i = 0; i < n; ++i) h[i] = static_cast<uint16_t>(i);
-  k.copy({view(h.data(), DType::f16, {n}, {1}), view(f.data(), DType::f32, {n}, {1})});
-  k.copy({view(f.data(), DType::f32, {n}, {1}), view(back.data(), DType::f16, {n}, {1})});
+  k.copy.run({view(h.data(), DType::f16, {n}, {1}), view(f.data(), DType::f32, {n}, {1})});
+  k.copy.run({view(f.data(), DType::f32, {n}, {1}), view(back.data(), DType::f16, {n}, {1})});
   for (int64_t i = 0; i < n; ++i) {
     const bool nan = (i & 0x7c00) == 0x7c00 && (i & 0x3ff);
     CHECK(back[i] == (nan ? (i | 0x200) : i));
@@ -182,8 +183,8 @@ void test_half_bits(const Backend& k) {
       Floats x(count);
       Buffer<uint16_t> f16(count), bf16(count);
       x.fill(float_of(c.f32));
-      k.copy({view(x.data(), DType::f32, {count}, {1}), view(f16.data(), DType::f16, {count}, {1})});
-      k.copy({view(x.data(), DType::f32, {count}, {1}), view(bf16.data(), DType::bf16, {count}, {1})});
+      k.copy.run({view(x.data(), DType::f32, {count}, {1}), view(f16.data(), DType::f16, {count}, {1})});
+      k.copy.run({view(x.data(), DType::f32, {count}, {1}), view(bf16.data(), DType::bf16, {count}, {1})});
       CHECK_MSG(f16[0] == c.f16 && bf16[0] == c.bf16, "f32 %08x: f16 %04x, bf16 %04x", c.f32, f16[0], bf16[0]);
     }
 }
@@ -195,7 +196,7 @@ void test_fill(const Backend& k, Rng& rng) {
         const Shape shape = i == 0 ? Shape{50001} : random_shape(rng), strides = i == 0 ? Shape{1} : random_strides(rng, shape);
         const auto size = static_cast<int64_t>(size_of(type));
         Bytes dst(size * extent(shape, strides));
-        same_for_threads(dst, "fill", [&] { k.fill({view(dst.data(), type, shape, strides), value}); });
+        same_for_threads(dst, "fill", [&] { k.fill.run({view(dst.data(), type, shape, strides), value}); });
         const double expected = converted(value, DType::f32, type);
         bool right = true;
         for (int64_t e = 0; e < elements(shape); ++e)
@@ -226,19 +227,19 @@ void test_gather(const Backend& k, Rng& rng) {
       grad[from] += dy[at];
       grad_sum[from] += dy[at];
     }
-    same_for_threads(out, "gather", [&] { k.gather({x.data(), index.data(), out.data(), outer, axis, picks, inner}); });
+    same_for_threads(out, "gather", [&] { k.gather.run({x.data(), index.data(), out.data(), outer, axis, picks, inner}); });
     CHECK(out.same_bits(expected) && out.guarded());
     same_for_threads(dx, "gather_backward",
-                     [&] { k.gather_backward({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); });
+                     [&] { k.gather_backward.run({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); });
     CHECK(dx.same_bits(grad) && dx.guarded());
-    k.gather_backward({dy.data(), index.data(), sum.data(), outer, axis, picks, inner, true});
+    k.gather_backward.run({dy.data(), index.data(), sum.data(), outer, axis, picks, inner, true});
     CHECK(sum.same_bits(grad_sum) && sum.guarded());
     if (n == 0) continue;
     for (const int64_t bad : {int64_t{-1}, axis}) {
       index[n - 1] = static_cast<int32_t>(bad);
       const std::string message = text("gather: index must be within [0, %d), got %d", static_cast<int>(axis), static_cast<int>(bad));
-      CHECK(error_of([&] { k.gather({x.data(), index.data(), out.data(), outer, axis, picks, inner}); }) == message);
-      CHECK(error_of([&] { k.gather_backward({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); }) == message);
+      CHECK(error_of([&] { k.gather.run({x.data(), index.data(), out.data(), outer, axis, picks, inner}); }) == message);
+      CHECK(error_of([&] { k.gather_backward.run({dy.data(), index.data(), dx.data(), outer, axis, picks, inner, false}); }) == message);
     }
   }
 }

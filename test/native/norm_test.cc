@@ -56,8 +56,8 @@ void run_case(const Case& t, uint64_t seed) {
   }
 
   const float* const weight = t.weight ? w.data() : nullptr;
-  k.norm({t.rms, x.data(), t.residual ? residual.data() : nullptr, weight, t.bias ? b.data() : nullptr, t.residual ? h.data() : nullptr,
-          y.data(), t.rms ? nullptr : mean.data(), rstd.data(), R, C, static_cast<float>(t.eps)});
+  k.norm.run({t.rms, DType::f32, x.data(), t.residual ? residual.data() : nullptr, weight, t.bias ? b.data() : nullptr,
+              t.residual ? h.data() : nullptr, y.data(), t.rms ? nullptr : mean.data(), rstd.data(), R, C, static_cast<float>(t.eps)});
   CHECK_CLOSE(y, ry, 2e-6, "%s", name.c_str());
   CHECK(mean.guarded() && rstd.guarded() && x.guarded());
   if (t.residual) CHECK_CLOSE(h, rh, 0, "%s", name.c_str());
@@ -65,10 +65,10 @@ void run_case(const Case& t, uint64_t seed) {
 
   // With C = 1 (rms) or 2 (LayerNorm) dx is the difference of two numbers equal to 5 digits: its error is that of rstd's rounding.
   const double tolerance = C <= 2 ? 1e-3 : 2e-6;
-  NormBackwardArgs back{
-      t.rms, input.data(), weight, t.rms ? nullptr : mean.data(), rstd.data(), dy.data(), dx.data(), dw.data(), db.data(), R, C,
-      false, false,        false};
-  k.norm_backward(back);
+  NormBackwardArgs back{t.rms,       DType::f32, input.data(), weight,    dy.data(), t.rms ? nullptr : mean.data(),
+                        rstd.data(), dx.data(),  dw.data(),    db.data(), R,         C,
+                        false,       false,      false,        nullptr};
+  k.norm_backward.run(back);
   CHECK_CLOSE(dx, rdx, tolerance, "%s", name.c_str());
   CHECK_CLOSE(dw, rdw, 2e-6, "%s", name.c_str());
   CHECK_CLOSE(db, rdb, 2e-6, "%s", name.c_str());
@@ -83,7 +83,7 @@ void run_case(const Case& t, uint64_t seed) {
     one.dw = which == 1 ? sum.data() : nullptr;
     one.db = which == 2 ? sum.data() : nullptr;
     one.accumulate_dx = one.accumulate_dw = one.accumulate_db = true;
-    k.norm_backward(one);
+    k.norm_backward.run(one);
     bool doubled = sum.guarded();
     for (int64_t i = 0; i < sum.size(); ++i) doubled = doubled && sum[i] == 2 * (*once[which])[i];
     CHECK_MSG(doubled, "accumulate %d, %s", which, name.c_str());
@@ -118,14 +118,15 @@ int main() {
   Floats x(7), y(7), mean(1), rstd(1), dw(7), db(7);
   for (int i = 0; i < 50; ++i) {
     x.fill(10.1f + 0.37f * static_cast<float>(i));
-    k.norm({false, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-14f});
+    k.norm.run({false, DType::f32, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-14f});
     CHECK(std::fabs(rstd[0] - 1e7f) < 1e4f && mean[0] == x[0]);
   }
   x.fill(10.1f);
-  k.norm({false, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-5f});
+  k.norm.run({false, DType::f32, x.data(), nullptr, nullptr, nullptr, nullptr, y.data(), mean.data(), rstd.data(), 1, 7, 1e-5f});
   for (const float v : y) CHECK(std::fabs(v) < 1e-3f);
   CHECK(mean[0] == 10.1f && std::isfinite(rstd[0]));
-  k.norm_backward({false, x.data(), nullptr, mean.data(), rstd.data(), x.data(), nullptr, dw.data(), db.data(), 0, 7, false, false, false});
+  k.norm_backward.run({false, DType::f32, x.data(), nullptr, x.data(), mean.data(), rstd.data(), nullptr, dw.data(), db.data(), 0, 7, false,
+                       false, false, nullptr});
   for (int i = 0; i < 7; ++i) CHECK(dw[i] == 0 && db[i] == 0);
   return check::result();
 }

@@ -93,6 +93,8 @@ void test_optimizers(const Backend& k, Rng& rng) {
                                has_m ? m.data() : nullptr,
                                adam ? v.data() : nullptr,
                                g.data(),
+                               nullptr,
+                               DType::f32,
                                n,
                                decay_n,
                                &state,
@@ -106,7 +108,7 @@ void test_optimizers(const Backend& k, Rng& rng) {
         const float lr = 0.01f / static_cast<float>(t), clip = t % 2 ? 1.0f : 0.5f;
         const double scale = t == 3 ? 1e-4 : t == 5 ? 50 : 1;  // so that eps and the bias correction count
         g.normal(rng, 8 * scale);
-        k.step_begin({&state, lr, false});
+        k.step_begin.run({&state, lr, false});
         state.clip = clip;
         CHECK(state.updates == t && state.lr == lr && state.skip == 0);
         if (t == 2) {  // the same update with one thread and with three
@@ -118,10 +120,10 @@ void test_optimizers(const Backend& k, Rng& rng) {
             p.copy(p0);
             m.copy(m0);
             v.copy(v0);
-            k.optimizer(args);
+            k.optimizer.run(args);
           });
         } else {
-          k.optimizer(args);
+          k.optimizer.run(args);
         }
         for (int64_t i = 0; i < n; ++i) ref[static_cast<size_t>(i)].step(args, number(g[i]) * number(clip) / 8, number(lr), t, i < decay_n);
       }
@@ -143,7 +145,7 @@ void test_optimizers(const Backend& k, Rng& rng) {
       v0.copy(v);
       state.skip = 1;
       g.fill(kInf);
-      k.optimizer(args);
+      k.optimizer.run(args);
       CHECK(p.same_bits(p0) && m.same_bits(m0) && v.same_bits(v0));
     }
 }
@@ -219,9 +221,9 @@ void test_golden(const Backend& k) {
     StepState state = fresh();
     for (const float gradient : c.g) {
       g[0] = gradient;
-      k.step_begin({&state, c.lr, false});
-      k.optimizer({c.set.kind, p.data(), m.data(), v.data(), g.data(), 1, 1, &state, c.set.beta1, c.set.beta2, c.set.eps,
-                   c.set.weight_decay, c.set.dampening, c.set.nesterov});
+      k.step_begin.run({&state, c.lr, false});
+      k.optimizer.run({c.set.kind, p.data(), m.data(), v.data(), g.data(), nullptr, DType::f32, 1, 1, &state, c.set.beta1, c.set.beta2,
+                       c.set.eps, c.set.weight_decay, c.set.dampening, c.set.nesterov});
     }
     CHECK_MSG(std::fabs(p[0] - c.p) <= 1e-6f * std::fabs(c.p), "%s: %.9g, not %.9g", c.set.name, number(p[0]), number(c.p));
   }
@@ -251,11 +253,11 @@ void test_muon(const Backend& k, Rng& rng) {
       p0.copy(p);
       same_for_threads(x, "muon_momentum", [&] {
         m.copy(m0);
-        k.muon_momentum({g.data(), m.data(), x.data(), n, &state, beta, nesterov});
+        k.muon_momentum.run({g.data(), m.data(), x.data(), n, &state, beta, nesterov});
       });
       same_for_threads(p, "muon_apply", [&] {
         p.copy(p0);
-        k.muon_apply({p.data(), x.data(), n, &state, 0.1f, 1.5f});
+        k.muon_apply.run({p.data(), x.data(), nullptr, DType::f32, n, &state, 0.1f, 1.5f});
       });
       CHECK_CLOSE(m, m_ref, 5e-7, "muon n=%d", static_cast<int>(n));
       CHECK_CLOSE(x, x_ref, 5e-7, "muon n=%d", static_cast<int>(n));
@@ -264,8 +266,8 @@ void test_muon(const Backend& k, Rng& rng) {
       p0.copy(p);
       state.skip = 1;
       g.fill(kInf);
-      k.muon_momentum({g.data(), m.data(), x.data(), n, &state, beta, nesterov});
-      k.muon_apply({p.data(), x.data(), n, &state, 0.1f, 1.5f});
+      k.muon_momentum.run({g.data(), m.data(), x.data(), n, &state, beta, nesterov});
+      k.muon_apply.run({p.data(), x.data(), nullptr, DType::f32, n, &state, 0.1f, 1.5f});
       CHECK(m.same_bits(m0) && p.same_bits(p0));
       for (const float v : x) CHECK(v == 0);  // finite for the Newton-Schulz steps
     }
@@ -283,14 +285,14 @@ void test_grad_norm(const Backend& k, Rng& rng) {
       state.skip = 1;  // from an earlier step
       const double norm = std::sqrt(sum) / 4;
       for (const float max_norm : {0.0f, 1.0f, 1e3f}) {
-        k.grad_norm({g.data(), n, &state, max_norm});
+        k.grad_norm.run({g.data(), n, &state, max_norm, nullptr});
         const double clip = max_norm > 0 ? std::fmin(1, number(max_norm) / (norm + 1e-6)) : 1;
         CHECK_MSG(std::fabs(number(state.grad_norm) - norm) <= 1e-7 * norm, "norm %.9g, not %.9g", number(state.grad_norm), norm);
         CHECK_MSG(std::fabs(number(state.clip) - clip) <= 1e-7 * clip && state.skip == 0, "clip %.9g, not %.9g", number(state.clip), clip);
       }
       Floats norms(2);
       same_for_threads(norms, "grad_norm", [&] {
-        k.grad_norm({g.data(), n, &state, 1});
+        k.grad_norm.run({g.data(), n, &state, 1, nullptr});
         norms[0] = state.grad_norm;
         norms[1] = state.clip;
       });
@@ -299,18 +301,18 @@ void test_grad_norm(const Backend& k, Rng& rng) {
         const int64_t at = rng.below(n);
         const float good = g[at];
         g[at] = bad;
-        k.grad_norm({g.data(), n, &state, 1});
+        k.grad_norm.run({g.data(), n, &state, 1, nullptr});
         CHECK(state.skip == 1);
         const int32_t updates = state.updates;
-        k.step_begin({&state, 0.1f, true});
+        k.step_begin.run({&state, 0.1f, true});
         CHECK(state.updates == updates && state.lr == 0.1f && state.skip == 1);
         g[at] = good;
-        k.grad_norm({g.data(), n, &state, 1});
+        k.grad_norm.run({g.data(), n, &state, 1, nullptr});
         CHECK(state.skip == 0);
         const float clip = state.clip;
-        k.step_begin({&state, 0.2f, true});
+        k.step_begin.run({&state, 0.2f, true});
         CHECK(state.updates == updates + 1 && state.lr == 0.2f && state.clip == clip);
-        k.step_begin({&state, 0.2f, false});
+        k.step_begin.run({&state, 0.2f, false});
         CHECK(state.clip == 1 && state.skip == 0 && state.updates == updates + 2);
       }
     }

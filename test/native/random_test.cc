@@ -9,7 +9,7 @@ using namespace check;
 namespace {
 
 Floats& draw(const Backend& k, Floats& out, Distribution d, float a, float b, uint64_t seed, uint32_t stream) {
-  k.random({out.data(), out.size(), d, a, b, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), stream});
+  k.random.run({out.data(), out.size(), d, a, b, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32), stream});
   return out;
 }
 

@@ -57,8 +57,8 @@ void run_case(std::vector<int64_t> shape, std::vector<int64_t> stride, int kept,
     Floats out(outputs);
     Ints picks(outputs);
     const bool arg = i >= 4, adds = i < 2;
-    ReduceArgs args{kKinds[i], view(x.data(), shape, stride), kept, arg ? static_cast<void*>(picks.data()) : out.data(), false};
-    k.reduce(args);
+    ReduceArgs args{kKinds[i], view(x.data(), shape, stride), kept, arg ? static_cast<void*>(picks.data()) : out.data(), false, nullptr};
+    k.reduce.run(args);
     if (arg)
       for (int64_t o = 0; o < outputs; ++o) out[o] = static_cast<float>(picks[o]);
     CHECK(picks.guarded());
@@ -68,7 +68,7 @@ void run_case(std::vector<int64_t> shape, std::vector<int64_t> stride, int kept,
     twice.copy(out);
     args.out = twice.data();
     args.accumulate = true;
-    k.reduce(args);
+    k.reduce.run(args);
     bool doubled = twice.guarded();
     for (int64_t o = 0; o < outputs; ++o) doubled = doubled && twice[o] == 2 * out[o];
     CHECK_MSG(doubled, "accumulate %s %s", kNames[i], name.c_str());
@@ -85,9 +85,9 @@ void run_columns(int64_t rows, int64_t cols, uint64_t seed) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < cols; ++c) sum[c] += x[r * cols + c];
   for (int64_t c = 0; c < cols; ++c) more[c] = sum[c] + base[c];
-  k.column_sum({x.data(), out.data(), rows, cols, false});
+  k.column_sum.run({DType::f32, x.data(), out.data(), rows, cols, false, nullptr});
   CHECK_CLOSE(out, sum, 2e-6, "column sum rows=%d cols=%d", static_cast<int>(rows), static_cast<int>(cols));
-  k.column_sum({x.data(), base.data(), rows, cols, true});
+  k.column_sum.run({DType::f32, x.data(), base.data(), rows, cols, true, nullptr});
   CHECK_CLOSE(base, more, 2e-6, "column sum on top, rows=%d cols=%d", static_cast<int>(rows), static_cast<int>(cols));
 }
 
@@ -135,12 +135,12 @@ int main() {
   const Backend& k = check::backend();
   Floats x(3), out(3);
   Ints place(1);
-  k.column_sum({x.data(), out.data(), 0, 3, false});
+  k.column_sum.run({DType::f32, x.data(), out.data(), 0, 3, false, nullptr});
   for (const float v : out) CHECK(v == 0);
-  k.reduce({Reduce::mean, view(x.data(), {1, 0}, {0, 1}), 1, out.data(), false});
+  k.reduce.run({Reduce::mean, view(x.data(), {1, 0}, {0, 1}), 1, out.data(), false, nullptr});
   CHECK(std::isnan(out[0]));
   x.fill(-HUGE_VALF);
-  k.reduce({Reduce::argmax, view(x.data(), {3}, {1}), 0, place.data(), false});
+  k.reduce.run({Reduce::argmax, view(x.data(), {3}, {1}), 0, place.data(), false, nullptr});
   CHECK(place[0] == 0);
   return check::result();
 }

@@ -73,7 +73,7 @@ void compare(const Case& c, uint64_t seed) {
       for (int64_t r = 0; r < c.B * c.T; ++r)
         for (int64_t g = 0; g < c.gap; ++g) y[r * row + c.H * c.D + g] = NAN;
   }
-  kernels->rope(arguments(c, c.in_place ? y : x, y, positions));
+  kernels->rope.run(arguments(c, c.in_place ? y : x, y, positions));
   CHECK_CLOSE(y, ref, 3e-7, "%s", c.text().c_str());  // NaN in the gaps must still be there
 }
 
@@ -101,14 +101,14 @@ void test_rows_stand_alone() {
     Floats x(c.B * c.T * c.H * c.D), y(x.size());
     Ints none(1);
     x.normal(rng);
-    kernels->rope(arguments(c, x, y, none));
+    kernels->rope.run(arguments(c, x, y, none));
     for (int64_t b = 0; b < c.B; ++b)
       for (int64_t t = 0; t < c.T; ++t) {
         Case one = c;
         one.B = one.T = 1, one.first = c.first + t;
         Floats x1(c.H * c.D), y1(c.H * c.D);
         std::memcpy(x1.data(), &x[(b * c.T + t) * c.H * c.D], sizeof(float) * c.H * c.D);
-        kernels->rope(arguments(one, x1, y1, none));
+        kernels->rope.run(arguments(one, x1, y1, none));
         const bool same = std::memcmp(y1.data(), &y[(b * c.T + t) * c.H * c.D], sizeof(float) * c.H * c.D) == 0;
         CHECK_MSG(same, "position %d alone", int(c.first + t));
       }
@@ -121,11 +121,11 @@ void test_bits_for_any_thread_count() {
   Floats x(c.B * c.T * c.H * c.D), one(x.size()), four(x.size());
   Ints positions(c.B * c.T);
   x.normal(rng), draw_positions(positions, rng, c.T);
-  kernels->rope(arguments(c, x, one, positions));
+  kernels->rope.run(arguments(c, x, one, positions));
   std::thread([&] {
     cpu::ThreadPool pool(4);
     pool.make_current();
-    kernels->rope(arguments(c, x, four, positions));
+    kernels->rope.run(arguments(c, x, four, positions));
   }).join();
   CHECK(one.same_bits(four));
 }
@@ -137,7 +137,7 @@ void test_nan_is_not_hidden() {
   Ints none(1);
   x.normal(rng);
   x[3] = x[20] = NAN;
-  kernels->rope(arguments(c, x, y, none));
+  kernels->rope.run(arguments(c, x, y, none));
   for (int64_t d = 0; d < 32; ++d) CHECK_MSG(std::isnan(y[d]) == (d == 3 || d == 11 || d == 20), "element %d", int(d));
 }
 

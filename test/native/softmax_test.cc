@@ -38,7 +38,7 @@ void run_case(int64_t rows, int64_t cols, double scale, double shift, bool maske
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t c = 0, keep = rng.below(cols); c < cols; ++c)
         if (c != keep && rng.below(2)) x[r * cols + c] = -kInf;
-  k.softmax({x.data(), y.data(), rows, cols, log});
+  k.softmax.run({DType::f32, x.data(), y.data(), rows, cols, log});
   const Reference ry = softmax(x, rows, cols, log);
   CHECK_CLOSE(y, ry, 2e-6, "%s", name.c_str());
   bool zeros = true;
@@ -51,11 +51,11 @@ void run_case(int64_t rows, int64_t cols, double scale, double shift, bool maske
     for (int64_t i = r * cols; i < (r + 1) * cols; ++i) sum += log ? dy[i] : ry[i] * dy[i];
     for (int64_t i = r * cols; i < (r + 1) * cols; ++i) rdx[i] = log ? dy[i] - std::exp(ry[i]) * sum : ry[i] * (dy[i] - sum);
   }
-  k.softmax_backward({y.data(), dy.data(), dx.data(), rows, cols, log, false});
+  k.softmax_backward.run({DType::f32, y.data(), dy.data(), dx.data(), rows, cols, log, false});
   CHECK_CLOSE(dx, rdx, cols == 1 ? 5e-3 : 2e-6, "%s", name.c_str());
   Floats twice(n);
   twice.copy(dx);
-  k.softmax_backward({y.data(), dy.data(), twice.data(), rows, cols, log, true});
+  k.softmax_backward.run({DType::f32, y.data(), dy.data(), twice.data(), rows, cols, log, true});
   bool doubled = twice.guarded();
   for (int64_t i = 0; i < n; ++i) doubled = doubled && twice[i] == 2 * dx[i];
   CHECK_MSG(doubled, "accumulate, %s", name.c_str());
@@ -86,7 +86,7 @@ int main() {
         x.fill(1);
         for (int64_t c = 0; c < cols; ++c)
           if (bad == -kInf || c == 3) x[c] = bad;
-        k.softmax({x.data(), y.data(), 2, cols, log});
+        k.softmax.run({DType::f32, x.data(), y.data(), 2, cols, log});
         for (int64_t c = 0; c < cols; ++c) CHECK(std::isfinite(y[cols + c]) && (std::isnan(y[c]) || (log && bad == kInf && y[c] == -kInf)));
       }
   return check::result();
