@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import { binaryPath, type NativeInfo, packageVersion, platformName } from '../native/load.ts';
+import { fileURLToPath } from 'node:url';
+import type { DeviceInfo } from '../native/addon.ts';
+import { binaryPath, hasGpu, type NativeInfo, packageVersion, platformName } from '../native/load.ts';
 import { HeddleError } from '../util/errors.ts';
 
 /** One line of the report. `problem`: heddle does not work; `note`: it works, but could do better. */
@@ -21,12 +23,12 @@ const MEMORY_MINIMUM_GIB = 2;
  * Returns the exit code: 0 when heddle works here, 1 when it does not.
  */
 export async function runDoctor(options: { json: boolean }): Promise<number> {
-  const { findings: native, info } = examineBinary();
-  const findings = [examineNode(), ...native, examineMemory(), ...examineCuda(info)];
+  const { findings: native, info, devices } = examineBinary();
+  const findings = [examineNode(), ...native, examineMemory(), ...examineCuda(info), ...devices.flatMap(examineDevice)];
   const ok = findings.every((f) => f.status !== 'problem');
   if (options.json) {
-    const report = { ok, version: packageVersion(), platform: platformName(), node: process.versions.node, native: info ?? null, findings };
-    console.log(JSON.stringify(report));
+    const facts = { version: packageVersion(), platform: platformName(), node: process.versions.node };
+    console.log(JSON.stringify({ ok, ...facts, native: info ?? null, devices, findings }));
   } else {
     console.log(`heddle ${packageVersion()} on ${platformName()}`);
     for (const f of findings) console.log(line(f));
@@ -53,25 +55,28 @@ function examineNode(): Finding {
 }
 
 // The binary is loaded in a process of its own first: if it crashes, the doctor lives to tell.
-function examineBinary(): { findings: Finding[]; info?: NativeInfo } {
+function examineBinary(): { findings: Finding[]; info?: NativeInfo; devices: DeviceInfo[] } {
   let file: string;
   try {
     file = binaryPath();
   } catch (e) {
     if (!(e instanceof HeddleError)) throw e;
-    return { findings: [{ name: 'binary', status: 'problem', value: `none for ${platformName()}`, remedy: 'npx heddle build' }] };
+    return {
+      findings: [{ name: 'binary', status: 'problem', value: `none for ${platformName()}`, remedy: 'npx heddle build' }],
+      devices: [],
+    };
   }
-  const script = 'process.stdout.write(JSON.stringify(require(process.argv[1]).info()))';
+  const script = 'const m = require(process.argv[1]); process.stdout.write(JSON.stringify([m.info(), m.devices()]))';
   const child = spawnSync(process.execPath, ['-e', script, file], { encoding: 'utf8', timeout: 30_000 });
   if (child.status !== 0) {
     const said = /^\w*Error(?: \[\w+\])?: (.*)$/m.exec(child.stderr)?.[1] ?? child.stderr.trim().split('\n').at(-1) ?? '';
     const how = child.signal ? `crashed with ${child.signal}` : `did not load: ${said}`;
     const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0]; // then it is not the binary's fault
     const remedy = variable ? `correct ${variable} or unset it` : 'npx heddle build';
-    return { findings: [{ name: 'binary', status: 'problem', value: `${file} ${how}`, remedy }] };
+    return { findings: [{ name: 'binary', status: 'problem', value: `${file} ${how}`, remedy }], devices: [] };
   }
-  const info = JSON.parse(child.stdout) as NativeInfo;
-  return { findings: [examineVersion(file, info), ...examineLevels(info), examineThreads(info)], info };
+  const [info, devices] = JSON.parse(child.stdout) as [NativeInfo, DeviceInfo[]];
+  return { findings: [examineVersion(file, info), ...examineLevels(info), examineThreads(info)], info, devices };
 }
 
 function examineVersion(file: string, info: NativeInfo): Finding {
@@ -110,16 +115,40 @@ function examineMemory(): Finding {
 }
 
 function examineCuda(info: NativeInfo | undefined): Finding[] {
-  const state = info?.cuda ?? 'unknown: the binary does not load';
-  const hasGpu = existsSync('/dev') && readdirSync('/dev').some((name) => /^(nvidia\d+|dxg)$/.test(name));
-  if (!hasGpu) return [{ name: 'CUDA', status: 'ok', value: `${state}; no NVIDIA GPU here` }];
-  const driver = driverVersion();
-  const findings: Finding[] = [{ name: 'CUDA', status: 'note', value: `${state}; an NVIDIA GPU is here, driver ${driver ?? 'unknown'}` }];
-  if (driver && Number.parseInt(driver, 10) < CUDA_DRIVER_MINIMUM) {
-    const remedy = `install driver ${CUDA_DRIVER_MINIMUM} or newer`;
-    findings.push({ name: 'CUDA driver', status: 'note', value: driver, remedy });
+  if (!info) return [];
+  const { cuda, cudaVersion, cudaArchs } = info;
+  if (!cuda) return [{ name: 'CUDA', status: 'ok', value: `${cudaVersion}; kernels for ${cudaArchs}` }];
+  if (!hasGpu()) return [{ name: 'CUDA', status: 'ok', value: `${cuda}; no NVIDIA GPU here` }];
+  const built = cudaArchs !== '';
+  const value = `${cuda}; an NVIDIA GPU is here, driver ${driverVersion() ?? 'unknown'}`;
+  const remedy = built
+    ? `install driver ${CUDA_DRIVER_MINIMUM} or newer`
+    : 'install the CUDA compiler (developer.nvidia.com/cuda-downloads: nvcc 12.8 or newer), then npx heddle build';
+  return [{ name: 'CUDA', status: 'note', value, remedy }];
+}
+
+// A GPU: what it is, and whether every family of kernels computes on it what the CPU does. In a process of its own, as above.
+function examineDevice(device: DeviceInfo): Finding[] {
+  const { name, card, capability, memory, free, multiprocessors, problem } = device;
+  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
+  const facts = `${card}, compute capability ${Math.floor(capability / 10)}.${capability % 10}, ${multiprocessors} multiprocessors`;
+  const value = `${facts}, ${gib(memory)} GiB, ${gib(free)} GiB free`;
+  if (problem) return [{ name, status: 'note', value, remedy: problem }];
+  const found: Finding = { name, status: 'ok', value };
+  const script = fileURLToPath(import.meta.url.replace(/doctor\.(ts|js)$/, 'self_test.$1'));
+  const loaders = process.execArgv.filter((a) => a.startsWith('--import')); // tsx, when this runs from sources
+  const child = spawnSync(process.execPath, [...loaders, script, name], { encoding: 'utf8', timeout: 300_000 });
+  const test = `${name} kernels`;
+  if (child.status !== 0 || !child.stdout.startsWith('{')) {
+    const said = child.signal ? `ended with ${child.signal}` : (child.stderr.trim().split('\n').at(-1) ?? '');
+    return [found, { name: test, status: 'problem', value: `the self-test ${said}`, remedy: 'npx heddle build, or report this' }];
   }
-  return findings;
+  const verdicts = Object.entries(JSON.parse(child.stdout) as Record<string, string>);
+  const bad = verdicts.filter(([, verdict]) => verdict !== 'ok');
+  if (bad.length === 0)
+    return [found, { name: test, status: 'ok', value: `as on the CPU: ${verdicts.map(([family]) => family).join(', ')}` }];
+  const wrong = bad.map(([family, verdict]) => `${family}: ${verdict}`).join('; ');
+  return [found, { name: test, status: 'problem', value: wrong, remedy: "use device 'cpu' and report this" }];
 }
 
 function driverVersion(): string | undefined {
