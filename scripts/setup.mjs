@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { build } from './build.mjs';
 import { cudaRemedy, explain, gpus, installer, installTools, missingTools, npm, nvcc, root } from './tools.mjs';
 
@@ -91,6 +92,25 @@ function state() {
   };
 }
 
+// A GPU but no compiler for it: a binary that was made elsewhere (prebuilds/ of a release) of this version, with CUDA.
+function prebuiltWithCuda() {
+  const folder = `prebuilds/${process.platform}-${process.arch}`;
+  const { version } = json('package.json');
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const script = 'process.stdout.write(JSON.stringify(require(process.argv[1]).info()))';
+    const child = spawnSync(process.execPath, ['-e', script, path.resolve(folder, name)], { encoding: 'utf8' }); // it may not load here
+    const info = child.status === 0 ? JSON.parse(child.stdout) : {};
+    if (info.version === version && info.cudaArchs) return `${folder}/${name}`;
+  }
+  return undefined;
+}
+
+function take(file) {
+  mkdirSync('build/Release', { recursive: true });
+  cpSync(file, 'build/Release/heddle.node');
+  return `${file}, with CUDA`;
+}
+
 // Two commands at once (npm start and npm test in two terminals): the second waits.
 function lock() {
   mkdirSync('build', { recursive: true });
@@ -155,9 +175,11 @@ function main() {
     });
   }
   if (nativeStale) {
-    step('native addon', build);
+    const prebuilt = gpus().length && !nvcc() ? prebuiltWithCuda() : undefined;
+    step('native addon', (stdio) => (prebuilt ? take(prebuilt) : build(stdio)));
     done({ native });
-    if (gpus().length && !nvcc()) console.log(`setup: a GPU is here, but not the CUDA compiler. Install with\n    ${cudaRemedy()}`);
+    if (gpus().length && !nvcc() && !prebuilt)
+      console.log(`setup: a GPU is here, but not the CUDA compiler. Install with\n    ${cudaRemedy()}`);
   }
   if (wantsSim(todo)) {
     rmSync(SIM_BINARY, { force: true }); // it would be used in place of build/Release

@@ -1,10 +1,11 @@
 // npm test: native tests (at every instruction-set level of this machine), then the suite, then what touches kernels again at each
-// other level. --all: with test/long/, and the whole suite at each level.
+// other level and on each CUDA device: real ones, or, where there is none but nvcc is, simulated cards of three generations.
+// --all: with test/long/, and the whole suite at each level.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { ava, ctest, runSteps } from './run.mjs';
-import { root } from './tools.mjs';
+import { cudaRemedy, gpus, nvcc, root } from './tools.mjs';
 
 const all = process.argv.includes('--all');
 // The folders whose tests depend on what a kernel computes.
@@ -14,13 +15,31 @@ const kernelTests = all
   : kernelFolders.filter((folder) => existsSync(path.join(root, folder))).map((folder) => `${folder}/**/*.test.ts`);
 const env = all ? { HEDDLE_TEST: 'all' } : {};
 
-const { isa, isas, compiledIsas } = createRequire(import.meta.url)(path.join(root, 'build/Release/heddle.node')).info();
+process.env.SIM_CARDS ??= '80,90,75';
+const simulated = path.join(root, 'build/sim/Release/heddle.node');
+const usesSimulator = existsSync(simulated) && gpus().length === 0; // as lib/native/load.ts chooses
+const addon = createRequire(import.meta.url)(usesSimulator ? simulated : path.join(root, 'build/Release/heddle.node'));
+const { isa, isas, compiledIsas, cuda } = addon.info();
+const cards = addon.devices();
+const working = cards.filter(({ problem }) => !problem);
 const others = isas.filter((name) => name !== isa);
 const absent = compiledIsas.filter((name) => !isas.includes(name));
+
+// Real cards take one test file at a time: their memory is not shared out.
+const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), ...kernelTests], { ...env, HEDDLE_TEST_DEVICE: name });
 
 runSteps([
   ['native tests', () => ctest('build/cmake')],
   [`suite at ${isa}`, () => ava([], env)],
+  ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
   ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(kernelTests, { ...env, HEDDLE_CPU: name })]),
 ]);
 if (absent.length) console.log(`not run: ${absent.join(', ')} (this CPU does not have it)`);
+for (const { name, card, problem } of cards.filter((c) => c.problem)) console.log(`not run: ${name} (${card}): ${problem}`);
+if (cards.length === 0) {
+  console.log(`not run: CUDA (${cuda})`);
+  if (!nvcc())
+    console.log(
+      `The CUDA compiler would add ${gpus().length ? "this machine's GPU" : 'a simulated GPU'}. Install with\n    ${cudaRemedy()}`,
+    );
+}
