@@ -1,0 +1,117 @@
+#pragma once
+// How a product is computed: path, tile, stages, blocks, chunks of K. Pure functions of the arguments and the card.
+//
+// Bits. An element of c is the sum of its chunks of K in order; a chunk's sum is one chain from 0 in order of k. All tiles of a
+// path share that chain, so tile, stages and loads may depend on anything. Only the chunks change bits, and they depend on K and on
+// whether this is a sum over rows (below), never on M, N, or the card.
+//
+// Sums over rows: a weight's gradient dW = dY^T X has few tiles and a K of all tokens of a batch. It is known by its A, whose unit
+// stride runs along m, and by its f32 result without epilogue. Its K is cut into chunks, which are either computed side by
+// side (split: each chunk's product goes to the workspace, then an ordered sum) or one after another, adding to c. The bits are the same.
+#include <cstdint>
+
+#include "ops/backend.h"
+#include "runtime/card.h"
+
+namespace heddle::cuda {
+
+enum class MatmulPath : int32_t { fma, bf16, f16, tf32 };
+
+struct MatmulPlan {
+  MatmulPath path;
+  bool a_k_major, b_k_major;  // the unit stride runs along k
+  bool vector_loads;          // 16 bytes of a and of b at a time; otherwise element by element
+  bool vector_stores;         // of c and whatever the epilogue reads
+  int tile, threads, stages;  // a block computes tile x tile of c
+  size_t shared;              // bytes of dynamic shared memory
+  int64_t tiles_m, tiles_n, products;
+  int64_t chunks, chunk_k;
+  bool split;
+  size_t workspace;
+};
+
+constexpr int kLargeTile = 128, kSmallTile = 64;
+constexpr int kTileKBytes = 64;  // depth of a tile on the tensor cores: 32 elements of 16 bits, 16 of f32
+
+// A batch dimension along which b stays and the rows of a and c go on is more rows.
+inline MatmulArgs flatten(MatmulArgs g) {
+  for (int d = 1; d >= 0; --d) {
+    if (g.batch[d] == 1) continue;
+    if (g.b_batch[d] != 0 || g.a_batch[d] != g.M * g.a_m || g.c_batch[d] != g.M * g.c_m) break;
+    g.M *= g.batch[d];
+    g.batch[d] = 1;
+  }
+  return g;
+}
+
+namespace matmul_config {
+
+constexpr int64_t kMaxPartials = int64_t{1} << 28;  // bytes of chunks' products side by side
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline bool multiple(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
+
+// Every row of a strided batch of matrices starts at a multiple of 16 bytes. `rows`: how many the leading dimension steps over.
+inline bool rows_aligned(const void* base, size_t element, int64_t leading, int64_t rows, const int64_t (&batch)[2],
+                         const int64_t (&stride)[2]) {
+  const int64_t unit = static_cast<int64_t>(16 / element);
+  bool aligned = multiple(base, 16) && (rows <= 1 || leading % unit == 0);
+  for (int d = 0; d < 2; ++d) aligned &= batch[d] <= 1 || stride[d] % unit == 0;
+  return aligned;
+}
+
+inline MatmulPath path_of(const MatmulArgs& g, const Card& card) {
+  if (g.type == DType::bf16) return MatmulPath::bf16;
+  if (g.type == DType::f16) return MatmulPath::f16;
+  return g.precision == Precision::tf32 && card.sm >= 80 ? MatmulPath::tf32 : MatmulPath::fma;
+}
+
+inline int64_t chunks_of(const MatmulArgs& g, bool a_k_major) {
+  const bool plain = !g.bias && !g.pre && !g.residual && g.activation == Activation::none;
+  if (a_k_major || g.c_type != DType::f32 || !plain) return 1;
+  return g.K >= 16384 ? 8 : g.K >= 8192 ? 4 : g.K >= 4096 ? 2 : 1;
+}
+
+}  // namespace matmul_config
+
+// g: flattened.
+inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
+  using namespace matmul_config;
+  MatmulPlan p{};
+  p.path = path_of(g, card);
+  p.a_k_major = g.a_k == 1;
+  p.b_k_major = g.b_k == 1 && g.b_n != 1;
+  if (g.b_k == 1 && g.b_n == 1) p.b_k_major = g.N == 1;  // whichever dimension has a length
+  const size_t element = size_of(g.type), c_element = size_of(g.c_type);
+  const int64_t lda = p.a_k_major ? g.a_m : g.a_k, ldb = p.b_k_major ? g.b_n : g.b_k;
+  p.vector_loads = p.path != MatmulPath::fma && rows_aligned(g.a, element, lda, p.a_k_major ? g.M : g.K, g.batch, g.a_batch) &&
+                   rows_aligned(g.b, element, ldb, p.b_k_major ? g.N : g.K, g.batch, g.b_batch);
+  p.vector_stores = g.N % 8 == 0 && rows_aligned(g.c, c_element, g.c_m, g.M, g.batch, g.c_batch) && multiple(g.bias, 16) &&
+                    multiple(g.pre, 16) && multiple(g.residual, 16);
+  p.products = g.batch[0] * g.batch[1];
+
+  p.chunks = chunks_of(g, p.a_k_major);
+  p.chunk_k = p.chunks == 1 ? g.K : ceil_div(ceil_div(g.K, p.chunks), 64) * 64;
+  const int64_t large = ceil_div(g.M, kLargeTile) * ceil_div(g.N, kLargeTile) * p.products;
+  const int64_t partials = p.products * p.chunks * g.M * g.N * 4;
+  p.split = p.chunks > 1 && large < 2 * card.multiprocessors && partials <= kMaxPartials;
+  p.workspace = p.split ? static_cast<size_t>(partials) : 0;
+
+  const bool fills = large * (p.split ? p.chunks : 1) >= card.multiprocessors && g.M > kSmallTile && g.N > kSmallTile;
+  p.tile = fills && (p.vector_loads || p.path == MatmulPath::fma) ? kLargeTile : kSmallTile;
+  p.tiles_m = ceil_div(g.M, p.tile);
+  p.tiles_n = ceil_div(g.N, p.tile);
+  if (p.path == MatmulPath::fma) {
+    p.threads = 256;
+    p.stages = 2;
+    return p;
+  }
+  const size_t stage = static_cast<size_t>(2 * p.tile * kTileKBytes);
+  p.threads = 128;
+  p.stages = 2;
+  if (p.vector_loads && card.sm >= 80) p.stages = card.shared_per_multiprocessor >= 2 * (4 * stage + 1024) ? 4 : 3;
+  p.shared = stage * static_cast<size_t>(p.stages);
+  return p;
+}
+
+}  // namespace heddle::cuda

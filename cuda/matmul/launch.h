@@ -1,0 +1,14 @@
+#pragma once
+// One function per path, each in a file of its own: they are long to compile.
+#include "matmul/config.h"
+
+namespace heddle::cuda {
+
+struct MatmulProblem;
+
+void launch_fma(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
+void launch_bf16(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
+void launch_f16(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
+void launch_tf32(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
+
+}  // namespace heddle::cuda

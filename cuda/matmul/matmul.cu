@@ -1,0 +1,114 @@
+// c[m][n] (+)= sum_k a(m,k) b(k,n), then the epilogue: the launcher. What is launched is config.h's decision.
+#include <algorithm>
+
+#include "kernels.h"
+#include "matmul/launch.h"
+#include "matmul/problem.cuh"
+#include "runtime/launch.cuh"
+
+namespace heddle::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int64_t kMaxBlocks = 0x7fffffff;
+
+// c (+)= the chunks' products in order.
+__global__ void __launch_bounds__(kThreads) matmul_sum_kernel(MatmulProblem p, int64_t n) {
+  const int64_t matrix = p.M * p.N;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * kThreads) {
+    const int64_t product = i / matrix, at = i % matrix;
+    float* c = static_cast<float*>(p.c) + product / p.batch1 * p.c_batch[0] + product % p.batch1 * p.c_batch[1] + at / p.N * p.c_m + at % p.N;
+    const float* chunk = p.partials + product * p.chunks * matrix + at;
+    float sum = p.accumulate ? *c + chunk[0] : chunk[0];
+    for (uint32_t j = 1; j < p.chunks; ++j) sum = sum + chunk[j * matrix];
+    *c = sum;
+  }
+}
+
+MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
+  MatmulProblem p{};
+  p.a = g.a;
+  p.b = g.b;
+  p.M = g.M;
+  p.N = g.N;
+  p.k_last = g.K;
+  p.lda = plan.a_k_major ? g.a_m : g.a_k;
+  p.ldb = plan.b_k_major ? g.b_n : g.b_k;
+  for (int i = 0; i < 2; ++i) {
+    p.a_batch[i] = g.a_batch[i];
+    p.b_batch[i] = g.b_batch[i];
+    p.c_batch[i] = g.c_batch[i];
+  }
+  p.batch1 = static_cast<uint32_t>(g.batch[1]);
+  p.tiles_m = static_cast<uint32_t>(plan.tiles_m);
+  p.tiles_n = static_cast<uint32_t>(plan.tiles_n);
+  p.chunks = 1;
+  p.chunk_k = g.K;
+  p.stages = plan.stages;
+  p.c = g.c;
+  p.pre = g.pre;
+  p.bias = g.bias;
+  p.residual = g.residual;
+  p.c_m = g.c_m;
+  p.activation = g.activation;
+  p.accumulate = g.accumulate;
+  p.c_f32 = g.c_type == DType::f32;
+  p.vector_stores = plan.vector_stores;
+  return p;
+}
+
+// All products, in as many launches as a grid's limit asks for.
+void launch_products(const MatmulPlan& plan, MatmulProblem p) {
+  const int64_t each = plan.tiles_m * plan.tiles_n * p.chunks;
+  if (each > kMaxBlocks) throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
+  for (int64_t first = 0; first < plan.products; first += kMaxBlocks / each) {
+    p.first_product = first;
+    const auto blocks = static_cast<unsigned>(std::min(plan.products - first, kMaxBlocks / each) * each);
+    switch (plan.path) {
+      case MatmulPath::fma:
+        launch_fma(plan, p, blocks);
+        break;
+      case MatmulPath::bf16:
+        launch_bf16(plan, p, blocks);
+        break;
+      case MatmulPath::f16:
+        launch_f16(plan, p, blocks);
+        break;
+      case MatmulPath::tf32:
+        launch_tf32(plan, p, blocks);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+size_t matmul_workspace(const MatmulArgs& args, int index) {
+  if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return 0;
+  return plan_matmul(flatten(args), card(index)).workspace;
+}
+
+void matmul(const MatmulArgs& args) {
+  if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return;
+  const MatmulArgs g = flatten(args);
+  const MatmulPlan plan = plan_matmul(g, *queue().card);
+  MatmulProblem p = problem_of(g, plan);
+  if (plan.split && g.workspace) {
+    p.partials = static_cast<float*>(g.workspace);
+    p.chunks = static_cast<uint32_t>(plan.chunks);
+    p.chunk_k = plan.chunk_k;
+    launch_products(plan, p);
+    const int64_t n = plan.products * g.M * g.N;
+    launch("matmul sum of chunks", matmul_sum_kernel, blocks_for(n, kThreads, 8), kThreads, 0, p, n);
+    return;
+  }
+  for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    p.k_first = chunk * plan.chunk_k;
+    p.k_last = std::min(g.K, p.k_first + plan.chunk_k);
+    p.chunk_k = p.k_last - p.k_first;
+    p.accumulate = g.accumulate || chunk > 0;
+    launch_products(plan, p);
+  }
+}
+
+}  // namespace heddle::cuda

@@ -1,0 +1,125 @@
+#pragma once
+// What a matmul kernel is told, and which piece of it a block computes.
+#include <cstdint>
+
+#include "common/activation.cuh"
+#include "common/types.cuh"
+#include "ops/backend.h"
+
+namespace heddle::cuda {
+
+struct MatmulProblem {
+  const void *a, *b;
+  int64_t M, N;
+  int64_t k_first, k_last;  // what this launch sums over
+  int64_t lda, ldb;         // the stride of each that is not 1
+  int64_t a_batch[2], b_batch[2], c_batch[2];
+  uint32_t batch1, tiles_m, tiles_n, chunks;  // chunks: of this launch
+  int64_t chunk_k, first_product;
+  int stages;
+
+  void *c, *pre;
+  const void *bias, *residual;
+  float* partials;  // [product][chunk][M][N], or null: c is written
+  int64_t c_m;
+  Activation activation;
+  bool accumulate, c_f32, vector_stores;
+};
+
+// Blocks walk down 8 tiles of M before the next tile of N, so that what they read of both stays in L2.
+struct MatmulBlock {
+  int64_t m, n, k_first, k_last;
+  int64_t product, a, b, c;  // offsets of this product's matrices
+
+  __device__ explicit MatmulBlock(const MatmulProblem& p, int tile_m, int tile_n) {
+    constexpr uint32_t kGroup = 8;
+    const uint32_t tiles = p.tiles_m * p.tiles_n, tile = blockIdx.x % tiles, rest = blockIdx.x / tiles;
+    const uint32_t group = tile / (kGroup * p.tiles_n), within = tile % (kGroup * p.tiles_n);
+    const uint32_t rows = min(kGroup, p.tiles_m - group * kGroup);
+    m = static_cast<int64_t>(group * kGroup + within % rows) * tile_m;
+    n = static_cast<int64_t>(within / rows) * tile_n;
+    const uint32_t chunk = rest % p.chunks;
+    k_first = p.k_first + chunk * p.chunk_k;
+    k_last = min(p.k_last, k_first + p.chunk_k);
+    product = p.first_product + rest / p.chunks;
+    const int64_t i = product / p.batch1, j = product % p.batch1;
+    a = i * p.a_batch[0] + j * p.a_batch[1];
+    b = i * p.b_batch[0] + j * p.b_batch[1];
+    c = p.partials ? (product * p.chunks + chunk) * p.M * p.N : i * p.c_batch[0] + j * p.c_batch[1];
+  }
+};
+
+// W neighbours of a row, the first `count` of which exist. vector: all do, and start at a multiple of 16 bytes (W = 4 of 16 bits: 8).
+template <int W, class T>
+__device__ inline void load_row(const T* p, int count, bool vector, float (&v)[W]) {
+  constexpr int kPart = W < kVector<T> ? W : kVector<T>;
+  if (vector) {
+#pragma unroll
+    for (int i = 0; i < W; i += kPart) {
+      const auto part = load_vector<T, kPart>(p + i);
+#pragma unroll
+      for (int j = 0; j < kPart; ++j) v[i + j] = to_float(part.x[j]);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < W; ++i) v[i] = i < count ? to_float(p[i]) : 0.0f;
+  }
+}
+
+template <int W, class T>
+__device__ inline void store_row(T* p, int count, bool vector, const float (&v)[W]) {
+  constexpr int kPart = W < kVector<T> ? W : kVector<T>;
+  if (vector) {
+#pragma unroll
+    for (int i = 0; i < W; i += kPart) {
+      Vector<T, kPart> part;
+#pragma unroll
+      for (int j = 0; j < kPart; ++j) part.x[j] = from_float<T>(v[i + j]);
+      store_vector<T, kPart>(p + i, part);
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < W; ++i)
+      if (i < count) p[i] = from_float<T>(v[i]);
+  }
+}
+
+// Columns n .. n + W - 1 of row m, summed: the epilogue, then c. T is the type of bias, pre and residual.
+template <class T, int W>
+__device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, float (&v)[W]) {
+  if (m >= p.M || n >= p.N) return;
+  const int count = static_cast<int>(min(static_cast<int64_t>(W), p.N - n));
+  const bool vector = p.vector_stores;
+  float other[W];
+  if (p.partials) {
+    store_row<W>(p.partials + at.c + m * p.N + n, count, vector, v);
+    return;
+  }
+  const int64_t c = at.c + m * p.c_m + n, dense = (at.product * p.M + m) * p.N + n;
+  if (p.accumulate) {
+    if (p.c_f32)
+      load_row<W>(static_cast<const float*>(p.c) + c, count, vector, other);
+    else
+      load_row<W>(static_cast<const T*>(p.c) + c, count, vector, other);
+#pragma unroll
+    for (int i = 0; i < W; ++i) v[i] = other[i] + v[i];
+  }
+  if (p.bias) {
+    load_row<W>(static_cast<const T*>(p.bias) + n, count, vector, other);
+#pragma unroll
+    for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
+  }
+  if (p.pre) store_row<W>(static_cast<T*>(p.pre) + dense, count, vector, v);
+  activate(p.activation, v);
+  if (p.residual) {
+    load_row<W>(static_cast<const T*>(p.residual) + dense, count, vector, other);
+#pragma unroll
+    for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
+  }
+  if (p.c_f32)
+    store_row<W>(static_cast<float*>(p.c) + c, count, vector, v);
+  else
+    store_row<W>(static_cast<T*>(p.c) + c, count, vector, v);
+}
+
+}  // namespace heddle::cuda
