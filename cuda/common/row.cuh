@@ -1,0 +1,93 @@
+#pragma once
+// Kernels over rows: a short row lives in the registers of one warp, a long one is shared out to the threads of a block. Either way
+// it is cut into vectors of V elements (16 bytes, or single elements where rows are not aligned).
+#include <type_traits>
+
+#include "common/types.cuh"
+#include "runtime/queue.h"
+
+namespace heddle::cuda {
+
+template <int N>
+using Int = std::integral_constant<int, N>;
+
+constexpr int64_t kWarpCols = 1024;  // the longest row for a warp
+constexpr int kRowWarps = 4;         // rows of a block of warps
+
+// f(k, column) for the vectors of this lane: number k + 1 of at most N starts at `column`.
+template <int V, int N, class F>
+__device__ inline void each_of_lane(int cols, F&& f) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    const int column = (k * 32 + static_cast<int>(threadIdx.x) % 32) * V;
+    if (column < cols) f(k, column);
+  }
+}
+
+// This lane's vectors of a row; zeros where the row has ended. All loads are issued before the first is used.
+template <int V, int N, class T>
+__device__ inline void load_lane(const T* row, int cols, Vector<T, V> (&part)[N]) {
+#pragma unroll
+  for (int k = 0; k < N; ++k) {
+    const int column = (k * 32 + static_cast<int>(threadIdx.x) % 32) * V;
+    if (column < cols) {
+      part[k] = load_vector<T, V>(row + column);
+    } else {
+#pragma unroll
+      for (int j = 0; j < V; ++j) part[k].x[j] = from_float<T>(0.0f);
+    }
+  }
+}
+
+// f(column) for the vectors of this thread of a block.
+template <int V, class F>
+__device__ inline void each_of_thread(int64_t cols, F&& f) {
+#pragma unroll 2
+  for (int64_t column = static_cast<int64_t>(threadIdx.x) * V; column < cols; column += static_cast<int64_t>(blockDim.x) * V) f(column);
+}
+
+// Whether rows of `cols` elements that start at these addresses can be accessed by 16 bytes; null pointers do not matter.
+template <class T, class... P>
+bool rows_aligned(int64_t cols, const P*... operands) {
+  return cols % kVector<T> == 0 && (aligned16(operands) && ...);
+}
+
+// f(V, N) for rows of at most kWarpCols: N vectors of V elements a lane.
+template <class T, class F>
+void dispatch_warp_row(int64_t cols, bool aligned, F&& f) {
+  constexpr int V = kVector<T>;
+  if (!aligned) return cols <= 128 ? f(Int<1>{}, Int<4>{}) : f(Int<1>{}, Int<32>{});
+  switch ((cols + 255) / 256) {
+    case 1:
+      return f(Int<V>{}, Int<8 / V>{});
+    case 2:
+      return f(Int<V>{}, Int<16 / V>{});
+    case 3:
+      return f(Int<V>{}, Int<24 / V>{});
+    default:
+      return f(Int<V>{}, Int<32 / V>{});
+  }
+}
+
+// f(V) for longer rows.
+template <class T, class F>
+void dispatch_block_row(bool aligned, F&& f) {
+  if (aligned) return f(Int<kVector<T>>{});
+  f(Int<1>{});
+}
+
+// Threads of a block for one row: four vectors each, up to 512 threads.
+inline unsigned row_threads(int64_t cols, int V) {
+  const int64_t threads = (cols / (4 * V) + 31) / 32 * 32;
+  return threads < 32 ? 32 : threads > 512 ? 512 : static_cast<unsigned>(threads);
+}
+
+// Shared memory for a copy of the row, which is then read from memory once; 0 where a block cannot have that much beside its scratch.
+inline size_t row_in_shared(size_t bytes) {
+  constexpr size_t kScratch = 768;
+  return bytes + kScratch <= queue().card->shared_per_block ? bytes : 0;
+}
+
+inline unsigned warp_row_blocks(int64_t rows) { return static_cast<unsigned>((rows + kRowWarps - 1) / kRowWarps); }
+
+}  // namespace heddle::cuda

@@ -1,0 +1,214 @@
+// Gradients of LayerNorm and RMSNorm. With d = h - mean and g = dy * w: dx = rstd * (g - mean(g) - d * k), k = rstd^2 * mean(g * d);
+// dw = sum over rows of dy * d * rstd, db = sum over rows of dy. `low`, what rounding the mean to f32 lost, is mean(d): it is taken
+// off again.
+//
+// A fixed number of blocks share the rows. Each adds up dw and db over its rows, in f32, and leaves them in the workspace as two rows
+// of C; a second kernel adds these in the order of the blocks.
+#include "common/reduce.cuh"
+#include "common/row.cuh"
+#include "kernels.h"
+#include "runtime/launch.cuh"
+
+namespace heddle::cuda {
+namespace {
+
+constexpr int kWarps = 8;       // of a block
+constexpr int kPartGroups = 8;  // of a block that adds the partial sums
+
+int64_t blocks_of(const NormBackwardArgs& a, const Card& card) {
+  const int64_t wanted = a.cols <= kWarpCols ? (a.rows + kWarps - 1) / kWarps : a.rows, most = 2 * card.multiprocessors;
+  return wanted < most ? wanted : most;
+}
+
+// dx = rstd * (g - c - k * d), and the normalised value is d * rstd + shift.
+struct RowTerms {
+  float mean, rstd, k, c, shift;
+};
+
+// From the sums over the row of g, d and g * d.
+template <bool rms>
+__device__ inline RowTerms row_terms(float mean, float rstd, int64_t cols, float sum_g, float sum_d, float sum_gd) {
+  const float size = static_cast<float>(cols), mean_g = rms ? 0.0f : sum_g / size, low = rms ? 0.0f : sum_d / size;
+  const float k = rstd * rstd * fmaf(-low, mean_g, sum_gd / size);
+  return {mean, rstd, k, fmaf(-low, k, mean_g), -low * rstd};
+}
+
+struct RowSums {
+  float g = 0, d = 0, gd = 0;
+};
+
+template <class T, int V>
+__device__ inline void add_terms(RowSums& s, const T* w, int64_t column, const Vector<T, V>& h, const Vector<T, V>& dy, float mean) {
+  Vector<T, V> weight;
+  if (w) weight = load_vector<T, V>(w + column);
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    const float d = to_float(h.x[j]) - mean, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
+    s.g += g;
+    s.d += d;
+    s.gd = fmaf(g, d, s.gd);
+  }
+}
+
+template <class T, int V>
+__device__ inline void put_dx(const NormBackwardArgs& a, const RowTerms& t, int64_t at, int64_t column, const Vector<T, V>& h,
+                              const Vector<T, V>& dy) {
+  const T* w = static_cast<const T*>(a.w);
+  T* dx = static_cast<T*>(a.dx) + at + column;
+  Vector<T, V> weight, out, old;
+  if (w) weight = load_vector<T, V>(w + column);
+  if (a.accumulate_dx) old = load_vector<T, V>(dx);
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    const float d = to_float(h.x[j]) - t.mean, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
+    const float v = t.rstd * fmaf(-t.k, d, g - t.c);
+    out.x[j] = from_float<T>(a.accumulate_dx ? to_float(old.x[j]) + v : v);
+  }
+  store_vector<T, V>(dx, out);
+}
+
+template <class T, int V>
+__device__ inline void add_weights(const RowTerms& t, const Vector<T, V>& h, const Vector<T, V>& dy, float* dw, float* db) {
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    const float up = to_float(dy.x[j]);
+    dw[j] = fmaf(up, fmaf(to_float(h.x[j]) - t.mean, t.rstd, t.shift), dw[j]);
+    db[j] += up;
+  }
+}
+
+// A warp per row, rows and sums in registers; at the end the warps add their sums in shared memory, one after the other.
+template <class T, bool rms, int V, int N>
+__global__ void __launch_bounds__(32 * kWarps) norm_backward_warp(NormBackwardArgs a, float* partial) {
+  extern __shared__ __align__(16) float sums[];  // [2][C]
+  const int warp = threadIdx.x / 32, cols = static_cast<int>(a.cols);
+  float dw[N][V] = {}, db[N][V] = {};
+  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + warp; row < a.rows; row += static_cast<int64_t>(gridDim.x) * kWarps) {
+    const int64_t at = row * a.cols;
+    Vector<T, V> h[N], dy[N];
+    load_lane<V, N>(static_cast<const T*>(a.h) + at, cols, h);
+    load_lane<V, N>(static_cast<const T*>(a.dy) + at, cols, dy);
+    const float mean = rms ? 0.0f : a.mean[row], rstd = a.rstd[row];
+    RowSums s;
+    each_of_lane<V, N>(cols, [&](int k, int column) { add_terms<T, V>(s, static_cast<const T*>(a.w), column, h[k], dy[k], mean); });
+    if (!rms) {
+      s.g = warp_reduce<Add>(s.g);
+      s.d = warp_reduce<Add>(s.d);
+    }
+    s.gd = warp_reduce<Add>(s.gd);
+    const RowTerms t = row_terms<rms>(mean, rstd, a.cols, s.g, s.d, s.gd);
+    each_of_lane<V, N>(cols, [&](int k, int column) {
+      if (a.dx) put_dx<T, V>(a, t, at, column, h[k], dy[k]);
+      add_weights<T, V>(t, h[k], dy[k], dw[k], db[k]);
+    });
+  }
+  if (!partial) return;
+  for (int turn = 0; turn < kWarps; ++turn) {
+    if (warp == turn)
+      each_of_lane<V, N>(cols, [&](int k, int column) {
+#pragma unroll
+        for (int j = 0; j < V; ++j) {
+          sums[column + j] = turn ? sums[column + j] + dw[k][j] : dw[k][j];
+          sums[cols + column + j] = turn ? sums[cols + column + j] + db[k][j] : db[k][j];
+        }
+      });
+    __syncthreads();
+  }
+  for (int i = threadIdx.x; i < 2 * cols; i += blockDim.x) partial[static_cast<int64_t>(blockIdx.x) * 2 * cols + i] = sums[i];
+}
+
+// A block per row. Every column belongs to one thread, so the sums are added in the workspace itself, which the caches hold; the second
+// pass finds the row there, too.
+template <class T, bool rms, int V>
+__global__ void __launch_bounds__(512) norm_backward_block(NormBackwardArgs a, float* partial) {
+  __shared__ float scratch[32];
+  float* const dw = partial ? partial + blockIdx.x * 2 * a.cols : nullptr;
+  float* const db = partial ? dw + a.cols : nullptr;
+  for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
+    const int64_t at = row * a.cols;
+    const T *h = static_cast<const T*>(a.h) + at, *dy = static_cast<const T*>(a.dy) + at;
+    const float mean = rms ? 0.0f : a.mean[row], rstd = a.rstd[row];
+    RowSums s;
+    each_of_thread<V>(a.cols, [&](int64_t column) {
+      add_terms<T, V>(s, static_cast<const T*>(a.w), column, load_vector<T, V>(h + column), load_vector<T, V>(dy + column), mean);
+    });
+    if (!rms) {
+      s.g = block_reduce<Add>(s.g, scratch);
+      s.d = block_reduce<Add>(s.d, scratch);
+    }
+    s.gd = block_reduce<Add>(s.gd, scratch);
+    const RowTerms t = row_terms<rms>(mean, rstd, a.cols, s.g, s.d, s.gd);
+    each_of_thread<V>(a.cols, [&](int64_t column) {
+      const Vector<T, V> part = load_vector<T, V>(h + column), up = load_vector<T, V>(dy + column);
+      if (a.dx) put_dx<T, V>(a, t, at, column, part, up);
+      if (!partial) return;
+      Vector<float, V> sum_w{}, sum_b{};
+      if (row != blockIdx.x) {
+        sum_w = load_vector<float, V>(dw + column);
+        sum_b = load_vector<float, V>(db + column);
+      }
+      add_weights<T, V>(t, part, up, sum_w.x, sum_b.x);
+      store_vector<float, V>(dw + column, sum_w);
+      store_vector<float, V>(db + column, sum_b);
+    });
+  }
+}
+
+// dw (+)= the sum of the blocks' rows, in their order; blockIdx.y 1: db. A block has 32 columns and kPartGroups runs of rows.
+__global__ void __launch_bounds__(32 * kPartGroups)
+    norm_backward_sum(const float* partial, int blocks, int64_t cols, float* dw, float* db, bool accumulate_dw, bool accumulate_db) {
+  __shared__ float sums[kPartGroups][32];
+  float* const out = blockIdx.y ? db : dw;
+  if (!out) return;
+  const int lane = threadIdx.x % 32, group = threadIdx.x / 32, share = (blocks + kPartGroups - 1) / kPartGroups;
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
+  const int end = (group + 1) * share < blocks ? (group + 1) * share : blocks;
+  float sum = 0;
+  if (column < cols) {
+#pragma unroll 4
+    for (int i = group * share; i < end; ++i) sum += partial[(static_cast<int64_t>(i) * 2 + blockIdx.y) * cols + column];
+  }
+  sums[group][lane] = sum;
+  __syncthreads();
+  if (group != 0 || column >= cols) return;
+  for (int i = 1; i < kPartGroups; ++i) sum += sums[i][lane];
+  out[column] = (blockIdx.y ? accumulate_db : accumulate_dw) ? out[column] + sum : sum;
+}
+
+template <class T, bool rms>
+void rows_as(const NormBackwardArgs& a, unsigned blocks, float* partial) {
+  const bool aligned = rows_aligned<T>(a.cols, a.h, a.w, a.dy, a.dx);
+  if (a.cols <= kWarpCols) {
+    dispatch_warp_row<T>(a.cols, aligned, [&](auto v, auto n) {
+      launch("norm_backward_warp", norm_backward_warp<T, rms, v(), n()>, blocks, 32 * kWarps,
+             2 * static_cast<size_t>(a.cols) * sizeof(float), a, partial);
+    });
+  } else {
+    dispatch_block_row<T>(aligned, [&](auto v) {
+      launch("norm_backward_block", norm_backward_block<T, rms, v()>, blocks, row_threads(a.cols, v()), 0, a, partial);
+    });
+  }
+}
+
+}  // namespace
+
+size_t norm_backward_workspace(const NormBackwardArgs& a, int index) {
+  if (!a.dw && !a.db) return 0;
+  return static_cast<size_t>(blocks_of(a, card(index)) * 2 * a.cols) * sizeof(float);
+}
+
+void norm_backward(const NormBackwardArgs& a) {
+  if (a.cols == 0) return;
+  const unsigned blocks = static_cast<unsigned>(blocks_of(a, *queue().card));
+  float* const partial = a.dw || a.db ? static_cast<float*>(a.workspace) : nullptr;
+  if (blocks)
+    dispatch_float(a.type, [&](auto type) {
+      using T = decltype(type);
+      a.rms ? rows_as<T, true>(a, blocks, partial) : rows_as<T, false>(a, blocks, partial);
+    });
+  if (a.dw || a.db)
+    launch("norm_backward_sum", norm_backward_sum, dim3(static_cast<unsigned>((a.cols + 31) / 32), 2), 32 * kPartGroups, 0, partial,
+           static_cast<int>(blocks), a.cols, a.dw, a.db, a.accumulate_dw, a.accumulate_db);
+}
+
+}  // namespace heddle::cuda
