@@ -11,8 +11,7 @@ namespace heddle::cuda {
 template <int N>
 using Int = std::integral_constant<int, N>;
 
-constexpr int64_t kWarpCols = 1024;  // the longest row for a warp
-constexpr int kRowWarps = 4;         // rows of a block of warps
+constexpr int kRowWarps = 4;  // rows of a block of warps
 
 // f(k, column) for the vectors of this lane: number k + 1 of at most N starts at `column`.
 template <int V, int N, class F>
@@ -52,21 +51,17 @@ bool rows_aligned(int64_t cols, const P*... operands) {
   return cols % kVector<T> == 0 && (aligned16(operands) && ...);
 }
 
-// f(V, N) for rows of at most kWarpCols: N vectors of V elements a lane.
+// The longest row for a warp.
+constexpr int64_t warp_cols(bool aligned) { return aligned ? 1024 : 256; }
+
+// f(V, N) for rows of at most warp_cols(aligned): N vectors of V elements a lane.
 template <class T, class F>
 void dispatch_warp_row(int64_t cols, bool aligned, F&& f) {
   constexpr int V = kVector<T>;
-  if (!aligned) return cols <= 128 ? f(Int<1>{}, Int<4>{}) : f(Int<1>{}, Int<32>{});
-  switch ((cols + 255) / 256) {
-    case 1:
-      return f(Int<V>{}, Int<8 / V>{});
-    case 2:
-      return f(Int<V>{}, Int<16 / V>{});
-    case 3:
-      return f(Int<V>{}, Int<24 / V>{});
-    default:
-      return f(Int<V>{}, Int<32 / V>{});
-  }
+  if (!aligned) return f(Int<1>{}, Int<8>{});
+  if (cols <= 256) return f(Int<V>{}, Int<8 / V>{});
+  if (cols <= 768) return f(Int<V>{}, Int<24 / V>{});
+  f(Int<V>{}, Int<32 / V>{});
 }
 
 // f(V) for longer rows.

@@ -140,7 +140,7 @@ __global__ void __launch_bounds__(512) norm_block(NormArgs a, bool keep) {
 template <class T, bool rms>
 void norm_as(const NormArgs& a) {
   const bool aligned = rows_aligned<T>(a.cols, a.x, a.residual, a.w, a.b, a.h, a.y);
-  if (a.cols <= kWarpCols) {
+  if (a.cols <= warp_cols(aligned)) {
     dispatch_warp_row<T>(a.cols, aligned, [&](auto v, auto n) {
       launch("norm_warp", norm_warp<T, rms, v(), n()>, warp_row_blocks(a.rows), 32 * kRowWarps, 0, a);
     });

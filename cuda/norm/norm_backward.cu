@@ -16,7 +16,7 @@ constexpr int kWarps = 8;       // of a block
 constexpr int kPartGroups = 8;  // of a block that adds the partial sums
 
 int64_t blocks_of(const NormBackwardArgs& a, const Card& card) {
-  const int64_t wanted = a.cols <= kWarpCols ? (a.rows + kWarps - 1) / kWarps : a.rows, most = 2 * card.multiprocessors;
+  const int64_t wanted = a.cols <= warp_cols(true) ? (a.rows + kWarps - 1) / kWarps : a.rows, most = 2 * card.multiprocessors;
   return wanted < most ? wanted : most;
 }
 
@@ -178,7 +178,7 @@ __global__ void __launch_bounds__(32 * kPartGroups)
 template <class T, bool rms>
 void rows_as(const NormBackwardArgs& a, unsigned blocks, float* partial) {
   const bool aligned = rows_aligned<T>(a.cols, a.h, a.w, a.dy, a.dx);
-  if (a.cols <= kWarpCols) {
+  if (a.cols <= warp_cols(aligned)) {
     dispatch_warp_row<T>(a.cols, aligned, [&](auto v, auto n) {
       launch("norm_backward_warp", norm_backward_warp<T, rms, v(), n()>, blocks, 32 * kWarps,
              2 * static_cast<size_t>(a.cols) * sizeof(float), a, partial);

@@ -66,18 +66,26 @@ __device__ inline void turn_halves(const RopeArgs& a, const T* x, T* y, const fl
   put<T, V>(y + half, q, a.accumulate);
 }
 
-// V pairs (2i, 2i + 1), in one vector of 2V elements.
+// V / 2 pairs (2i, 2i + 1) in one vector, or one pair in two elements.
 template <class T, int V>
 __device__ inline void turn_neighbours(const RopeArgs& a, const T* x, T* y, const float2* turn) {
-  const Vector<T, 2 * V> part = load_vector<T, 2 * V>(x);
-  float p[2 * V];
+  constexpr int size = V > 1 ? V : 2;
+  float v[size / V][V];
 #pragma unroll
-  for (int j = 0; j < V; ++j) {
-    const float u = to_float(part.x[2 * j]), v = to_float(part.x[2 * j + 1]), c = turn[j].x, s = turn[j].y;
-    p[2 * j] = fmaf(u, c, -(v * s));
-    p[2 * j + 1] = fmaf(v, c, u * s);
+  for (int k = 0; k < size / V; ++k) {
+    const Vector<T, V> part = load_vector<T, V>(x + k * V);
+#pragma unroll
+    for (int j = 0; j < V; ++j) v[k][j] = to_float(part.x[j]);
   }
-  put<T, 2 * V>(y, p, a.accumulate);
+#pragma unroll
+  for (int j = 0; j < size; j += 2) {
+    float &first = v[j / V][j % V], &second = v[(j + 1) / V][(j + 1) % V];
+    const float p = first, q = second, c = turn[j / 2].x, s = turn[j / 2].y;
+    first = fmaf(p, c, -(q * s));
+    second = fmaf(q, c, p * s);
+  }
+#pragma unroll
+  for (int k = 0; k < size / V; ++k) put<T, V>(y + k * V, v[k], a.accumulate);
 }
 
 // A block has `tokens` rows of B*T and `pairs` of the pairs of each (blockIdx.y): it computes their turns once for all heads. An item is
@@ -111,7 +119,7 @@ __global__ void __launch_bounds__(kThreads) rope_turn(RopeArgs a, Frequencies f,
     T* y = static_cast<T*>(a.y) + b * a.y_stride[0] + t * a.y_stride[1] + head * a.y_stride[2] + column;
     const float2* turn = turns + token * size + part * P;
     if constexpr (interleaved)
-      turn_neighbours<T, P>(a, x, y, turn);
+      turn_neighbours<T, V>(a, x, y, turn);
     else
       turn_halves<T, P>(a, x, y, turn);
   }

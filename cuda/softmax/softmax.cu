@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(512) softmax_block(SoftmaxArgs a, bool keep) {
 template <class T, bool log>
 void softmax_as(const SoftmaxArgs& a) {
   const bool aligned = rows_aligned<T>(a.cols, a.x, a.y);
-  if (a.cols <= kWarpCols) {
+  if (a.cols <= warp_cols(aligned)) {
     dispatch_warp_row<T>(a.cols, aligned, [&](auto v, auto n) {
       launch("softmax_warp", softmax_warp<T, log, v(), n()>, warp_row_blocks(a.rows), 32 * kRowWarps, 0, a);
     });

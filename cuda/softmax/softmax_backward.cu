@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(512) softmax_backward_block(SoftmaxBackwardArg
 template <class T, bool log>
 void softmax_backward_as(const SoftmaxBackwardArgs& a) {
   const bool aligned = rows_aligned<T>(a.cols, a.y, a.dy, a.dx);
-  if (a.cols <= kWarpCols) {
+  if (a.cols <= warp_cols(aligned)) {
     dispatch_warp_row<T>(a.cols, aligned, [&](auto v, auto n) {
       launch("softmax_backward_warp", softmax_backward_warp<T, log, v(), n()>, warp_row_blocks(a.rows), 32 * kRowWarps, 0, a);
     });
