@@ -5,7 +5,7 @@ import { Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { GradBuffer } from './buffer.ts';
 import type { Node } from './node.ts';
-import { LeafSink, type Sink, Slot } from './sink.ts';
+import { gradientType, LeafSink, type Sink, Slot } from './sink.ts';
 
 export interface BackwardOptions {
   /** Gradient of the root, of its shape; default 1 for a root of one element. */
@@ -32,11 +32,12 @@ function rootGradient(root: Tensor, given: Tensor | undefined): GradBuffer {
   if (given) {
     if (!sameShape(given.shape, root.shape))
       throw new ArgumentError(`backward: gradient must be ${shapeText(root.shape)}, got ${shapeText(given.shape)}`);
-    return new GradBuffer(native.cast(given.handle, 'f32'));
+    if (given.device !== root.device) throw new ArgumentError(`backward: gradient must be on ${root.device}, got ${given.device}`);
+    return new GradBuffer(native.cast(given.handle, gradientType(root.device, root.dtype)));
   }
   if (root.size !== 1)
     throw new ArgumentError(`backward: a tensor of shape ${shapeText(root.shape)} needs { gradient }; only one element has an implicit 1`);
-  const one = native.empty(root.device, 'f32', root.shape);
+  const one = native.empty(root.device, gradientType(root.device, root.dtype), root.shape);
   native.fill(one, 1);
   return new GradBuffer(one, true);
 }
@@ -82,20 +83,20 @@ let passes = 0;
 function run(root: Tensor, nodes: readonly Node[], leaves: Map<LeafGradient, number>, pass: number, options: BackwardOptions): void {
   const rootNode = root.node as Node;
   const start = rootGradient(root, options.gradient);
-  const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputShapes.map((shape) => new Slot(shape, n.device))]));
+  const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputs.map(({ shape, dtype }) => new Slot(shape, dtype, n.device))]));
   slots.get(rootNode)?.[root.outputIndex]?.pass(start);
   start.drop();
 
   for (const node of nodes) {
     const dy = (slots.get(node) as Slot[]).map((s) => s.take());
     if (dy.some((g) => g !== null)) {
-      const leafSinks = new Map<Tensor, Sink>(); // one for a tensor that the op has in several places
+      const leafSinks = new Map<LeafGradient, Sink>(); // one for a leaf that the op has in several places
       const sinks = node.inputs.map((input): Sink | null => {
         if (!input) return null;
         if (!(input instanceof Tensor)) return slots.get(input.node)?.[input.index] ?? null;
         if (!input.leaf || input.disposed) return null;
-        const sink = leafSinks.get(input) ?? new LeafSink(input, input.leaf);
-        leafSinks.set(input, sink);
+        const sink = leafSinks.get(input.leaf) ?? new LeafSink(input, input.leaf);
+        leafSinks.set(input.leaf, sink);
         return sink;
       });
       node.run(dy, sinks, options.retainGraph ?? false);

@@ -1,7 +1,7 @@
 import { type Handle, native } from '../native/addon.ts';
 
 /**
- * A gradient on its way: f32, shared by the places that it flows to unchanged (both operands of an addition, a residual
+ * A gradient on its way: shared by the places that it flows to unchanged (both operands of an addition, a residual
  * stream). Whoever is its only owner may add to it in place.
  */
 export class GradBuffer {

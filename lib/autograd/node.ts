@@ -1,10 +1,10 @@
-import { type Handle, native } from '../native/addon.ts';
+import { type DeviceName, type DType, type Handle, native } from '../native/addon.ts';
 import type { GraphNode } from '../tensor/graph.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import type { GradBuffer } from './buffer.ts';
 import { isGradEnabled } from './mode.ts';
-import type { Sink } from './sink.ts';
+import { gradientType, type Sink } from './sink.ts';
 
 /**
  * Gradients of the outputs (null: that output was not used), places for those of the inputs (null: not wanted), the saved
@@ -26,8 +26,9 @@ export class Node implements GraphNode {
   readonly op: string;
   /** Where each input came from: the node that made it, a leaf, or nothing that wants a gradient. */
   readonly inputs: readonly (Tensor | { node: Node; index: number } | null)[];
-  readonly outputShapes: readonly Shape[];
-  readonly device: string;
+  /** Shapes of the outputs, and the types of their gradients. */
+  readonly outputs: readonly { shape: Shape; dtype: DType }[];
+  readonly device: DeviceName;
   #backward: Backward | null;
   #saved: readonly Handle[];
   #users: number;
@@ -41,8 +42,9 @@ export class Node implements GraphNode {
       node.#users++;
       return { node, index: t.outputIndex };
     });
-    this.outputShapes = outputs.map((t) => t.shape);
-    this.device = (outputs[0] as Tensor).device;
+    const device = (outputs[0] as Tensor).device;
+    this.outputs = outputs.map((t) => ({ shape: t.shape, dtype: gradientType(device, t.dtype) }));
+    this.device = device;
     this.#backward = backward;
     this.#saved = saved;
     this.#users = outputs.length;

@@ -1,6 +1,16 @@
 import { noGrad } from '../autograd/index.ts';
-import { Embedding, type InitOptions, KVCache, Linear, Module, normalParameter, type Parameter } from '../nn/index.ts';
-import { dropout, type LinearCrossEntropyOptions, linear, linearCrossEntropy, slice } from '../ops/index.ts';
+import {
+  type Compute,
+  computeType,
+  Embedding,
+  type InitOptions,
+  KVCache,
+  Linear,
+  Module,
+  normalParameter,
+  type Parameter,
+} from '../nn/index.ts';
+import { cast, dropout, type LinearCrossEntropyOptions, linear, linearCrossEntropy, slice, toDevice } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { nextSeed } from '../tensor/random.ts';
@@ -17,6 +27,8 @@ export interface GPTOptions {
   device?: Device;
   /** The same seed gives the same initial weights. Default: the sequence that `manualSeed` starts. */
   seed?: number;
+  /** What it computes with: see `computeIn`. Default f32. */
+  compute?: Compute;
 }
 
 /** PE[pos, 2i] = sin(pos / 10000^(2i/C)), PE[pos, 2i+1] = cos of the same (Vaswani et al. 2017): (T, C). */
@@ -41,7 +53,10 @@ export class GPT extends Module {
   readonly norm: Norm | null;
   /** (padded V, C); null: the token embedding serves. */
   readonly head: Linear | null;
-  readonly #table: Tensor | null;
+  /** (T, C), computed; null for other kinds of positions. */
+  #table: Tensor | null;
+  /** The same in bf16 or f16, where the model computes in it. */
+  #tableCopy: Tensor | null = null;
 
   constructor(config: GPTConfig, options: GPTOptions = {}) {
     super();
@@ -64,6 +79,7 @@ export class GPT extends Module {
             ...(options.device && { device: options.device }),
           }).keep()
         : null;
+    if (options.compute) this.computeIn(options.compute);
   }
 
   /** A model of a preset, some fields changed: `GPT.fromPreset('gpt2', { vocabSize: 8192 })`. */
@@ -88,7 +104,7 @@ export class GPT extends Module {
     if (ids.rank !== 2 || T === 0) throw new ArgumentError(`GPT: ids must be (B, T) with T of at least 1, got ${shapeText(ids.shape)}`);
     if (first + T > c.contextLength) throw new ArgumentError(`GPT: at most ${c.contextLength} positions fit the context, got ${first + T}`);
     const random = this.training ? (options.random ?? null) : null;
-    let x = this.tokens.forward(ids, { positions: this.positions ?? this.#table, first });
+    let x = this.tokens.forward(ids, { positions: this.positions?.compute ?? this.#tableCopy ?? this.#table, first });
     if (random) x = dropout(x, c.dropout.embedding, random);
     for (const block of this.blocks) {
       const before = x;
@@ -116,7 +132,7 @@ export class GPT extends Module {
   }
 
   #head(x: Tensor): Tensor {
-    const y = linear(x, this.headWeight);
+    const y = linear(x, this.headWeight.compute, { precision: this.precision });
     return y.shape.at(-1) === this.config.vocabSize ? y : slice(y, -1, 0, this.config.vocabSize);
   }
 
@@ -126,17 +142,36 @@ export class GPT extends Module {
    */
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions & LinearCrossEntropyOptions = {}): Tensor {
     const { vocabSize } = this.config;
-    return scope(() => linearCrossEntropy(this.forward(ids, options), this.headWeight, targets, { validColumns: vocabSize, ...options }));
+    const settings = { validColumns: vocabSize, precision: this.precision, ...options };
+    return scope(() => linearCrossEntropy(this.forward(ids, options), this.headWeight.compute, targets, settings));
   }
 
   /** An empty cache for decoding `batch` sequences of up to `capacity` positions. */
   cache(batch: number, capacity: number = this.config.contextLength): KVCache {
     const { layers, kvHeads, headSize } = this.config;
-    return noGrad(() => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device }));
+    return noGrad(() => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device, dtype: computeType(this.compute) }));
+  }
+
+  override computeIn(compute: Compute): this {
+    super.computeIn(compute);
+    const [table, type] = [this.#table, computeType(compute)];
+    this.#tableCopy?.dispose();
+    this.#tableCopy = table && type !== 'f32' ? noGrad(() => cast(table, type)).keep() : null;
+    return this;
+  }
+
+  override to(device: Device): this {
+    const table = this.#table;
+    if (table) {
+      this.#table = noGrad(() => toDevice(table, device)).keep();
+      table.dispose();
+    }
+    return super.to(device);
   }
 
   override dispose(): void {
     super.dispose();
     this.#table?.dispose();
+    this.#tableCopy?.dispose();
   }
 }

@@ -13,6 +13,6 @@ export class Embedding extends Module {
 
   /** ids (..., T) → (..., T, C), with rows of `positions` from `first` on added. */
   forward(ids: Tensor, options: { positions?: Tensor | null; first?: number } = {}): Tensor {
-    return embedding(this.weight, ids, options);
+    return embedding(this.weight.compute, ids, options);
   }
 }

@@ -4,3 +4,4 @@ export { Linear, type LinearModuleOptions } from './linear.ts';
 export { constantParameter, type InitOptions, Module, normalParameter, Parameter } from './module.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type Placement, type Range } from './parameters.ts';
+export { COMPUTES, type Compute, computeType, fillPolicy, type Policy } from './policy.ts';

@@ -2,6 +2,7 @@ import { noGrad } from '../autograd/index.ts';
 import { copyInto, permute, slice } from '../ops/index.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
+import type { DType } from '../tensor/dtype.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 
@@ -13,6 +14,8 @@ export interface KVCacheShape {
   kvHeads: number;
   headSize: number;
   device?: Device;
+  /** Default f32. */
+  dtype?: DType;
 }
 
 /**
@@ -28,7 +31,8 @@ export class KVCache {
   constructor(shape: KVCacheShape) {
     this.capacity = shape.capacity;
     const sizes = [shape.batch, shape.kvHeads, shape.capacity, shape.headSize];
-    const buffer = (): Tensor => scope(() => permute(empty(sizes, shape.device ? { device: shape.device } : {}), 0, 2, 1, 3)).keep();
+    const like = { dtype: shape.dtype ?? 'f32', ...(shape.device && { device: shape.device }) };
+    const buffer = (): Tensor => scope(() => permute(empty(sizes, like), 0, 2, 1, 3)).keep();
     this.#layers = noGrad(() => Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() })));
   }
 

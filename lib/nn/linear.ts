@@ -22,6 +22,6 @@ export class Linear extends Module {
 
   /** x (..., in) → activation(x wᵀ + b) + residual (..., out), in one kernel. */
   forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null } = {}): Tensor {
-    return linear(x, this.weight, { bias: this.bias, ...options });
+    return linear(x, this.weight.compute, { bias: this.bias?.compute ?? null, precision: this.precision, ...options });
   }
 }

@@ -1,16 +1,73 @@
+import { noGrad } from '../autograd/index.ts';
+import { cast, copyInto, type Precision, toDevice } from '../ops/index.ts';
 import { full, normal } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
+import type { DType } from '../tensor/dtype.ts';
 import { nextSeed } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
-import { Tensor } from '../tensor/tensor.ts';
+import { scope, Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { type Compute, computeType } from './policy.ts';
 
-/** A tensor that is learned. It lives until its module is disposed of, whatever scope it was made in. */
+/** A tensor that is learned, f32. It lives until its module is disposed of, whatever scope it was made in. */
 export class Parameter extends Tensor {
+  /** Whether it lies in the flat buffers of an optimizer. */
+  placed = false;
+  #copy: Tensor | null = null;
+
   /** Takes over the tensor's memory. */
   constructor(initial: Tensor) {
     super(initial.take());
     this.keep();
     this.requiresGrad = true;
+  }
+
+  /**
+   * What forward passes use: the parameter itself, or its copy in bf16 or f16. The copy shares the parameter's leaf, so that
+   * backward writes the f32 gradient of the parameter.
+   */
+  get compute(): Tensor {
+    const copy = this.#copy;
+    if (copy === null) return this;
+    copy.leaf = this.leaf;
+    copy.requiresGrad = this.requiresGrad;
+    return copy;
+  }
+
+  /** Type of `compute`. */
+  get computeType(): DType {
+    return this.#copy?.dtype ?? this.dtype;
+  }
+
+  /** Takes over a tensor of the parameter's shape as the copy to compute with (null: none). `refreshCompute` fills it. */
+  computeWith(copy: Tensor | null): void {
+    if (this.#copy) {
+      this.#copy.leaf = null; // it is the parameter's
+      this.#copy.dispose();
+    }
+    this.#copy = copy?.keep() ?? null;
+  }
+
+  /** Brings the copy up to date with the values. Optimizers do this themselves. */
+  refreshCompute(): void {
+    if (this.#copy) copyInto(this.#copy, this);
+  }
+
+  /** Moves to another device; gradients and the copy to compute with are left behind. */
+  moveTo(device: Device): void {
+    const moved = noGrad(() => toDevice(this, device));
+    if (moved.device === this.device) {
+      moved.dispose();
+      return;
+    }
+    this.computeWith(null);
+    this.leaf?.moveTo(null);
+    this.rebind(moved.take());
+  }
+
+  override dispose(): void {
+    this.computeWith(null);
+    super.dispose();
   }
 }
 
@@ -38,6 +95,13 @@ export function constantParameter(shape: Shape, value: number, options: InitOpti
 export abstract class Module {
   /** False while evaluating: dropout is off. */
   training = true;
+  /** What this part computes with; see `computeIn`. */
+  compute: Compute = 'f32';
+
+  /** Of this part's products. */
+  protected get precision(): Precision {
+    return this.compute === 'tf32' ? 'tf32' : 'full';
+  }
 
   #children(): [string, Parameter | Module][] {
     const found: [string, Parameter | Module][] = [];
@@ -83,6 +147,41 @@ export abstract class Module {
 
   eval(): this {
     return this.train(false);
+  }
+
+  /**
+   * What forward and backward compute with from now on, here and in all parts. The parameters stay f32; with bf16 and f16 each
+   * gets a copy of that type, which optimizers keep up to date. Made before the optimizer.
+   */
+  computeIn(compute: Compute): this {
+    const type = computeType(compute);
+    const parameters = this.namedParameters();
+    for (const [name, p] of parameters)
+      if (p.placed && p.computeType !== type)
+        throw new ArgumentError(`computeIn: ${name} must not belong to an optimizer yet, got one that computes in ${p.computeType}`);
+    for (const p of parameters.values())
+      if (p.computeType !== type) p.computeWith(type === 'f32' ? null : noGrad(() => scope(() => cast(p, type))));
+    this.#setCompute(compute);
+    return this;
+  }
+
+  #setCompute(compute: Compute): void {
+    this.compute = compute;
+    for (const [, child] of this.#children()) if (child instanceof Module) child.#setCompute(compute);
+  }
+
+  /** After values were written by other means than an optimizer: brings the copies to compute with up to date. */
+  refreshCompute(): void {
+    for (const p of this.parameters()) p.refreshCompute();
+  }
+
+  /** Moves all parameters to a device. Made before the optimizer. */
+  to(device: Device): this {
+    const parameters = this.namedParameters();
+    for (const [name, p] of parameters)
+      if (p.placed) throw new ArgumentError(`to: ${name} must not belong to an optimizer yet`, { hint: 'Move the model first.' });
+    for (const p of parameters.values()) p.moveTo(device);
+    return this.computeIn(this.compute);
   }
 
   /** Frees all parameters. */

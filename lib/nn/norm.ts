@@ -16,7 +16,7 @@ export class LayerNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return layerNorm(x, { weight: this.weight, bias: this.bias, eps: this.eps });
+    return layerNorm(x, { weight: this.weight.compute, bias: this.bias?.compute ?? null, eps: this.eps });
   }
 }
 
@@ -32,6 +32,6 @@ export class RMSNorm extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return rmsNorm(x, { weight: this.weight, eps: this.eps });
+    return rmsNorm(x, { weight: this.weight.compute, eps: this.eps });
   }
 }

@@ -40,16 +40,17 @@ export interface ParameterSetOptions {
   bucketSize?: number;
 }
 
-const owners = new WeakMap<Parameter, ParameterSet>();
-
 /**
  * The parameters of a model in flat buffers: each parameter becomes a view of one f32 buffer of values and one of gradients,
- * so that an optimizer is one kernel and a norm one pass. Within a group parameters lie in the reverse of their order in the
+ * so that an optimizer is one kernel and a norm one pass. Parameters that have a copy to compute with (`Module.computeIn`) get it
+ * from a third buffer, which the optimizer writes in its own pass. Within a group parameters lie in the reverse of their order in the
  * model, which is about the order in which backward completes them; buckets are cut in that order. Frozen parameters
  * (requiresGrad is false) stay outside.
  */
 export class ParameterSet {
   readonly values: Tensor;
+  /** The values rounded to bf16 or f16: what forward passes use; null: they use the values. */
+  readonly compute: Tensor | null;
   readonly gradients: Tensor;
   readonly placements: readonly Placement[];
   readonly buckets: readonly Bucket[];
@@ -68,7 +69,7 @@ export class ParameterSet {
       throw new ArgumentError(`ParameterSet: the model must have at least one parameter that requires its gradient, got ${got}`);
     }
     for (const [name, p] of named)
-      if (owners.has(p)) throw new ArgumentError(`ParameterSet: parameter ${name} is already in the flat buffers of another optimizer`);
+      if (p.placed) throw new ArgumentError(`ParameterSet: parameter ${name} is already in the flat buffers of another optimizer`);
     const placements: Placement[] = [];
     let at = 0;
     for (const group of groups) {
@@ -83,10 +84,16 @@ export class ParameterSet {
     if (placements.length !== named.length)
       throw new ArgumentError(`ParameterSet: groupOf must give one of ${groups.join(', ')} for every parameter`);
     this.placements = placements;
-    const device = (named[0] as [string, Parameter])[1].device;
+    const { device, computeType: type } = (named[0] as [string, Parameter])[1];
+    for (const [name, p] of named) {
+      if (p.device !== device) throw new ArgumentError(`ParameterSet: parameter ${name} must be on ${device}, got ${p.device}`);
+      if (p.computeType !== type) throw new ArgumentError(`ParameterSet: parameter ${name} must compute in ${type}, got ${p.computeType}`);
+    }
     this.values = full([at], 0, { device }).keep();
     this.gradients = full([at], 0, { device }).keep(); // only the gaps count: gradients are overwritten, never cleared
+    this.compute = type === 'f32' ? null : full([at], 0, { dtype: type, device }).keep();
     for (const { parameter, start, end } of placements) this.#move(parameter, start, end);
+    this.refreshCompute();
     this.buckets = this.#cut(bucketSize);
     this.#progress = this.buckets.map(() => ({ pass: 0, missing: new Set() }));
     for (const bucket of this.buckets) for (const p of bucket.parameters) this.#watch(bucket, p);
@@ -103,7 +110,8 @@ export class ParameterSet {
     const leaf = parameter.leaf as LeafGradient;
     const gradient = this.#view(this.gradients, parameter, start, end);
     leaf.moveTo(gradient.take());
-    owners.set(parameter, this);
+    parameter.placed = true;
+    if (this.compute) parameter.computeWith(this.#view(this.compute, parameter, start, end));
   }
 
   #cut(size: number): Bucket[] {
@@ -200,6 +208,11 @@ export class ParameterSet {
     }
   }
 
+  /** Rounds all values into the copy that forward passes use, in one pass. */
+  refreshCompute(): void {
+    if (this.compute) copyInto(this.compute, this.values);
+  }
+
   /** Forgets all gradients; nothing is cleared. */
   zeroGrad(): void {
     for (const { parameter } of this.placements) parameter.zeroGrad();
@@ -208,11 +221,12 @@ export class ParameterSet {
   /** Frees the gradients and lets go of the parameters: they keep their values and may go into another set. */
   dispose(): void {
     for (const { parameter } of this.placements) {
-      owners.delete(parameter);
+      parameter.placed = false;
       parameter.leaf?.moveTo(null);
     }
     for (const [leaf, ready] of this.#watched) leaf.onReady.delete(ready);
     this.values.dispose();
+    this.compute?.dispose();
     this.gradients.dispose();
   }
 }

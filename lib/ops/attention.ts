@@ -112,7 +112,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
         sink.into((out, accumulate) => use([out, accumulate]));
         return;
       }
-      const gradient = native.empty(native.device(like), 'f32', native.shape(like));
+      const gradient = native.empty(native.device(like), native.dtype(dy.handle), native.shape(like));
       beside.push({ sink, gradient });
       use([gradient, false]);
     };

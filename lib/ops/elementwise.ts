@@ -66,7 +66,7 @@ function reduced(sink: Sink | null, dy: GradBuffer, broadcast: boolean, write: (
     sink.into(write);
     return;
   }
-  const wide = native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle));
+  const wide = native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle)); // f32: the sum is to come
   write(wide, false);
   sink.into((out, accumulate) => native.sumInto(wide, out, accumulate));
   native.dispose(wide);
@@ -190,7 +190,7 @@ function chosen(kind: 'maximum' | 'minimum', a: Operand, b: Operand): Tensor {
   return binary(kind, a, b, (dy, put, saved) => {
     const masked = (comparison: 'ge' | 'le' | 'lt' | 'gt') => (out: Handle, accumulate: boolean) =>
       temporary(native.binary(saved.a, saved.b, comparison), (chosenHere) =>
-        temporary(native.cast(chosenHere, 'f32'), (mask) => native.binaryInto(dy.handle, mask, 'mul', out, accumulate)),
+        temporary(native.cast(chosenHere, native.dtype(dy.handle)), (mask) => native.binaryInto(dy.handle, mask, 'mul', out, accumulate)),
       );
     put.a(masked(keepsA));
     put.b(masked(keepsB));
@@ -242,7 +242,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
 /** silu(gate) · up (Shazeer 2020); both (..., F), also as halves of one packed (..., 2F). */
 export function swiglu(gate: Tensor, up: Tensor): Tensor {
   return record1('swiglu', native.swiglu(gate.handle, up.handle), [gate, up], [gate, up], (dy, [dgate, dup], [g, u]) => {
-    const fresh = (): Handle => native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle));
+    const fresh = (): Handle => native.empty(native.device(dy.handle), native.dtype(dy.handle), native.shape(dy.handle));
     const [forGate, forUp] = [fresh(), fresh()]; // one kernel writes both
     native.swigluBackward(g as Handle, u as Handle, dy.handle, forGate, forUp, false);
     for (const [sink, gradient] of [

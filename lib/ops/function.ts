@@ -45,7 +45,7 @@ export function defineFunction<Options = void>(fn: CustomFunction<Options>): (in
               throw new ArgumentError(
                 `${fn.name}: backward must give input ${i} a gradient of ${shapeText(sink.shape)}, got ${shapeText(g.shape)}`,
               );
-            sink.give(native.cast(g.handle, 'f32'));
+            sink.give(native.cast(g.handle, sink.dtype));
           });
         }),
       );

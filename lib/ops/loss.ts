@@ -1,9 +1,10 @@
-import { record1, type Sink, tracks } from '../autograd/index.ts';
+import { gradientType, record1, type Sink, tracks } from '../autograd/index.ts';
 import { atomically, type Handle, native } from '../native/addon.ts';
 import { full } from '../tensor/create.ts';
 import { elements, shapeText } from '../tensor/shape.ts';
 import { isTensor, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
+import type { Precision } from './matmul.ts';
 
 export interface CrossEntropyOptions {
   /** Targets of this value cost nothing and get no gradient. Default -100. */
@@ -75,7 +76,8 @@ function classified(logits: Tensor, targets: Tensor, options: CrossEntropyOption
   const s = settingsOf(options);
   const perTarget = options.reduction === 'none' && !options.scale;
   const { scale, own } = scaleOf(targets, options, s);
-  const gradient = tracks(logits) ? native.empty(logits.device, 'f32', logits.shape) : null;
+  const type = gradientType(logits.device, logits.dtype);
+  const gradient = tracks(logits) ? native.empty(logits.device, type, logits.shape) : null;
   const losses = native.crossEntropy(logits.handle, targets.handle, scale, gradient, s.valid, s.ignore, s.smoothing, s.z);
   const y = perTarget ? losses : total(losses, scale);
   if (!perTarget) native.dispose(losses);
@@ -92,6 +94,8 @@ export interface LinearCrossEntropyOptions extends Omit<CrossEntropyOptions, 're
   reduction?: 'mean' | 'sum';
   /** Rows of logits that exist at a time; backward computes them again. Default: all rows, computed once. */
   chunkRows?: number;
+  /** Of the products; see `Precision`. */
+  precision?: Precision;
 }
 
 /** Calls `use` with views of rows [from, to) of each tensor; once when there are no rows. */
@@ -115,6 +119,7 @@ export function linearCrossEntropy(x: Tensor, w: Tensor, targets: Tensor, option
 
 function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: LinearCrossEntropyOptions): Tensor {
   const s = settingsOf(options);
+  const { precision = 'full' } = options;
   const { scale, own } = scaleOf(targets, options, s);
   const rows = elements(x.shape.slice(0, -1));
   const chunk = Math.max(1, Math.min(options.chunkRows ?? rows, rows));
@@ -127,7 +132,7 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
   let dlogits: Handle | null = null;
   const losses: Handle[] = [];
   eachChunk(rows, chunk, [flatX, flatT], ([part, ids]) => {
-    const logits = native.matmul(part as Handle, w.handle, false, true, 'full');
+    const logits = native.matmul(part as Handle, w.handle, false, true, precision);
     losses.push(classify(logits, ids as Handle, track && whole, scale));
     if (track && whole) dlogits = logits;
     else native.dispose(logits);
@@ -143,8 +148,8 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
   return record1('linearCrossEntropy', y, [x, w], save, (dy, [dx, dw], saved, retain) => {
     const [rowsX, weight, third, factor] = saved as [Handle, Handle, Handle, Handle | undefined];
     const products = (inputs: Handle, gradient: Handle, toX: Handle | null, addX: boolean, sinkW: Sink | null | undefined): void => {
-      if (toX !== null) native.matmulInto(gradient, weight, false, false, toX, addX, 'full');
-      sinkW?.into((out, accumulate) => native.matmulInto(gradient, inputs, true, false, out, accumulate, 'full'));
+      if (toX !== null) native.matmulInto(gradient, weight, false, false, toX, addX, precision);
+      sinkW?.into((out, accumulate) => native.matmulInto(gradient, inputs, true, false, out, accumulate, precision));
     };
     if (factor === undefined) {
       const gradient = scaledBy(third, dy.handle, dy.unit, retain);
@@ -160,7 +165,7 @@ function linearClassified(x: Tensor, w: Tensor, targets: Tensor, options: Linear
     const scaled = native.binary(factor, dy.handle, 'mul');
     const backward = (toX: Handle | null, accumulate: boolean): void =>
       eachChunk(rows, chunk, toX === null ? [rowsX, third] : [rowsX, third, toX], ([part, ids, into]) => {
-        const logits = native.matmul(part as Handle, weight, false, true, 'full');
+        const logits = native.matmul(part as Handle, weight, false, true, precision);
         native.dispose(classify(logits, ids as Handle, true, scaled));
         products(part as Handle, logits, into ?? null, accumulate, dw);
         native.dispose(logits);

@@ -3,6 +3,12 @@ import { type Handle, native } from '../native/addon.ts';
 import { elements, sameShape } from '../tensor/shape.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
+/**
+ * How products of f32 operands are computed: in f32, or with operands rounded to TF32 (10 bits of mantissa), which tensor cores of
+ * compute capability 8.0 and above multiply; other devices compute in f32. Half precision operands are not concerned.
+ */
+export type Precision = Parameters<typeof native.matmul>[4];
+
 /** (..., C) as (rows, C). */
 function flatRows(h: Handle): Handle {
   const shape = native.shape(h);
@@ -10,33 +16,40 @@ function flatRows(h: Handle): Handle {
 }
 
 /** Puts op(a)·op(b) into a sink whose leading dimensions may have been broadcast in the forward. */
-function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: boolean): void {
+function product(sink: Sink, a: Handle, b: Handle, transA: boolean, transB: boolean, precision: Precision): void {
   const lead = (h: Handle): number[] => native.shape(h).slice(0, -2);
   const shapes = [lead(a), lead(b)];
   const rank = Math.max(...shapes.map((s) => s.length));
   const size = (d: number): number => shapes.map((s) => s[s.length - rank + d] ?? 1).find((n) => n !== 1) ?? 1;
   const batch = Array.from({ length: rank }, (_, d) => size(d));
   if (sameShape(batch, sink.shape.slice(0, -2))) {
-    sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate, 'full'));
+    sink.into((out, accumulate) => native.matmulInto(a, b, transA, transB, out, accumulate, precision));
     return;
   }
   const matrix = sink.shape.slice(-2);
   const wide = native.empty(native.device(a), 'f32', [...batch, ...matrix]); // f32 whatever a is: the sum is to come
-  native.matmulInto(a, b, transA, transB, wide, false, 'full');
+  native.matmulInto(a, b, transA, transB, wide, false, precision);
   sink.into((out, accumulate) => native.sumInto(wide, out, accumulate));
   native.dispose(wide);
+}
+
+export interface MatmulOptions {
+  transA?: boolean;
+  transB?: boolean;
+  /** Default full. */
+  precision?: Precision;
 }
 
 /**
  * Matrix product of the last two dimensions, leading ones broadcast: (..., M, K) · (..., K, N) → (..., M, N). `transA` and
  * `transB` read an operand as transposed.
  */
-export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB?: boolean } = {}): Tensor {
-  const { transA = false, transB = false } = options;
-  const y = native.matmul(a.handle, b.handle, transA, transB, 'full');
+export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
+  const { transA = false, transB = false, precision = 'full' } = options;
+  const y = native.matmul(a.handle, b.handle, transA, transB, precision);
   return record1('matmul', y, [a, b], [a, b], (dy, [da, db], saved) => {
     const [x, w] = saved as [Handle, Handle];
-    if (da) transA ? product(da, w, dy.handle, transB, true) : product(da, dy.handle, w, false, !transB);
+    if (da) transA ? product(da, w, dy.handle, transB, true, precision) : product(da, dy.handle, w, false, !transB, precision);
     if (!db) return;
     const rows = native.shape(x);
     if (db.shape.length === 2 && rows.length > 2 && !transA) {
@@ -44,13 +57,13 @@ export function matmul(a: Tensor, b: Tensor, options: { transA?: boolean; transB
       const [ax, ay] = [flatRows(x), flatRows(dy.handle)];
       db.into((out, accumulate) =>
         transB
-          ? native.matmulInto(ay, ax, true, false, out, accumulate, 'full')
-          : native.matmulInto(ax, ay, true, false, out, accumulate, 'full'),
+          ? native.matmulInto(ay, ax, true, false, out, accumulate, precision)
+          : native.matmulInto(ax, ay, true, false, out, accumulate, precision),
       );
       native.dispose(ax);
       native.dispose(ay);
-    } else if (transB) product(db, dy.handle, x, true, transA);
-    else product(db, x, dy.handle, !transA, false);
+    } else if (transB) product(db, dy.handle, x, true, transA, precision);
+    else product(db, x, dy.handle, !transA, false, precision);
   });
 }
 
@@ -65,6 +78,8 @@ export interface LinearOptions {
   activation?: Activation;
   /** w is (in, out), as in GPT-2's files, instead of (out, in). */
   conv1d?: boolean;
+  /** Default full. */
+  precision?: Precision;
 }
 
 /**
@@ -72,9 +87,18 @@ export interface LinearOptions {
  * @throws when shapes or devices disagree, naming the argument
  */
 export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
-  const { bias = null, residual = null, activation = 'none', conv1d = false } = options;
+  const { bias = null, residual = null, activation = 'none', conv1d = false, precision = 'full' } = options;
   const keepPre = activation !== 'none' && tracks(x, w, bias);
-  const [y, pre] = native.linear(x.handle, w.handle, bias?.handle ?? null, residual?.handle ?? null, activation, conv1d, keepPre, 'full');
+  const [y, pre] = native.linear(
+    x.handle,
+    w.handle,
+    bias?.handle ?? null,
+    residual?.handle ?? null,
+    activation,
+    conv1d,
+    keepPre,
+    precision,
+  );
   const save = pre === null ? [x, w] : [x, w, pre];
   const outputs = record('linear', [y], [x, w, bias, residual], save, ([dy], [dx, dw, db, dr], saved) => {
     if (!dy) return;
@@ -83,20 +107,20 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     if (!dx && !dw && !db) return;
     let slope: Handle | null = null;
     if (activation !== 'none') {
-      slope = native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle));
+      slope = native.empty(native.device(dy.handle), native.dtype(dy.handle), native.shape(dy.handle));
       native.unaryBackward(before as Handle, dy.handle, activation, slope, false);
     }
     const g = slope ?? dy.handle;
     const [flatG, flatX] = [flatRows(g), flatRows(input)];
     dw?.into((out, accumulate) =>
       conv1d
-        ? native.matmulInto(flatX, flatG, true, false, out, accumulate, 'full')
-        : native.matmulInto(flatG, flatX, true, false, out, accumulate, 'full'),
+        ? native.matmulInto(flatX, flatG, true, false, out, accumulate, precision)
+        : native.matmulInto(flatG, flatX, true, false, out, accumulate, precision),
     );
     db?.into((out, accumulate) => native.sumInto(flatG, out, accumulate));
     dx?.into((out, accumulate) => {
       const flat = flatRows(out);
-      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate, 'full');
+      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate, precision);
       native.dispose(flat);
     });
     for (const h of [flatG, flatX]) native.dispose(h);

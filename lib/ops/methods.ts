@@ -1,10 +1,11 @@
 // The ops as methods, in PyTorch's vocabulary: `x.matmul(w).add(b).gelu()`. Importing this file adds them to Tensor.
 import { type BackwardOptions, backward } from '../autograd/index.ts';
-import type { DType } from '../tensor/dtype.ts';
+import type { Device } from '../tensor/device.ts';
+import { type DType, isDType } from '../tensor/dtype.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { Tensor } from '../tensor/tensor.ts';
 import * as elementwise from './elementwise.ts';
-import { matmul } from './matmul.ts';
+import { type MatmulOptions, matmul } from './matmul.ts';
 import * as reductions from './reduce.ts';
 import * as shapes from './shape.ts';
 
@@ -76,7 +77,7 @@ declare module '../tensor/tensor.ts' {
     /** This with `value` where the mask (bool or u8, broadcast) holds. */
     maskedFill(mask: Tensor, value: number): Tensor;
     /** Matrix product of the last two dimensions, leading ones broadcast: (..., M, K) · (..., K, N) → (..., M, N). */
-    matmul(other: Tensor, options?: { transA?: boolean; transB?: boolean }): Tensor;
+    matmul(other: Tensor, options?: MatmulOptions): Tensor;
     /** The same elements in another shape; one size may be -1. A view where strides allow, otherwise a copy. */
     reshape(...shape: Sizes): Tensor;
     /** `reshape` by PyTorch's other name. */
@@ -119,8 +120,8 @@ declare module '../tensor/tensor.ts' {
     logSoftmax(dim?: number): Tensor;
     /** In another type; the gradient goes back among floats. */
     cast(dtype: DType): Tensor;
-    /** `cast` by PyTorch's name. */
-    to(dtype: DType): Tensor;
+    /** In another type, or on another device (`'cpu'`, `'cuda'`, `'cuda:1'`); the gradient goes back. */
+    to(target: DType | Device): Tensor;
     /** As f32. */
     float(): Tensor;
     /** A dense copy. */
@@ -269,7 +270,7 @@ const methods: Methods = {
     return alongDimension(reductions.logSoftmax, this as Tensor, dim);
   },
   cast: first(shapes.cast),
-  to: first(shapes.cast),
+  to: first((x: Tensor, target: DType | Device) => (isDType(target) ? shapes.cast(x, target) : shapes.toDevice(x, target))),
   float: first((x: Tensor) => shapes.cast(x, 'f32')),
   clone: first(shapes.clone),
   backward: first(backward),

@@ -53,9 +53,10 @@ function normalise(rms: boolean, x: Tensor, residual: Tensor | null, options: No
       }
       // The gradient of the sum: what came along the residual stream plus what came through the norm, for both operands.
       // Where nobody else holds the stream's gradient it is added to in place.
+      const type = native.dtype(dy.handle);
       const gradient = dh?.exclusive
         ? dh.share()
-        : new GradBuffer(dh ? native.cast(dh.handle, 'f32') : native.empty(native.device(dy.handle), 'f32', native.shape(dy.handle)));
+        : new GradBuffer(dh ? native.cast(dh.handle, type) : native.empty(native.device(dy.handle), type, native.shape(dy.handle)));
       run(gradient.handle, dh !== null && dh !== undefined, true);
       dx?.pass(gradient);
       dr?.pass(gradient);

@@ -1,5 +1,5 @@
 import { native } from '../native/addon.ts';
-import { empty, full } from '../tensor/create.ts';
+import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
@@ -16,30 +16,53 @@ export interface StepReport {
   clip: number;
   /** Global norm before clipping. */
   gradNorm: number;
+  /** Factor that the gradients carried. */
+  lossScale: number;
+  /** What `noteLoss` put beside them. */
+  loss: number;
 }
 
-/** The device memory that holds what changes every step (native/core/step_state.h). */
+/** Words of the state (native/core/step_state.h). */
+const [UPDATES, SKIP, LR, CLIP, NORM, SCALE, LOSS, WORDS] = [0, 1, 2, 3, 4, 5, 6, 16];
+
+/** The device memory that holds what changes every step; f32, because most of its words are. */
 export function stepState(device: Device): Tensor {
-  const state = full([16], 0, { dtype: 'i32', device });
+  const state = empty([WORDS], { device });
   writeStepState(state, 0);
   return state;
 }
 
 /** Starts over at `updates` updates. */
-export function writeStepState(state: Tensor, updates: number): void {
-  const words = new Int32Array(16);
-  const floats = new Float32Array(words.buffer);
-  words[0] = updates;
-  floats[3] = 1; // clip
-  floats[5] = 1; // loss scale
-  state.set(words);
+export function writeStepState(state: Tensor, updates: number, lossScale = 1): void {
+  const floats = new Float32Array(WORDS);
+  new Int32Array(floats.buffer)[UPDATES] = updates;
+  floats[CLIP] = 1;
+  floats[SCALE] = lossScale;
+  native.write(state.handle, floats);
+}
+
+/** The factor that gradients carry from now on. */
+export function writeLossScale(state: Tensor, lossScale: number): void {
+  const word = native.slice(state.handle, 0, SCALE, SCALE + 1, 1);
+  native.write(word, Float32Array.of(lossScale));
+  native.dispose(word);
+}
+
+/** Puts a loss of one element into the state, so that one read gives all figures of a step. */
+export function noteLoss(state: Tensor, loss: Tensor): void {
+  const word = native.slice(state.handle, 0, LOSS, LOSS + 1, 1);
+  native.copyInto(word, loss.handle);
+  native.dispose(word);
 }
 
 export async function readStepState(state: Tensor): Promise<StepReport> {
-  const words = (await state.data()) as Int32Array;
-  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const bytes = await native.read(state.handle);
+  const [words, floats] = [new Int32Array(bytes), new Float32Array(bytes)];
   const at = (i: number): number => floats[i] as number;
-  return { updates: words[0] as number, skipped: words[1] !== 0, learningRate: at(2), clip: at(3), gradNorm: at(4) };
+  return {
+    ...{ updates: words[UPDATES] as number, skipped: words[SKIP] !== 0, learningRate: at(LR), clip: at(CLIP), gradNorm: at(NORM) },
+    ...{ lossScale: at(SCALE), loss: at(LOSS) },
+  };
 }
 
 /** Sets the learning rate of the coming update and counts it; without `keepClip` forgets the last clip factor. */
@@ -59,6 +82,8 @@ export interface OptimizerStep {
   gradient: Tensor;
   m: Tensor | null;
   v: Tensor | null;
+  /** bf16 or f16: gets the values rounded. */
+  copy?: Tensor | null;
   state: Tensor;
   /** The first so many elements decay. */
   decayCount: number;
@@ -78,7 +103,7 @@ export function optimizerStep(s: OptimizerStep): void {
       s.gradient.handle,
       s.m?.handle ?? null,
       s.v?.handle ?? null,
-      null,
+      s.copy?.handle ?? null,
       s.state.handle,
       s.decayCount,
     ] as const),
@@ -93,7 +118,7 @@ export function muonMomentum(gradient: Tensor, m: Tensor, state: Tensor, beta: n
   return x;
 }
 
-/** p = p (1 - lr·wd) - lr · ratio · x. */
-export function muonApply(values: Tensor, x: Tensor, state: Tensor, weightDecay: number, ratio: number): void {
-  native.muonApply(values.handle, x.handle, null, state.handle, weightDecay, ratio);
+/** p = p (1 - lr·wd) - lr · ratio · x; `copy` (bf16 or f16) gets p rounded. */
+export function muonApply(values: Tensor, x: Tensor, state: Tensor, weightDecay: number, ratio: number, copy: Tensor | null = null): void {
+  native.muonApply(values.handle, x.handle, copy?.handle ?? null, state.handle, weightDecay, ratio);
 }

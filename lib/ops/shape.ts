@@ -28,7 +28,7 @@ export function permute(x: Tensor, ...dims: readonly (number | Shape)[]): Tensor
   const order = shapeArgument(dims, 'permute').map((d) => dimensionOf(d, x.rank, 'permute'));
   return record1('permute', native.permute(x.handle, order), [x], [], (dy, [dx]) => {
     const back = order.map((_, i) => order.indexOf(i));
-    through(native.permute(dy.handle, back), (view) => dx?.give(native.cast(view, 'f32')));
+    through(native.permute(dy.handle, back), (view) => dx?.give(native.cast(view, native.dtype(dy.handle))));
   });
 }
 
@@ -126,7 +126,7 @@ export function concat(tensors: readonly Tensor[], dim = 0): Tensor {
     let at = 0;
     sinks.forEach((sink, i) => {
       const n = sizes[i] as number;
-      if (sink) through(native.slice(dy.handle, d, at, at + n, 1), (part) => sink.give(native.cast(part, 'f32')));
+      if (sink) through(native.slice(dy.handle, d, at, at + n, 1), (part) => sink.give(native.cast(part, native.dtype(dy.handle))));
       at += n;
     });
   });

@@ -24,11 +24,12 @@ abstract class Fused extends Optimizer {
   }
 
   protected update(): void {
-    const { values, gradients } = this.parameters;
+    const { values, compute, gradients } = this.parameters;
     const { start, end } = this.parameters.range('decay');
     optimizerStep({
       ...this.#settings,
       values,
+      copy: compute,
       gradient: gradients,
       m: this.buffers.get('m') ?? null,
       v: this.buffers.get('v') ?? null,

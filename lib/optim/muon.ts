@@ -81,13 +81,15 @@ export class Muon extends Optimizer {
             const direction = muonMomentum(set.partOf(set.gradients, place), set.partOf(m, place), this.state, o.momentum, o.nesterov);
             const x = clone(newtonSchulz(direction, o.iterations));
             const ratio = o.adjust === 'matchAdamW' ? 0.2 * Math.sqrt(Math.max(rows, cols)) : Math.sqrt(Math.max(1, rows / cols));
-            muonApply(set.partOf(set.values, place), x, this.state, factor * o.weightDecay, factor * ratio);
+            const copy = set.compute && set.partOf(set.compute, place);
+            muonApply(set.partOf(set.values, place), x, this.state, factor * o.weightDecay, factor * ratio, copy);
           });
         }
         const { start, end } = set.range('decay');
         if (start === set.values.size) return;
         const rest = (t: Tensor): Tensor => set.tail(t, start);
         optimizerStep({
+          ...{ copy: set.compute && rest(set.compute) },
           ...{ kind: 'adamw', values: rest(set.values), gradient: rest(set.gradients), m: rest(m), v: rest(v), state: this.state },
           ...{ decayCount: end - start, betas, eps, weightDecay, dampening: 0, nesterov: false },
         });

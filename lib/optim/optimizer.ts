@@ -1,5 +1,5 @@
 import { type Module, type Parameter, ParameterSet, type ParameterSetOptions } from '../nn/index.ts';
-import { gradNorm, readStepState, type StepReport, stepBegin, stepState, writeStepState } from '../ops/index.ts';
+import { gradNorm, noteLoss, readStepState, type StepReport, stepBegin, stepState, writeLossScale, writeStepState } from '../ops/index.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 
@@ -13,6 +13,7 @@ export abstract class Optimizer {
   learningRate: number;
   protected readonly state: Tensor;
   #clipped = false;
+  #lossScale = 1;
 
   constructor(optimized: Optimized, learningRate: number, options: ParameterSetOptions = {}) {
     if (!(learningRate >= 0)) throw new ArgumentError(`learning rate must be at least 0, got ${learningRate}`);
@@ -45,6 +46,22 @@ export abstract class Optimizer {
     this.parameters.zeroGrad();
   }
 
+  /** The factor that the loss was multiplied by before backward; the update and the norm divide by it. */
+  get lossScale(): number {
+    return this.#lossScale;
+  }
+
+  set lossScale(scale: number) {
+    if (!(scale > 0 && Number.isFinite(scale))) throw new ArgumentError(`lossScale must be a positive number, got ${scale}`);
+    if (scale !== this.#lossScale) writeLossScale(this.state, scale);
+    this.#lossScale = scale;
+  }
+
+  /** Puts a loss (one element) beside the figures of the step, so that `report()` gives all of them in one read. */
+  noteLoss(loss: Tensor): void {
+    noteLoss(this.state, loss);
+  }
+
   /** What the last step read and found: learning rate, gradient norm, clip factor. Waits for the device. */
   report(): Promise<StepReport> {
     return readStepState(this.state);
@@ -52,7 +69,7 @@ export abstract class Optimizer {
 
   /** Continues at a number of updates (from a checkpoint). */
   restore(updates: number): void {
-    writeStepState(this.state, updates);
+    writeStepState(this.state, updates, this.#lossScale);
   }
 
   dispose(): void {

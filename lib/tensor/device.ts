@@ -1,7 +1,7 @@
-import { type MemoryStats, native } from '../native/addon.ts';
+import { type DeviceInfo, type MemoryStats, native } from '../native/addon.ts';
 import { ArgumentError } from '../util/errors.ts';
 
-export type { MemoryStats } from '../native/addon.ts';
+export type { DeviceInfo, MemoryStats } from '../native/addon.ts';
 
 /** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one. */
 export type Device = string;
@@ -17,6 +17,35 @@ export function getDefaultDevice(): Device {
 export function setDefaultDevice(device: Device): void {
   native.memory(device);
   defaultDevice = device;
+}
+
+/** The GPUs that the driver shows, also those that heddle cannot use (`problem` says why). */
+export function gpus(): DeviceInfo[] {
+  return native.devices();
+}
+
+/** What is known of the GPU behind a device name; undefined for the CPU. */
+export function gpuInfo(device: Device): DeviceInfo | undefined {
+  const name = device === 'cuda' ? 'cuda:0' : device;
+  return name === 'cpu' ? undefined : native.devices().find((d) => d.name === name);
+}
+
+/** A device as people read it: `cpu`, `cuda:0 (NVIDIA H100)`, `cuda:0 (simulated sm_80)`. */
+export function describeDevice(device: Device): string {
+  const gpu = gpuInfo(device);
+  return gpu ? `${gpu.name} (${gpu.card})` : device;
+}
+
+const half = new Map<Device, boolean>();
+
+/** Whether a device computes in bf16 and f16; otherwise operands of these types are converted to f32 and results back. */
+export function computesHalf(device: Device): boolean {
+  let known = half.get(device);
+  if (known === undefined) {
+    known = native.computesHalf(device);
+    half.set(device, known);
+  }
+  return known;
 }
 
 /** Memory of a device, in bytes. */

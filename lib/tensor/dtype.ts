@@ -16,6 +16,10 @@ export type TensorData = Float32Array | Int32Array | Uint8Array;
 
 export const DTYPES: readonly DType[] = ['f32', 'bf16', 'f16', 'i32', 'u8', 'bool'];
 
+export function isDType(name: unknown): name is DType {
+  return typeof name === 'string' && (DTYPES as readonly string[]).includes(name);
+}
+
 export function isFloat(dtype: DType): boolean {
   return dtype === 'f32' || dtype === 'bf16' || dtype === 'f16';
 }
@@ -44,6 +48,6 @@ export function typedArray(host: 'f32' | 'i32' | 'u8', buffer: ArrayBuffer): Ten
 }
 
 export function checkDType(dtype: unknown, where: string): DType {
-  if (typeof dtype === 'string' && (DTYPES as readonly string[]).includes(dtype)) return dtype as DType;
+  if (isDType(dtype)) return dtype;
   throw new ArgumentError(`${where}: dtype must be one of ${DTYPES.join(', ')}, got ${String(dtype)}`);
 }

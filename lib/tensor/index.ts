@@ -1,7 +1,12 @@
 export { arange, empty, full, type NestedNumbers, normal, ones, rand, randn, type TensorOptions, tensor, zeros } from './create.ts';
 export {
+  computesHalf,
   type Device,
+  type DeviceInfo,
+  describeDevice,
   getDefaultDevice,
+  gpuInfo,
+  gpus,
   type MemoryStats,
   memory,
   releaseMemory,

@@ -1,5 +1,5 @@
 #pragma once
-// What changes every optimizer step and therefore lives on the device (an i32 tensor of 16 elements): a captured graph
+// What changes every optimizer step and therefore lives on the device (a tensor of 16 f32 or i32 elements): a captured graph
 // replays without edits. Written by step_begin and grad_norm, read by the optimizers.
 #include <cstdint>
 
@@ -12,7 +12,8 @@ struct StepState {
   float clip;        // factor on every gradient, from the global norm
   float grad_norm;   // before clipping
   float loss_scale;  // gradients carry this factor (1 in f32); the optimizer divides by it
-  int32_t reserved[10];
+  float loss;        // of the step, put here by whoever wants to read it together with the rest
+  int32_t reserved[9];
 };
 static_assert(sizeof(StepState) == 64);
 

@@ -5,7 +5,8 @@ namespace heddle::ops {
 namespace {
 
 StepState* state_of(const Tensor& t) {
-  require(t.dtype == DType::i32 && t.dense() && t.elements() == 16, "state", "a dense i32 tensor of 16 elements", t);
+  const bool words = t.dtype == DType::i32 || t.dtype == DType::f32;  // the state holds both
+  require(words && t.dense() && t.elements() == 16, "state", "a dense f32 or i32 tensor of 16 elements", t);
   return t.data<StepState>();
 }
 

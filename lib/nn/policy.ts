@@ -1,0 +1,32 @@
+export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16'] as const;
+
+/**
+ * What a model computes with; its parameters are f32 always. `tf32`: f32 whose matrix products round their operands to TF32 where
+ * the device can. `bf16`, `f16`: activations and a copy of the parameters in that type; sums, statistics and the gradients of
+ * parameters stay f32.
+ */
+export type Compute = (typeof COMPUTES)[number];
+
+/** How a model is trained on a device: a value that is handed down. */
+export interface Policy {
+  readonly compute: Compute;
+  /**
+   * Gradients carry this factor until the optimizer divides by it, so that small ones do not vanish in f16. `dynamic`: halved
+   * after gradients that overflowed, doubled after 2000 steps without.
+   */
+  readonly lossScale: number | 'dynamic';
+}
+
+/** The loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
+export function fillPolicy(policy: {
+  readonly compute?: Compute | undefined;
+  readonly lossScale?: number | 'dynamic' | undefined;
+}): Policy {
+  const { compute = 'f32' } = policy;
+  return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1) };
+}
+
+/** The type that activations and the copy of the parameters have. */
+export function computeType(compute: Compute): 'f32' | 'bf16' | 'f16' {
+  return compute === 'tf32' ? 'f32' : compute;
+}
