@@ -21,7 +21,8 @@ struct Composer {
 
   Heads of(const void* data, const int64_t (&stride)[3], bool keys, DType type) const {
     const int64_t head = keys ? part.kv : part.kv * parts.group + part.g;
-    char* first = static_cast<char*>(const_cast<void*>(data)) + (part.b * stride[0] + head * stride[2]) * static_cast<int64_t>(size_of(type));
+    char* first =
+        static_cast<char*>(const_cast<void*>(data)) + (part.b * stride[0] + head * stride[2]) * static_cast<int64_t>(size_of(type));
     return {first, stride[0], keys ? stride[2] : stride[2] * parts.group, keys ? 0 : stride[2], stride[1]};
   }
   Heads scores(void* data) const {
@@ -98,7 +99,8 @@ void attention(const AttentionArgs& a) {
   void* p = parts.half() ? static_cast<char*>(a.workspace) + parts.most_heads() * parts.scores_bytes() : a.workspace;
   parts.each([&](const AttentionPart& part) {
     const Composer at{s, parts, part};
-    const Heads q = at.of(a.q, a.q_stride, false, s.type), k = at.of(a.k, a.k_stride, true, s.type), v = at.of(a.v, a.v_stride, true, s.type);
+    const Heads q = at.of(a.q, a.q_stride, false, s.type), k = at.of(a.k, a.k_stride, true, s.type),
+                v = at.of(a.v, a.v_stride, true, s.type);
     at.product(q, false, k, true, at.scores(scores), DType::f32, s.Tq, s.Tk, s.D, false);
     launch_attention_softmax(s, part, scores, p, a.lse, parts.ld);
     at.product(at.scores(p), false, v, false, at.of(a.o, a.o_stride, false, s.type), s.type, s.Tq, s.D, s.Tk, false);
@@ -125,7 +127,8 @@ void attention_backward(const AttentionBackwardArgs& a) {
   float* dv_sums = parts.sums_heads() ? reinterpret_cast<float*>(take(parts.sum_bytes())) : nullptr;
   parts.each([&](const AttentionPart& part) {
     const Composer at{s, parts, part};
-    const Heads q = at.of(a.q, a.q_stride, false, s.type), k = at.of(a.k, a.k_stride, true, s.type), v = at.of(a.v, a.v_stride, true, s.type);
+    const Heads q = at.of(a.q, a.q_stride, false, s.type), k = at.of(a.k, a.k_stride, true, s.type),
+                v = at.of(a.v, a.v_stride, true, s.type);
     const Heads d_o = at.of(a.d_o, a.do_stride, false, s.type);
     at.product(q, false, k, true, at.scores(scores), DType::f32, s.Tq, s.Tk, s.D, false);
     at.product(d_o, false, v, true, at.scores(dp), DType::f32, s.Tq, s.Tk, s.D, false);

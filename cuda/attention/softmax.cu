@@ -17,7 +17,8 @@ __global__ void __launch_bounds__(32 * kWarps)
     attention_softmax_kernel(AttentionShape s, AttentionPart part, const float* scores, T* p, float* lse, int64_t ld, int64_t rows) {
   const int lane = threadIdx.x % 32;
   const Dropout dropout(s);
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32; row < rows; row += static_cast<int64_t>(gridDim.x) * kWarps) {
+  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32; row < rows;
+       row += static_cast<int64_t>(gridDim.x) * kWarps) {
     const ScoreRow at(s, part, row);
     const float* x = scores + row * ld;
     T* y = p + row * ld;
@@ -47,7 +48,8 @@ __global__ void __launch_bounds__(32 * kWarps)
                               int64_t ld, int64_t rows) {
   const int lane = threadIdx.x % 32;
   const Dropout dropout(s);
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32; row < rows; row += static_cast<int64_t>(gridDim.x) * kWarps) {
+  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32; row < rows;
+       row += static_cast<int64_t>(gridDim.x) * kWarps) {
     const ScoreRow at(s, part, row);
     const T* o = a.o + at.b * a.o_stride[0] + at.i * a.o_stride[1] + at.h * a.o_stride[2];
     const T* d_o = a.d_o + at.b * a.do_stride[0] + at.i * a.do_stride[1] + at.h * a.do_stride[2];
@@ -70,8 +72,8 @@ __global__ void __launch_bounds__(32 * kWarps)
 
 // y[row] (+)= x[row], rows of D: x dense [batches][key heads][Tk][D], y strided by B, T, H.
 template <class T>
-__global__ void __launch_bounds__(256) attention_add_kernel(const float* x, T* y, RowStrides strides, int64_t heads, int64_t Tk, int64_t D,
-                                                            bool accumulate, int64_t n) {
+__global__ void __launch_bounds__(256)
+    attention_add_kernel(const float* x, T* y, RowStrides strides, int64_t heads, int64_t Tk, int64_t D, bool accumulate, int64_t n) {
   for (int64_t e = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x; e < n; e += static_cast<int64_t>(gridDim.x) * 256) {
     const int64_t d = e % D, row = e / D, j = row % Tk, h = row / Tk % heads, b = row / Tk / heads;
     T* to = y + b * strides.x[0] + j * strides.x[1] + h * strides.x[2] + d;
@@ -85,8 +87,8 @@ void launch_attention_softmax(const AttentionShape& s, const AttentionPart& part
   const int64_t rows = part.rows(s);
   dispatch_float(s.type, [&](auto zero) {
     using T = decltype(zero);
-    launch("attention softmax", attention_softmax_kernel<T>, blocks_for(rows, kWarps), 32 * kWarps, 0, s, part, scores, static_cast<T*>(p), lse,
-           ld, rows);
+    launch("attention softmax", attention_softmax_kernel<T>, blocks_for(rows, kWarps), 32 * kWarps, 0, s, part, scores, static_cast<T*>(p),
+           lse, ld, rows);
   });
 }
 

@@ -19,12 +19,11 @@ struct OperandTile {
   static __device__ int row_of(int i) { return KMajor ? threadIdx.x / kDepth + i * (kThreads / kDepth) : threadIdx.x % T; }
   static __device__ int k_of(int i) { return KMajor ? threadIdx.x % kDepth : threadIdx.x / T + i * (kThreads / T); }
 
-  template <class E>
-  __device__ void fetch(const E* from, int64_t ld, int64_t row0, int64_t rows, int64_t k0, int64_t k_last) {
+  __device__ void fetch(const float* from, int64_t ld, int64_t row0, int64_t rows, int64_t k0, int64_t k_last) {
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       const int64_t row = row0 + row_of(i), k = k0 + k_of(i);
-      value[i] = row < rows && k < k_last ? to_float(from[KMajor ? row * ld + k : k * ld + row]) : 0.0f;
+      value[i] = row < rows && k < k_last ? from[KMajor ? row * ld + k : k * ld + row] : 0.0f;
     }
   }
   __device__ void put(float* shared) const {
@@ -33,13 +32,13 @@ struct OperandTile {
   }
 };
 
-template <class E, int T, bool AKMajor, bool BKMajor>
+template <int T, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_kernel(MatmulProblem p) {
   constexpr int kPieces = T / 64, kSide = 4 * kPieces, kPitch = T + 4;
   __shared__ __align__(16) float tile_a[2][kDepth * kPitch], tile_b[2][kDepth * kPitch];
   const MatmulBlock at(p, T, T);
-  const E* a = static_cast<const E*>(p.a) + at.a;
-  const E* b = static_cast<const E*>(p.b) + at.b;
+  const float* a = static_cast<const float*>(p.a) + at.a;
+  const float* b = static_cast<const float*>(p.b) + at.b;
   // 8 warps as 4 x 2, lanes as 4 x 8: a warp reads 4 different vectors of a and 8 neighbouring ones of b
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int row = (warp / 2 * 4 + lane / 8) * 4, col = (warp % 2 * 8 + lane % 8) * 4;
@@ -90,30 +89,22 @@ __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_
 #pragma unroll
     for (int j = 0; j < kSide; j += 4) {
       float v[4] = {sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]};
-      finish_row<E>(p, at, at.m + i / 4 * 64 + row + i % 4, at.n + j / 4 * 64 + col, v);
+      finish_row<float>(p, at, at.m + i / 4 * 64 + row + i % 4, at.n + j / 4 * 64 + col, v);
     }
 }
 
-template <class E, int T>
+template <int T>
 void launch_tile(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  constexpr decltype(&matmul_fma_kernel<E, T, true, true>) kernels[2][2] = {
-      {matmul_fma_kernel<E, T, false, false>, matmul_fma_kernel<E, T, false, true>},
-      {matmul_fma_kernel<E, T, true, false>, matmul_fma_kernel<E, T, true, true>}};
+  constexpr decltype(&matmul_fma_kernel<T, true, true>) kernels[2][2] = {
+      {matmul_fma_kernel<T, false, false>, matmul_fma_kernel<T, false, true>},
+      {matmul_fma_kernel<T, true, false>, matmul_fma_kernel<T, true, true>}};
   launch(T == kLargeTile ? "matmul f32 128x128x8" : "matmul f32 64x64x8", kernels[plan.a_k_major][plan.b_k_major], blocks, kThreads, 0, p);
 }
 
 }  // namespace
 
 void launch_fma(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  plan.tile == kLargeTile ? launch_tile<float, kLargeTile>(plan, p, blocks) : launch_tile<float, kSmallTile>(plan, p, blocks);
+  plan.tile == kLargeTile ? launch_tile<kLargeTile>(plan, p, blocks) : launch_tile<kSmallTile>(plan, p, blocks);
 }
-
-void launch_bf16(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  plan.tile == kLargeTile ? launch_tile<bf16, kLargeTile>(plan, p, blocks) : launch_tile<bf16, kSmallTile>(plan, p, blocks);
-}
-void launch_f16(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  plan.tile == kLargeTile ? launch_tile<f16, kLargeTile>(plan, p, blocks) : launch_tile<f16, kSmallTile>(plan, p, blocks);
-}
-void launch_tf32(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) { launch_fma(plan, p, blocks); }
 
 }  // namespace heddle::cuda

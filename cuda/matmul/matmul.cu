@@ -17,7 +17,8 @@ __global__ void __launch_bounds__(kThreads) matmul_sum_kernel(MatmulProblem p, i
   const int64_t matrix = p.M * p.N;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * kThreads) {
     const int64_t product = i / matrix, at = i % matrix;
-    float* c = static_cast<float*>(p.c) + product / p.batch1 * p.c_batch[0] + product % p.batch1 * p.c_batch[1] + at / p.N * p.c_m + at % p.N;
+    float* c =
+        static_cast<float*>(p.c) + product / p.batch1 * p.c_batch[0] + product % p.batch1 * p.c_batch[1] + at / p.N * p.c_m + at % p.N;
     const float* chunk = p.partials + product * p.chunks * matrix + at;
     float sum = p.accumulate ? *c + chunk[0] : chunk[0];
     for (uint32_t j = 1; j < p.chunks; ++j) sum = sum + chunk[j * matrix];
@@ -60,7 +61,8 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
 // All products, in as many launches as a grid's limit asks for.
 void launch_products(const MatmulPlan& plan, MatmulProblem p) {
   const int64_t each = plan.tiles_m * plan.tiles_n * p.chunks;
-  if (each > kMaxBlocks) throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
+  if (each > kMaxBlocks)
+    throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
   for (int64_t first = 0; first < plan.products; first += kMaxBlocks / each) {
     p.first_product = first;
     const auto blocks = static_cast<unsigned>(std::min(plan.products - first, kMaxBlocks / each) * each);

@@ -1,0 +1,188 @@
+#pragma once
+// Matmul on the tensor cores by mma.sync: a block of 4 warps computes Tile x Tile of c, a warp (Tile/2) x (Tile/2), 64 bytes of k at a
+// time.
+//
+// Aligned operands on sm_80 and newer: cp.async fills stages ahead of the one that is read; fragments of the next 32 bytes of k are
+// read while these are multiplied; one barrier per tile of k. Otherwise two stages, filled through registers.
+// Large tiles serve aligned operands only.
+#include "common/types.cuh"
+#include "matmul/launch.h"
+#include "matmul/problem.cuh"
+#include "ptx/async.cuh"
+#include "ptx/matrix.cuh"
+#include "runtime/launch.cuh"
+#include "tile/fragments.cuh"
+#include "tile/load.cuh"
+
+namespace heddle::cuda {
+
+constexpr int kMmaThreads = 128;
+
+// The products of a warp: 16-row fragments of a by 8-column fragments of b.
+template <class T, int Tile, bool AKMajor, bool BKMajor>
+struct WarpTile {
+  static constexpr int kSide = Tile / 2, kRows = kSide / 16, kPairs = kSide / 16;
+  FragmentReader<T, Tile, AKMajor, true> read_a;
+  FragmentReader<T, Tile, BKMajor, false> read_b;
+  uint32_t a[2][kRows][4], b[2][kPairs][4];  // of this step of k and of the next
+  float sum[kRows][2 * kPairs][4];
+
+  __device__ WarpTile(int row, int col) : read_a(row), read_b(col), sum{} {}
+
+  __device__ void read(int to, uint32_t stage, int kk) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) read_a.read(a[to][i], stage, i, kk);
+#pragma unroll
+    for (int j = 0; j < kPairs; ++j) read_b.read(b[to][j], stage + Tile * kTileRowBytes, j, kk);
+  }
+  __device__ void multiply(int from) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i)
+#pragma unroll
+      for (int j = 0; j < 2 * kPairs; ++j) ptx::mma<T>(sum[i][j], a[from][i], b[from][j / 2][j % 2 * 2], b[from][j / 2][j % 2 * 2 + 1]);
+  }
+
+  // Through the warp's own piece of shared memory, 16 rows at a time, so that a lane gets 8 neighbours of a row.
+  __device__ void finish(const MatmulProblem& p, const MatmulBlock& at, int row, int col, float* shared) {
+    constexpr int kPitch = kSide + 8, kLanes = kSide / 8;  // lanes of a row
+    const int lane = threadIdx.x % 32;
+#pragma unroll 1
+    for (int i = 0; i < kRows; ++i) {
+      __syncwarp();
+#pragma unroll
+      for (int k = 0; k < kRows; ++k) {
+        if (k != i) continue;
+#pragma unroll
+        for (int j = 0; j < 2 * kPairs; ++j) {
+          float* to = shared + lane / 4 * kPitch + j * 8 + lane % 4 * 2;
+          store_vector<float, 2>(to, {{sum[k][j][0], sum[k][j][1]}});
+          store_vector<float, 2>(to + 8 * kPitch, {{sum[k][j][2], sum[k][j][3]}});
+        }
+      }
+      __syncwarp();
+#pragma unroll 1
+      for (int r = lane / kLanes; r < 16; r += 32 / kLanes) {
+        const float* from = shared + r * kPitch + lane % kLanes * 8;
+        const int half = lane / 4 % 2;  // every other 4 lanes begin with their upper half: no bank conflicts
+        const auto first = load_vector<float, 4>(from + half * 4), second = load_vector<float, 4>(from + 4 - half * 4);
+        float v[8];
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          v[j] = half ? second.x[j] : first.x[j];
+          v[j + 4] = half ? first.x[j] : second.x[j];
+        }
+        finish_row<T>(p, at, at.m + row + i * 16 + r, at.n + col + lane % kLanes * 8, v);
+      }
+    }
+  }
+};
+
+// Waits until the tile after the one that is read has landed.
+__device__ inline void wait_for_stage(int stages) {
+  if (stages == 4)
+    ptx::wait_copies<2>();
+  else if (stages == 3)
+    ptx::wait_copies<1>();
+  else
+    ptx::wait_copies<0>();
+}
+
+template <class T, int Tile, bool AKMajor, bool BKMajor, bool Aligned>
+__global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProblem p) {
+  if constexpr (ptx::has_mma<T>()) {
+    extern __shared__ __align__(1024) unsigned char shared[];
+    using LoadA = TileLoader<T, Tile, AKMajor, kMmaThreads>;
+    using LoadB = TileLoader<T, Tile, BKMajor, kMmaThreads>;
+    constexpr int kDepth = LoadA::kDepth, kStage = LoadA::kBytes + LoadB::kBytes;
+    const MatmulBlock at(p, Tile, Tile);
+    LoadA load_a(static_cast<const T*>(p.a) + at.a, p.lda, at.m, p.M, at.k_first);
+    LoadB load_b(static_cast<const T*>(p.b) + at.b, p.ldb, at.n, p.N, at.k_first);
+    const int warp = threadIdx.x / 32, row = warp / 2 * (Tile / 2), col = warp % 2 * (Tile / 2);
+    WarpTile<T, Tile, AKMajor, BKMajor> warp_tile(row, col);
+    const uint32_t base = ptx::shared_address(shared);
+    int64_t left = at.k_last - at.k_first;  // of k, not yet on its way
+    const auto depth = [&] { return static_cast<int>(left < kDepth ? left : kDepth); };
+    int64_t tiles = (left + kDepth - 1) / kDepth;
+
+#if __CUDA_ARCH__ >= 800
+    constexpr bool kAsync = Aligned;
+#else
+    constexpr bool kAsync = false;
+#endif
+    if constexpr (kAsync) {
+      const auto load = [&](int stage) {
+        if (left > 0) {
+          load_a.copy(base + stage * kStage, depth());
+          load_b.copy(base + stage * kStage + LoadA::kBytes, depth());
+        }
+        left -= kDepth;
+        ptx::commit_copies();  // also an empty group: the wait counts groups
+      };
+      for (int s = 0; s < p.stages - 1; ++s) load(s);
+      wait_for_stage(p.stages);
+      __syncthreads();
+      if (tiles > 0) warp_tile.read(0, base, 0);
+      int reading = 0, writing = p.stages - 1;
+      for (; tiles > 0; --tiles) {
+        warp_tile.read(1, base + reading * kStage, 1);
+        load(writing);  // the stage that was read last
+        writing = writing + 1 == p.stages ? 0 : writing + 1;
+        warp_tile.multiply(0);
+        reading = reading + 1 == p.stages ? 0 : reading + 1;
+        wait_for_stage(p.stages);
+        __syncthreads();
+        if (tiles > 1) warp_tile.read(0, base + reading * kStage, 0);
+        warp_tile.multiply(1);
+      }
+      ptx::wait_copies<0>();
+    } else {
+      const auto fetch = [&] {
+        load_a.template fetch<Aligned>(depth());
+        load_b.template fetch<Aligned>(depth());
+        left -= kDepth;
+      };
+      const auto put = [&](int stage) {
+        load_a.put(shared + stage * kStage);
+        load_b.put(shared + stage * kStage + LoadA::kBytes);
+      };
+      if (tiles > 0) {
+        fetch();
+        put(0);
+      }
+      __syncthreads();
+      for (int stage = 0; tiles > 0; --tiles, stage ^= 1) {
+        if (tiles > 1) fetch();
+#pragma unroll
+        for (int kk = 0; kk < 2; ++kk) {
+          warp_tile.read(0, base + stage * kStage, kk);
+          warp_tile.multiply(0);
+        }
+        if (tiles > 1) put(stage ^ 1);
+        __syncthreads();
+      }
+    }
+    __syncthreads();  // the stages become staging
+    warp_tile.finish(p, at, row, col, reinterpret_cast<float*>(shared) + warp * 16 * (Tile / 2 + 8));
+  }
+}
+
+template <class T, int Tile, bool Aligned>
+void launch_mma_tile(const char* name, const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
+  constexpr decltype(&matmul_mma_kernel<T, Tile, true, true, Aligned>) kernels[2][2] = {
+      {matmul_mma_kernel<T, Tile, false, false, Aligned>, matmul_mma_kernel<T, Tile, false, true, Aligned>},
+      {matmul_mma_kernel<T, Tile, true, false, Aligned>, matmul_mma_kernel<T, Tile, true, true, Aligned>}};
+  launch(name, kernels[plan.a_k_major][plan.b_k_major], blocks, kMmaThreads, plan.shared, p);
+}
+
+// names: of the large tile, the small one, the small one for operands that are not aligned.
+template <class T>
+void launch_mma(const char* const (&names)[3], const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
+  if (plan.tile == kLargeTile)
+    launch_mma_tile<T, kLargeTile, true>(names[0], plan, p, blocks);
+  else if (plan.vector_loads)
+    launch_mma_tile<T, kSmallTile, true>(names[1], plan, p, blocks);
+  else
+    launch_mma_tile<T, kSmallTile, false>(names[2], plan, p, blocks);
+}
+
+}  // namespace heddle::cuda
