@@ -1,6 +1,4 @@
 #pragma once
-#include <cuda_runtime.h>
-
 #include <cstdint>
 
 namespace heddle::cuda {
@@ -15,7 +13,9 @@ struct Divider {
     while ((uint64_t{1} << shift) < d) ++shift;
     factor = static_cast<uint32_t>((uint64_t{1} << 32) * ((uint64_t{1} << shift) - d) / d + 1);
   }
+#ifdef __CUDACC__
   __device__ uint32_t divide(uint32_t n) const { return (__umulhi(n, factor) + n) >> shift; }
+#endif
 };
 
 }  // namespace heddle::cuda

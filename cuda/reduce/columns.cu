@@ -1,0 +1,73 @@
+// Reductions across neighbouring outputs that lie side by side: a warp reads whole rows of 32 V outputs, eight warps share the rows of
+// a chunk.
+#include "common/dense.cuh"
+#include "reduce/state.cuh"
+
+namespace heddle::cuda {
+namespace {
+
+constexpr int kWarps = 8;
+
+template <int V, class State, class T>
+__global__ void __launch_bounds__(32 * kWarps) columns_kernel(const __grid_constant__ ReducePlan p, const T* x) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t inner = p.kept.size[0], blocks = (inner + 32 * V - 1) / (32 * V);
+  const int64_t rest = blockIdx.x / blocks, outer = rest / p.chunks, chunk = rest - outer * p.chunks;
+  const int64_t column = ((blockIdx.x - rest * blocks) * 32 + lane) * V, output = outer * inner + column;
+  State s[V];
+  if (column < inner) {
+    const int64_t low = chunk * p.chunk, high = low + p.chunk < p.count ? low + p.chunk : p.count;
+    const T* from = x + p.kept.offset(output);
+#pragma unroll 4
+    for (int64_t i = low + warp; i < high; i += kWarps) {
+      const Vector<T, V> v = load_vector<T, V>(from + p.reduced.offset(i));
+#pragma unroll
+      for (int j = 0; j < V; ++j) s[j].take(to_float(v.x[j]), i);
+    }
+  }
+  __shared__ float values[V][kWarps][32];
+  __shared__ int64_t places[State::kSums ? 1 : V][kWarps][32];
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    values[j][warp][lane] = s[j].value;
+    if (!State::kSums) places[j][warp][lane] = s[j].place();
+  }
+  __syncthreads();
+  if (column >= inner) return;
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    if (j % kWarps != warp) continue;
+    State all = State::stored(values[j][0][lane], State::kSums ? 0 : places[j][0][lane]);
+#pragma unroll
+    for (int w = 1; w < kWarps; ++w) all.merge(State::stored(values[j][w][lane], State::kSums ? 0 : places[j][w][lane]));
+    put(p, chunk, output + j, all);
+  }
+}
+
+template <int V, class State, class T>
+void run(const ReducePlan& p, const T* x) {
+  const int64_t inner = p.kept.size[0], blocks = p.outputs / inner * p.chunks * ((inner + 32 * V - 1) / (32 * V));
+  launch("reduce_columns", columns_kernel<V, State, T>, blocks_for(blocks, 1), 32 * kWarps, 0, p, x);
+}
+
+}  // namespace
+
+void reduce_columns(const ReduceArgs& a, const ReducePlan& p) {
+  dispatch_float(a.x.dtype, [&](auto t) {
+    dispatch_reduce(a.kind, [&](auto state) {
+      using T = decltype(t);
+      using State = decltype(state);
+      constexpr int V = kVector<T>;
+      const T* x = static_cast<const T*>(a.x.data);
+      bool vectors = aligned16(x) && p.kept.size[0] % V == 0;
+      for (int d = 1; d < p.kept.rank; ++d) vectors = vectors && p.kept.stride[d] % V == 0;
+      for (int d = 0; d < p.reduced.rank; ++d) vectors = vectors && (p.reduced.size[d] == 1 || p.reduced.stride[d] % V == 0);
+      if (vectors)
+        run<V, State>(p, x);
+      else
+        run<1, State>(p, x);
+    });
+  });
+}
+
+}  // namespace heddle::cuda
