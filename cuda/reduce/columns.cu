@@ -18,11 +18,18 @@ __global__ void __launch_bounds__(32 * kWarps) columns_kernel(const __grid_const
   if (column < inner) {
     const int64_t low = chunk * p.chunk, high = low + p.chunk < p.count ? low + p.chunk : p.count;
     const T* from = x + p.kept.offset(output);
-#pragma unroll 4
-    for (int64_t i = low + warp; i < high; i += kWarps) {
-      const Vector<T, V> v = load_vector<T, V>(from + p.reduced.offset(i));
+    const auto take = [&](int64_t i, int64_t at) {
+      const Vector<T, V> v = load_vector<T, V>(from + at);
 #pragma unroll
       for (int j = 0; j < V; ++j) s[j].take(to_float(v.x[j]), i);
+    };
+    if (p.reduced.rank == 1) {
+      const int64_t stride = p.reduced.stride[0];
+#pragma unroll 4
+      for (int64_t i = low + warp; i < high; i += kWarps) take(i, i * stride);
+    } else {
+#pragma unroll 1
+      for (int64_t i = low + warp; i < high; i += kWarps) take(i, p.reduced.offset(i));
     }
   }
   __shared__ float values[V][kWarps][32];
