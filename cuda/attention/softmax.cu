@@ -1,4 +1,5 @@
-// Rows of scores to probabilities and back; a warp per row. Columns from Tk to `ld` are written as 0: matmuls may read whole vectors.
+// Rows of scores to probabilities and back; a warp per row, and an
+// element is one lane's from first to last, so that results may lie in the scores' place. Columns from Tk to `ld` are written as 0: matmuls may read whole vectors.
 #include <algorithm>
 
 #include "attention/launch.h"
@@ -23,7 +24,7 @@ __global__ void __launch_bounds__(32 * kWarps)
     const float* x = scores + row * ld;
     T* y = p + row * ld;
     ExpSum mine;
-    for (int64_t j = at.keys.low + lane; j < at.keys.high; j += 32) {
+    for (int64_t j = at.keys.low / 32 * 32 + lane; j < at.keys.high; j += 32) {
       const float score[1] = {x[j] * s.scale};
       if (at.sees(j)) add_exps<float>(mine, score);
     }

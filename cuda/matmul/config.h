@@ -20,6 +20,7 @@ enum class MatmulPath : int32_t { fma, bf16, f16, tf32 };
 struct MatmulPlan {
   MatmulPath path;
   bool a_k_major, b_k_major;  // the unit stride runs along k
+  int64_t lda, ldb;           // the other stride, 0 where it has nowhere to lead
   bool vector_loads;          // 16 bytes of a and of b at a time; otherwise element by element
   bool vector_stores;         // of c and whatever the epilogue reads
   int tile, threads, stages;  // a block computes tile x tile of c
@@ -51,11 +52,10 @@ constexpr int64_t kMaxPartials = int64_t{1} << 28;  // bytes of chunks' products
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline bool multiple(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
 
-// Every row of a strided batch of matrices starts at a multiple of 16 bytes. `rows`: how many the leading dimension steps over.
-inline bool rows_aligned(const void* base, size_t element, int64_t leading, int64_t rows, const int64_t (&batch)[2],
-                         const int64_t (&stride)[2]) {
+// Every row of a strided batch of matrices starts at a multiple of 16 bytes.
+inline bool rows_aligned(const void* base, size_t element, int64_t leading, const int64_t (&batch)[2], const int64_t (&stride)[2]) {
   const int64_t unit = static_cast<int64_t>(16 / element);
-  bool aligned = multiple(base, 16) && (rows <= 1 || leading % unit == 0);
+  bool aligned = multiple(base, 16) && leading % unit == 0;
   for (int d = 0; d < 2; ++d) aligned &= batch[d] <= 1 || stride[d] % unit == 0;
   return aligned;
 }
@@ -83,10 +83,11 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
   p.b_k_major = g.b_k == 1 && g.b_n != 1;
   if (g.b_k == 1 && g.b_n == 1) p.b_k_major = g.N == 1;  // whichever dimension has a length
   const size_t element = size_of(g.type), c_element = size_of(g.c_type);
-  const int64_t lda = p.a_k_major ? g.a_m : g.a_k, ldb = p.b_k_major ? g.b_n : g.b_k;
-  p.vector_loads = p.path != MatmulPath::fma && rows_aligned(g.a, element, lda, p.a_k_major ? g.M : g.K, g.batch, g.a_batch) &&
-                   rows_aligned(g.b, element, ldb, p.b_k_major ? g.N : g.K, g.batch, g.b_batch);
-  p.vector_stores = g.N % 8 == 0 && rows_aligned(g.c, c_element, g.c_m, g.M, g.batch, g.c_batch) && multiple(g.bias, 16) &&
+  p.lda = p.a_k_major ? (g.M > 1 ? g.a_m : 0) : (g.K > 1 ? g.a_k : 0);
+  p.ldb = p.b_k_major ? (g.N > 1 ? g.b_n : 0) : (g.K > 1 ? g.b_k : 0);
+  p.vector_loads = p.path != MatmulPath::fma && rows_aligned(g.a, element, p.lda, g.batch, g.a_batch) &&
+                   rows_aligned(g.b, element, p.ldb, g.batch, g.b_batch);
+  p.vector_stores = g.N % 8 == 0 && rows_aligned(g.c, c_element, g.M > 1 ? g.c_m : 0, g.batch, g.c_batch) && multiple(g.bias, 16) &&
                     multiple(g.pre, 16) && multiple(g.residual, 16);
   p.products = g.batch[0] * g.batch[1];
 

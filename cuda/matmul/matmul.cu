@@ -33,8 +33,8 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.M = g.M;
   p.N = g.N;
   p.k_last = g.K;
-  p.lda = plan.a_k_major ? g.a_m : g.a_k;
-  p.ldb = plan.b_k_major ? g.b_n : g.b_k;
+  p.lda = plan.lda;
+  p.ldb = plan.ldb;
   for (int i = 0; i < 2; ++i) {
     p.a_batch[i] = g.a_batch[i];
     p.b_batch[i] = g.b_batch[i];
@@ -93,7 +93,12 @@ size_t matmul_workspace(const MatmulArgs& args, int index) {
 void matmul(const MatmulArgs& args) {
   if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return;
   const MatmulArgs g = flatten(args);
-  const MatmulPlan plan = plan_matmul(g, *queue().card);
+  const Card& card = *queue().card;
+  if (g.type == DType::bf16 && !card.has_bf16())
+    throw OpError("bf16 needs a GPU of compute capability 8.0 or newer, " + card.name + " has " + std::to_string(card.sm / 10) + "." +
+                      std::to_string(card.sm % 10) + "; use f16 or f32",
+                  ErrorCode::device);
+  const MatmulPlan plan = plan_matmul(g, card);
   MatmulProblem p = problem_of(g, plan);
   if (plan.split && g.workspace) {
     p.partials = static_cast<float*>(g.workspace);

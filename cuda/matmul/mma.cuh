@@ -136,28 +136,28 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
       }
       ptx::wait_copies<0>();
     } else {
-      const auto fetch = [&] {
-        load_a.template fetch<Aligned>(depth());
-        load_b.template fetch<Aligned>(depth());
-        left -= kDepth;
-      };
-      const auto put = [&](int stage) {
-        load_a.put(shared + stage * kStage);
-        load_b.put(shared + stage * kStage + LoadA::kBytes);
-      };
+      // a's next tile passes through registers during the first half of this one, b's during the second
       if (tiles > 0) {
-        fetch();
-        put(0);
+        load_a.template fetch<Aligned>(depth());
+        load_a.put(shared);
+        load_b.template fetch<Aligned>(depth());
+        load_b.put(shared + LoadA::kBytes);
       }
       __syncthreads();
       for (int stage = 0; tiles > 0; --tiles, stage ^= 1) {
-        if (tiles > 1) fetch();
-#pragma unroll
-        for (int kk = 0; kk < 2; ++kk) {
-          warp_tile.read(0, base + stage * kStage, kk);
-          warp_tile.multiply(0);
+        const uint32_t tile = base + stage * kStage;
+        unsigned char* const next = shared + (stage ^ 1) * kStage;
+        left -= kDepth;
+        if (left > 0) load_a.template fetch<Aligned>(depth());
+        warp_tile.read(0, tile, 0);
+        warp_tile.multiply(0);
+        if (left > 0) {
+          load_a.put(next);
+          load_b.template fetch<Aligned>(depth());
         }
-        if (tiles > 1) put(stage ^ 1);
+        warp_tile.read(0, tile, 1);
+        warp_tile.multiply(0);
+        if (left > 0) load_b.put(next + LoadA::kBytes);
         __syncthreads();
       }
     }
