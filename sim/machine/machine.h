@@ -48,7 +48,8 @@ struct BulkStore {  // cp.async.bulk shared -> global, reads shared memory until
   std::function<void()> copy;
 };
 
-struct Wgmma;  // sim/ops/wgmma.cc
+struct Wgmma;      // sim/ops/wgmma.cc
+struct CallStack;  // sim/ops/call.cc
 
 struct Warp {
   Machine* machine = nullptr;
@@ -65,6 +66,7 @@ struct Warp {
   uint64_t priority = 0;
   bool yielded = false;
   int fault_lane = -1;  // for error messages
+  std::shared_ptr<CallStack> calls;  // null until a function is called
 
   std::vector<uint8_t> local;  // 32 lanes of local memory
   uint32_t cp_group[32] = {}, bulk_group[32] = {};

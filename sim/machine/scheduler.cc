@@ -9,6 +9,7 @@
 
 #include "sim/machine/machine.h"
 #include "sim/machine/tensor.h"
+#include "sim/ops/system.h"
 
 namespace sim {
 
@@ -344,6 +345,10 @@ uint32_t special_value(Special s, const Warp& w, uint32_t lane) {
       return ~(((1u << lane) - 1) | 1u << lane);
     case Special::lanemask_ge:
       return ~((1u << lane) - 1);
+    case Special::envreg1:
+      return uint32_t(grid_workspace() >> 32);
+    case Special::envreg2:
+      return uint32_t(grid_workspace());
     case Special::dynamic_smem_size:
       return m.launch.dynamic_bytes;
     case Special::total_smem_size:
@@ -486,6 +491,7 @@ void run(Machine& m, const Launch& launch) {
   m.async = m.options.seed == 0 ? Async::Late : m.options.seed == 1 ? Async::Early : Async::Random;
   for (const Instr& i : launch.program->code) i.cache = nullptr;
   if (m.options.race) race::begin_launch(m);
+  reset_grid_workspace();
 
   const uint64_t total = launch.grid.count() / launch.cluster.count();
   std::vector<uint64_t> order(total);

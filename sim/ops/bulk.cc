@@ -3,15 +3,15 @@
 // A load lands as late as permitted, at once, or at a random moment; its destination is poison until
 // then.  A store reads shared memory at some moment between issue and wait.
 #include "sim/cuda/tensormap.h"
-#include "sim/machine/lanes.h"
 #include "sim/machine/mbarrier.h"
+#include "sim/ops/access.h"
+#include "sim/ops/rmw.h"
 
 namespace sim {
 
-void lane_addresses(Warp& w, const Instr& i, uint32_t base, uint64_t* address);
-
 namespace {
 
+constexpr Rmw kCopy = Rmw::exch;        // no reduction
 constexpr uint32_t kTensorAlign = 128;  // of shared memory for unswizzled tensor copies
 
 // ---- accesses of the async engine, for the race detector (no agent: detector off) ----
@@ -24,71 +24,84 @@ void global_race(const race::Agent* a, uint64_t address, uint64_t bytes, int kin
   if (Allocation* al = global_memory().find(address)) race::agent_global(*a, *al, address, bytes, kind | AsyncProxy);
 }
 
+// ---- cp.reduce: one element in memory ----
+
+template <class T>
+void reduce_as(uint8_t* to, const uint8_t* from, Rmw op, uint32_t bytes) {
+  LaneOf<T> a = 0, b = 0;
+  memcpy(&a, to, bytes), memcpy(&b, from, bytes);
+  const Value<T> y = Traits<T>::get(b);
+  a = Traits<T>::put(apply<T>(op, Traits<T>::get(a), y, y));
+  memcpy(to, &a, bytes);
+}
+void reduce_element(uint8_t* to, const uint8_t* from, Type t, Rmw op) {
+  switch (t) {
+    case Type::u32:
+    case Type::b32:
+      return reduce_as<uint32_t>(to, from, op, 4);
+    case Type::s32:
+      return reduce_as<int32_t>(to, from, op, 4);
+    case Type::u64:
+    case Type::b64:
+      return reduce_as<uint64_t>(to, from, op, 8);
+    case Type::s64:
+      return reduce_as<int64_t>(to, from, op, 8);
+    case Type::f16:
+      return reduce_as<F16>(to, from, op, 2);
+    case Type::bf16:
+      return reduce_as<BF16>(to, from, op, 2);
+    case Type::f32:
+      return reduce_as<float>(to, from, op, 4);
+    case Type::f64:
+      return reduce_as<double>(to, from, op, 8);
+    default:
+      fail("cp.reduce.async.bulk: unsupported element type");
+  }
+}
+
 // -------------------------------------------------------------------------------- tensor boxes
 
 struct Box {
   TensorMap map;
   int32_t at[5];
   uint32_t bytes() const {
-    uint32_t n = map.element_bytes;
-    for (int k = 0; k < map.rank; ++k) n *= map.box[k];
+    uint32_t n = map.element_bytes();
+    for (uint32_t k = 0; k < map.rank(); ++k) n *= map.box[k];
     return n;
   }
 };
 
-enum class Reduce : uint8_t { none, add, min, max };
-
-void reduce_element(uint8_t* to, const uint8_t* from, const TensorMap& m, Reduce op) {
-  // CUtensorMapDataType: 6 f16, 7 f32, 8 f64, 9 bf16; integers are added modulo 2^n
-  auto pick = [&](auto a, auto b) { return op == Reduce::add ? a + b : op == Reduce::min ? std::min(a, b) : std::max(a, b); };
-  if (m.data_type == 7) {
-    float a, b;
-    memcpy(&a, to, 4), memcpy(&b, from, 4);
-    a = pick(a, b);
-    memcpy(to, &a, 4);
-  } else if (m.data_type == 9 || m.data_type == 6) {
-    uint16_t a, b;
-    memcpy(&a, to, 2), memcpy(&b, from, 2);
-    a = m.data_type == 9 ? float_to_bf16(pick(bf16_to_float(a), bf16_to_float(b))) : float_to_f16(pick(f16_to_float(a), f16_to_float(b)));
-    memcpy(to, &a, 2);
-  } else {
-    fail("cp.reduce.async.bulk: unsupported element type");
-  }
-}
-
 // Copies between the box in global memory and its swizzled image in shared memory.
-void copy_box(const Box& b, const SharedPlace& shared, bool store, Reduce reduce, const race::Agent* agent, const char* what) {
+void copy_box(const Box& b, const SharedPlace& shared, bool store, Rmw reduce, const race::Agent* agent, const char* what) {
   const TensorMap& m = b.map;
-  const uint32_t inner = m.box[0] * m.element_bytes, rows = b.bytes() / inner;
+  const uint32_t size = m.element_bytes(), inner = m.box[0] * size, rows = b.bytes() / inner;
   for (uint32_t row = 0; row < rows; ++row) {
     uint64_t address = m.base;
     bool inside = true;
-    for (uint32_t k = 1, rest = row; k < m.rank; ++k) {
+    for (uint32_t k = 1, rest = row; k < m.rank(); ++k) {
       const int64_t c = int64_t(b.at[k]) + rest % m.box[k];
       rest /= m.box[k];
       inside = inside && c >= 0 && c < int64_t(m.dims[k]);
-      address += uint64_t(c) * m.strides[k];
+      address += uint64_t(c) * m.stride(k);
     }
     for (uint32_t byte = 0; byte < inner; byte += 16) {
-      const SharedPlace p{shared.block, swizzle(shared.offset + row * inner + byte, m.swizzle_bytes)};
+      const SharedPlace p{shared.block, swizzle(shared.offset + row * inner + byte, m.swizzle_bytes())};
       check_proxy(p, 16, what);
       shared_race(agent, p, 16, store ? Read : Write);
-      for (uint32_t e = byte; e < byte + 16; e += m.element_bytes) {
-        const int64_t c = int64_t(b.at[0]) + e / m.element_bytes;
+      for (uint32_t e = byte; e < byte + 16; e += size) {
+        const int64_t c = int64_t(b.at[0]) + e / size;
         uint8_t* s = p.data() + (e - byte);
         const bool in = inside && c >= 0 && c < int64_t(m.dims[0]);
-        auto* g = reinterpret_cast<uint8_t*>(address + uint64_t(c) * m.element_bytes);
-        if (in)
-          global_race(agent, reinterpret_cast<uint64_t>(g), m.element_bytes,
-                      store ? (reduce == Reduce::none ? Write : Write | Atomic) : Read);
+        auto* g = reinterpret_cast<uint8_t*>(address + uint64_t(c) * size);
+        if (in) global_race(agent, reinterpret_cast<uint64_t>(g), size, store ? (reduce == kCopy ? Write : Write | Atomic) : Read);
         if (!store && in)
-          memcpy(s, g, m.element_bytes);
+          memcpy(s, g, size);
         else if (!store)
-          memset(s, m.fill_nan ? 0xff : 0, m.element_bytes);
-        else if (in && reduce == Reduce::none)
-          memcpy(g, s, m.element_bytes);
+          memset(s, m.fill_mode ? 0xff : 0, size);
+        else if (in && reduce == kCopy)
+          memcpy(g, s, size);
         else if (in)
-          reduce_element(g, s, m, reduce);
+          reduce_element(g, s, m.type(), reduce);
       }
     }
   }
@@ -98,18 +111,18 @@ Box make_box(Warp& w, const Instr& i, int lane, const uint32_t* coordinates, int
   uint64_t address = w.reg<uint64_t>(i.r[0])[lane] + uint64_t(i.imm);
   Box b;
   memcpy(&b.map, global_pointer(w, lane, address, 128, 64, Read), sizeof b.map);
-  if (b.map.magic != TensorMap::kMagic) w.fault(lane, "no tensor map at address 0x%lx", address);
-  if (b.map.rank != i.count) w.fault(lane, "tensor map has rank %u, the instruction %u", b.map.rank, i.count);
+  if (const char* defect = b.map.defect()) w.fault(lane, "the tensor map at address 0x%lx has a bad %s", address, defect);
+  if (b.map.rank() != i.count) w.fault(lane, "tensor map has rank %u, the instruction %u", b.map.rank(), i.count);
   for (int k = 0; k < i.count; ++k) b.at[k] = int32_t(w.reg<uint32_t>(coordinates[k])[lane]);
   // The whole box that lies inside the tensor must be allocated.
-  uint64_t low = b.map.base, high = b.map.base + b.map.element_bytes;
-  for (int k = 0; k < b.map.rank; ++k) high += (b.map.dims[k] - 1) * b.map.strides[k];
+  uint64_t low = b.map.base, high = b.map.base + b.map.element_bytes();
+  for (uint32_t k = 0; k < b.map.rank(); ++k) high += (b.map.dims[k] - 1) * b.map.stride(k);
   check_extent(w, lane, low, high - low, access);
   return b;
 }
 
 SharedPlace box_place(Warp& w, int lane, uint64_t address, const Box& b) {
-  const uint32_t align = b.map.swizzle_bytes ? b.map.swizzle_bytes * 8 : kTensorAlign;
+  const uint32_t align = b.map.swizzle_mode ? b.map.swizzle_bytes() * 8 : kTensorAlign;
   return shared_place(w, lane, address, b.bytes(), align);
 }
 
@@ -145,7 +158,7 @@ void tensor_load_run(Warp& w, const Instr& i) {
         w,
         [box, to, bar, agent, &m] {
           for (const SharedPlace& p : to) {
-            copy_box(box, p, false, Reduce::none, agent.get(), "TMA load");
+            copy_box(box, p, false, kCopy, agent.get(), "TMA load");
             const SharedPlace b{p.block, bar.offset};
             if (agent) race::finish_agent(*agent, p.block->mbarriers[bar.offset].arriving);
             mbarrier_complete_tx(m, b, box.bytes());
@@ -169,7 +182,7 @@ void tensor_store_run(Warp& w, const Instr& i) {
   for_lanes(w.mask, [&](int l) {
     const Box box = make_box(w, i, l, i.r + 2, Write);
     const SharedPlace src = box_place(w, l, w.reg<uint32_t>(i.r[1])[l], box);
-    const Reduce reduce = Reduce(i.flags);
+    const Rmw reduce = Rmw(i.flags);
     w.machine->profile.bulk_bytes += box.bytes();
     std::shared_ptr<race::Agent> agent = w.machine->options.race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     push_store(w, l, [box, src, reduce, agent, &w, l] {
@@ -200,6 +213,9 @@ void bulk_load_run(Warp& w, const Instr& i) {
     const SharedPlace src = from_shared ? shared_place(w, l, source, bytes, 16) : SharedPlace{nullptr, 0};
     if (!from_shared) check_extent(w, l, source, bytes, Read);
     const auto* global = from_shared ? nullptr : reinterpret_cast<const uint8_t*>(source);
+    const Rmw reduce = Rmw(i.count);
+    const Type type = Type(i.type);
+    const uint32_t size = uint32_t(ptx::bits(type)) / 8;
     std::vector<SharedPlace> to;
     for_destinations(w, l, dst, i.r[4], [&](SharedPlace p) { to.push_back(p); });
     for (const SharedPlace& p : to) mbarrier_check({p.block, bar.offset});
@@ -218,12 +234,17 @@ void bulk_load_run(Warp& w, const Instr& i) {
             } else {
               global_race(agent.get(), source, bytes, Read);
             }
-            memcpy(p.data(), src.block ? src.data() : global, bytes);
+            const uint8_t* data = src.block ? src.data() : global;
+            if (reduce == kCopy)
+              memcpy(p.data(), data, bytes);
+            else
+              for (uint32_t e = 0; e < bytes; e += size) reduce_element(p.data() + e, data + e, type, reduce);
             if (agent) race::finish_agent(*agent, p.block->mbarriers[bar.offset].arriving);
             mbarrier_complete_tx(m, {p.block, bar.offset}, bytes);
           }
         },
         [&] {
+          if (reduce != kCopy) return;
           for (const SharedPlace& p : to) poison(p, bytes);
         });
   });
@@ -238,20 +259,19 @@ void bulk_store_run(Warp& w, const Instr& i) {
     const SharedPlace src = shared_place(w, l, w.reg<uint32_t>(i.r[1])[l], bytes, 16);
     check_extent(w, l, to, bytes, Write);
     auto* global = reinterpret_cast<uint8_t*>(to);
-    const Reduce reduce = Reduce(i.flags);
-    TensorMap element{};
-    element.data_type = Type(i.type) == Type::f32 ? 7 : Type(i.type) == Type::bf16 ? 9 : Type(i.type) == Type::f16 ? 6 : 0;
-    const uint32_t size = uint32_t(ptx::bits(Type(i.type))) / 8;
+    const Rmw reduce = Rmw(i.flags);
+    const Type type = Type(i.type);
+    const uint32_t size = uint32_t(ptx::bits(type)) / 8;
     w.machine->profile.bulk_bytes += bytes;
     std::shared_ptr<race::Agent> agent = w.machine->options.race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     push_store(w, l, [=, &w] {
       check_proxy(src, bytes, "cp.async.bulk");
       shared_race(agent.get(), src, bytes, Read);
-      global_race(agent.get(), to, bytes, reduce == Reduce::none ? Write : Write | Atomic);
-      if (reduce == Reduce::none)
+      global_race(agent.get(), to, bytes, reduce == kCopy ? Write : Write | Atomic);
+      if (reduce == kCopy)
         memcpy(global, src.data(), bytes);
       else
-        for (uint32_t e = 0; e < bytes; e += size) reduce_element(global + e, src.data() + e, element, reduce);
+        for (uint32_t e = 0; e < bytes; e += size) reduce_element(global + e, src.data() + e, type, reduce);
       if (agent) race::finish_agent(*agent, w, l);
     });
   });
@@ -276,12 +296,6 @@ void cache_hint(Decoder& d) { d.take("L2::cache_hint"); }
 int rank_of(Decoder& d) {
   const auto r = d.take_any({"1d", "2d", "3d", "4d", "5d"});
   return r.empty() ? 0 : r[0] - '0';
-}
-
-Reduce reduction(Decoder& d) {
-  const auto op = d.take_any({"add", "min", "max"});
-  if (op.empty()) d.unsupported("reduction");
-  return op == "add" ? Reduce::add : op == "min" ? Reduce::min : Reduce::max;
 }
 
 std::vector<uint32_t> coordinates(Decoder& d, const Operand& map, int rank) {
@@ -316,7 +330,7 @@ void tensor_copy(Decoder& d, bool prefetch, bool reduce) {
   }
   if (d.take("bulk_group")) {  // store
     d.need("global"), d.need("shared::cta");
-    if (reduce) d.instr.flags = uint64_t(reduction(d));
+    d.instr.flags = uint64_t(reduce ? take_rmw(d) : kCopy);
     const uint32_t src = plain_address(d, 1, Space::shared);
     std::vector<uint32_t> r{0, src}, c = coordinates(d, d.operand(0), rank);
     r[0] = d.address(0, Space::global);
@@ -353,14 +367,13 @@ void decode_bulk(Decoder& d) {
   }
   if (d.take("bulk_group")) {
     d.need("global"), d.need("shared::cta");
-    if (reduce) {
-      d.instr.flags = uint64_t(reduction(d));
-      d.take("noftz");
-      d.instr.type = uint8_t(d.take_type());
-    }
+    d.instr.flags = uint64_t(reduce ? take_rmw(d) : kCopy);
+    d.take("noftz");
+    d.instr.type = uint8_t(reduce ? d.take_type() : Type::b32);
     return d.emit(bulk_store_run, {plain_address(d, 0, Space::global), plain_address(d, 1, Space::shared), d.source(2, Type::u32)});
   }
-  if (reduce) d.unsupported("reduction into shared memory");
+  d.instr.count = uint8_t(reduce ? take_rmw(d) : kCopy);
+  d.instr.type = uint8_t(reduce ? d.take_type() : Type::b32);
   d.need("mbarrier::complete_tx::bytes");
   const bool from_global = d.take("global"), to_cluster = d.take("shared::cluster"), cta = d.take("shared::cta");
   if (!to_cluster && !cta) d.unsupported();
@@ -369,7 +382,5 @@ void decode_bulk(Decoder& d) {
   d.emit(bulk_load_run, {plain_address(d, 0, Space::shared), plain_address(d, 1, from_global ? Space::global : Space::shared),
                          d.source(2, Type::u32), plain_address(d, 3, Space::shared), multicast ? d.source(4, Type::u16) : kNone});
 }
-
-std::span<const Family> bulk_families() { return {}; }  // decoded from cp, see sim/ops/async.cc
 
 }  // namespace sim

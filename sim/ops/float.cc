@@ -15,6 +15,7 @@ bool decode_integer_mul(Decoder& d, Type t, bool mad);
 bool decode_integer_div(Decoder& d, Type t);
 bool decode_integer_minmax(Decoder& d, Type t, bool max);
 bool decode_integer_absneg(Decoder& d, Type t, bool neg);
+bool decode_carry(Decoder& d, std::string_view opcode);
 
 namespace {
 
@@ -273,11 +274,13 @@ void emit_rounded(Decoder& d, Type t) {
 }
 
 void add(Decoder& d) {
+  if (decode_carry(d, "add")) return;
   const Type t = d.take_type();
   if (decode_integer_add(d, t, false)) return;
   emit_rounded<2, Add>(d, t);
 }
 void sub(Decoder& d) {
+  if (decode_carry(d, "sub")) return;
   const Type t = d.take_type();
   if (decode_integer_add(d, t, true)) return;
   emit_rounded<2, Sub>(d, t);
@@ -295,6 +298,7 @@ void fma(Decoder& d) {
     emit_rounded<3, Fma>(d, t);
 }
 void mad(Decoder& d) {
+  if (decode_carry(d, "mad")) return;
   const Type t = d.take_type();
   if (decode_integer_mul(d, t, true)) return;
   emit_rounded<3, Fma>(d, t);

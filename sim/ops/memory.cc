@@ -1,9 +1,10 @@
-// 9.7.9 ld, st, prefetch, isspacep, mapa; 9.7.13 atom, red, membar, fence.
-#include "sim/machine/lanes.h"
+// 9.7.9 ld, st, prefetch, createpolicy, applypriority, discard, isspacep, mapa.
+#include "sim/ops/access.h"
 
 namespace sim {
 
-// Addresses of the executing lanes: base register + offset.
+void decode_store_async(Decoder& d);  // sim/ops/bulk.cc
+
 void lane_addresses(Warp& w, const Instr& i, uint32_t base, uint64_t* address) {
   if (i.wide) {
     auto* a = w.reg<uint64_t>(base);
@@ -14,9 +15,47 @@ void lane_addresses(Warp& w, const Instr& i, uint32_t base, uint64_t* address) {
   }
 }
 
-namespace {
+// Cache operators, eviction priorities and prefetch sizes have no effect on values.
+void cache_hints(Decoder& d) {
+  d.ignore({"ca",
+            "cg",
+            "cs",
+            "lu",
+            "cv",
+            "wb",
+            "wt",
+            "nc",
+            "L1::evict_normal",
+            "L1::evict_unchanged",
+            "L1::evict_first",
+            "L1::evict_last",
+            "L1::no_allocate",
+            "L2::evict_last",
+            "L2::evict_normal",
+            "L2::evict_first",
+            "L2::cache_hint",
+            "L2::64B",
+            "L2::128B",
+            "L2::256B"});
+}
+void memory_order(Decoder& d) {
+  d.take("weak");
+  const auto order = d.take_any({"relaxed", "acquire", "release", "acq_rel", "volatile", "mmio"});
+  d.take_any({"cta", "cluster", "gpu", "sys"});
+  if (!order.empty()) d.instr.flags = kStrong;
+  if (order == "acquire" || order == "acq_rel") d.instr.flags |= kAcquire;
+  if (order == "release" || order == "acq_rel") d.instr.flags |= kRelease;
+}
+int vector_size(Decoder& d) { return d.take("v2") ? 2 : d.take("v4") ? 4 : d.take("v8") ? 8 : 1; }
 
-constexpr uint64_t kStrong = 1, kAcquire = 2, kRelease = 4;  // Instr::flags
+std::vector<Operand> elements(Decoder& d, size_t i, int count) {
+  const Operand& o = d.operand(i);
+  const std::vector<Operand> parts = o.kind == Operand::Vector ? o.parts : std::vector<Operand>{o};
+  if (int(parts.size()) != count) d.unsupported("vector length");
+  return parts;
+}
+
+namespace {
 
 int access_kind(const Instr& i, int kind) { return kind | (i.flags & kStrong ? Atomic : 0); }
 
@@ -91,38 +130,16 @@ struct Store {
   static constexpr Handler handler = st_run<T, L>;
 };
 
-// Cache operators, eviction priorities and prefetch sizes have no effect on values.
-void cache_hints(Decoder& d) {
-  d.ignore({"ca",
-            "cg",
-            "cs",
-            "lu",
-            "cv",
-            "wb",
-            "wt",
-            "nc",
-            "L1::evict_normal",
-            "L1::evict_unchanged",
-            "L1::evict_first",
-            "L1::evict_last",
-            "L1::no_allocate",
-            "L2::evict_last",
-            "L2::evict_normal",
-            "L2::evict_first",
-            "L2::cache_hint",
-            "L2::64B",
-            "L2::128B",
-            "L2::256B"});
+// .b128: two 64-bit halves, accessed as one.
+void load_store_128(Decoder& d, Space space, bool store) {
+  const Operand& data = d.operand(store ? 1 : 0);
+  const uint32_t address = d.address(store ? 0 : 1, space), low = d.dest(data);
+  d.instr.count = 2;
+  if (store)
+    d.emit(st_run<uint64_t, uint64_t>, {address, low, low + kHighHalf});
+  else
+    d.emit(ld_run<uint64_t, uint64_t>, {low, low + kHighHalf, address});
 }
-void memory_order(Decoder& d) {
-  d.take("weak");
-  const auto order = d.take_any({"relaxed", "acquire", "release", "acq_rel", "volatile", "mmio"});
-  d.take_any({"cta", "cluster", "gpu", "sys"});
-  if (!order.empty()) d.instr.flags = kStrong;
-  if (order == "acquire" || order == "acq_rel") d.instr.flags |= kAcquire;
-  if (order == "release" || order == "acq_rel") d.instr.flags |= kRelease;
-}
-int vector_size(Decoder& d) { return d.take("v2") ? 2 : d.take("v4") ? 4 : d.take("v8") ? 8 : 1; }
 
 void load_store(Decoder& d, bool store) {
   const Space space = d.take_space();
@@ -130,205 +147,28 @@ void load_store(Decoder& d, bool store) {
   cache_hints(d);
   const int n = vector_size(d);
   const Type t = d.take_type();
-  const Operand& data = d.operand(store ? 1 : 0);
+  if (t == Type::b128) return load_store_128(d, space, store);
   std::vector<uint32_t> r, address{d.address(store ? 0 : 1, space)};
-  std::vector<Operand> elements = n > 1 ? data.parts : std::vector<Operand>{data};
-  if (int(elements.size()) != n) d.unsupported("vector length");
+  const std::vector<Operand> parts = elements(d, store ? 1 : 0, n);
   bool wide = is_wide(t);
-  for (const Operand& o : elements)
+  for (const Operand& o : parts)
     if (o.kind == Operand::Register) wide = d.wide(o);
-  for (const Operand& o : elements) r.push_back(store ? d.source(o, wide ? Type::b64 : Type::b32) : d.dest(o));
+  for (const Operand& o : parts) r.push_back(store ? d.source(o, wide ? Type::b64 : Type::b32) : d.dest(o));
   d.instr.count = uint8_t(n);
   r.insert(store ? r.begin() : r.end(), address[0]);
   d.emit(store ? by_size<Store>(d, t, wide) : by_size<Load>(d, t, wide), r);
 }
 void ld(Decoder& d) { load_store(d, false); }
-void st(Decoder& d) { load_store(d, true); }
+void st(Decoder& d) {
+  if (d.take("async")) return decode_store_async(d);
+  load_store(d, true);
+}
 
 void no_operation(Warp&, const Instr&) {}
 void prefetch(Decoder& d) {
   d.take_space();
-  d.ignore({"L1", "L2", "tensormap", "L2::evict_last", "L2::evict_normal"});
+  d.ignore({"L1", "L2", "tensormap", "L2::evict_last", "L2::evict_normal", "valid"});
   d.emit(no_operation, {});
-}
-
-// ------------------------------------------------------------------------------------- atom, red
-
-enum class Rmw : uint8_t { add, exch, cas, min, max, inc, dec, and_, or_, xor_ };
-
-template <class T>
-Value<T> apply(Rmw op, Value<T> old, Value<T> b, Value<T> c) {
-  using V = Value<T>;
-  switch (op) {
-    case Rmw::add:
-      if constexpr (std::is_integral_v<V>)
-        return V(std::make_unsigned_t<V>(old) + std::make_unsigned_t<V>(b));
-      else
-        return old + b;
-    case Rmw::exch:
-      return b;
-    case Rmw::cas:
-      return old == b ? c : old;
-    case Rmw::min:
-      return b < old ? b : old;
-    case Rmw::max:
-      return b > old ? b : old;
-    default:
-      break;
-  }
-  if constexpr (std::is_integral_v<V>) switch (op) {
-      case Rmw::inc:
-        return old >= b ? V(0) : V(old + 1);
-      case Rmw::dec:
-        return old == 0 || old > b ? b : V(old - 1);
-      case Rmw::and_:
-        return old & b;
-      case Rmw::or_:
-        return old | b;
-      case Rmw::xor_:
-        return old ^ b;
-      default:
-        break;
-    }
-  fail("atomic operation on this type");
-}
-
-// Elements of `count` in one vector; T is the element's type in memory, Bytes its size.
-template <class T, int Bytes>
-void rmw_run(Warp& w, const Instr& i) {
-  uint64_t address[32];
-  uint8_t* p[32];
-  const bool returns = i.flags & 8;
-  const uint32_t* r = i.r;
-  const uint32_t* d = r;
-  if (returns) r += i.count;
-  lane_addresses(w, i, r[0], address);
-  resolve(w, i, Space(i.space), address, uint32_t(Bytes) * i.count, Write | Atomic, p);
-  const Rmw op = Rmw(i.type);
-  for_lanes(w.mask, [&](int l) {
-    if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kRelease);
-    for (int k = 0; k < i.count; ++k) {
-      LaneOf<T> old = 0;
-      memcpy(&old, p[l] + k * Bytes, Bytes);
-      const auto b = Traits<T>::get(w.reg<LaneOf<T>>(r[1 + k])[l]);
-      const auto c = op == Rmw::cas ? Traits<T>::get(w.reg<LaneOf<T>>(r[2])[l]) : b;
-      const LaneOf<T> now = Traits<T>::put(apply<T>(op, Traits<T>::get(old), b, c));
-      w.machine->progress += now != old;
-      memcpy(p[l] + k * Bytes, &now, Bytes);
-      if (returns && d[k] != kNone) w.reg<LaneOf<T>>(d[k])[l] = old;
-    }
-  });
-}
-template <class H>
-void rmw_packed(Warp& w, const Instr& i) {  // f16x2, bf16x2: two independent additions
-  uint64_t address[32];
-  uint8_t* p[32];
-  const bool returns = i.flags & 8;
-  const uint32_t *d = i.r, *r = i.r + (returns ? i.count : 0);
-  lane_addresses(w, i, r[0], address);
-  resolve(w, i, Space(i.space), address, 4u * i.count, Write | Atomic, p);
-  for_lanes(w.mask, [&](int l) {
-    for (int k = 0; k < i.count; ++k) {
-      uint32_t old, now = 0;
-      memcpy(&old, p[l] + k * 4, 4);
-      const uint32_t b = w.reg<uint32_t>(r[1 + k])[l];
-      for (int h = 0; h < 32; h += 16)
-        now |= Traits<H>::put(apply<H>(Rmw(i.type), Traits<H>::get(old >> h & 0xffff), Traits<H>::get(b >> h & 0xffff), 0)) << h;
-      memcpy(p[l] + k * 4, &now, 4);
-      if (returns && d[k] != kNone) w.reg<uint32_t>(d[k])[l] = old;
-    }
-  });
-}
-
-Handler rmw_handler(Decoder& d, Type t) {
-  switch (t) {
-    case Type::u32:
-    case Type::b32:
-      return rmw_run<uint32_t, 4>;
-    case Type::s32:
-      return rmw_run<int32_t, 4>;
-    case Type::u64:
-    case Type::b64:
-      return rmw_run<uint64_t, 8>;
-    case Type::s64:
-      return rmw_run<int64_t, 8>;
-    case Type::b16:
-      return rmw_run<uint16_t, 2>;
-    case Type::f32:
-      return rmw_run<float, 4>;
-    case Type::f64:
-      return rmw_run<double, 8>;
-    case Type::f16:
-      return rmw_run<F16, 2>;
-    case Type::bf16:
-      return rmw_run<BF16, 2>;
-    case Type::f16x2:
-      return rmw_packed<F16>;
-    case Type::bf16x2:
-      return rmw_packed<BF16>;
-    default:
-      d.unsupported("type");
-  }
-}
-
-void read_modify_write(Decoder& d, bool returns) {
-  if (d.take("async")) d.unsupported("red.async");
-  const Space space = d.take_space();
-  memory_order(d);
-  cache_hints(d);
-  d.take("noftz");
-  const int n = vector_size(d);
-  const auto name = d.take_any({"add", "exch", "cas", "min", "max", "inc", "dec", "and", "or", "xor"});
-  constexpr std::string_view names[] = {"add", "exch", "cas", "min", "max", "inc", "dec", "and", "or", "xor"};
-  for (int k = 0; k < 10; ++k)
-    if (name == names[k]) d.instr.type = uint8_t(k);
-  if (name.empty()) d.unsupported("operation");
-  const Type t = d.take_type();
-  d.instr.flags |= returns ? 8 : 0;
-  d.instr.count = uint8_t(n);
-  auto parts = [&](size_t i) { return n > 1 ? d.operand(i).parts : std::vector<Operand>{d.operand(i)}; };
-  std::vector<uint32_t> r;
-  size_t at = 0;
-  if (returns) {
-    for (const Operand& o : parts(0)) r.push_back(d.dest(o));
-    at = 1;
-  }
-  r.push_back(d.address(at, space));
-  for (const Operand& o : parts(at + 1)) r.push_back(d.source(o, t));
-  if (name == "cas") r.push_back(d.source(at + 2, t));
-  d.emit(rmw_handler(d, t), r);
-}
-void atom(Decoder& d) { read_modify_write(d, true); }
-void red(Decoder& d) { read_modify_write(d, false); }
-
-// --------------------------------------------------------------------------- fences, address tests
-
-void fence_run(Warp& w, const Instr&) {
-  if (w.machine->options.race) race::fence(w, w.mask);
-  w.yielded = true;
-}
-void fence_proxy_run(Warp& w, const Instr&) {
-  for_lanes(w.mask, [&](int l) { ++w.proxy_fences[l]; });
-}
-void fence_mbarrier_init(Warp& w, const Instr&) {
-  w.mbarrier_unfenced &= ~w.mask;
-  if (w.machine->options.race) race::fence(w, w.mask);
-}
-void fence(Decoder& d) {
-  if (d.take("proxy")) {
-    const auto kind = d.take_any({"async", "alias", "tensormap::generic", "async::generic", "async.global"});
-    d.take_space();
-    if (kind == "tensormap::generic" || kind.empty()) {
-      d.ignore({"acquire", "release", "cta", "cluster", "gpu", "sys"});
-      d.take("async::generic");
-      return d.emit(no_operation, {});
-    }
-    return d.emit(kind == "async" ? fence_proxy_run : no_operation, {});
-  }
-  const bool init = d.take("mbarrier_init");
-  d.ignore({"sc", "acq_rel", "acquire", "release", "cta", "cluster", "gpu", "sys", "gl", "sync_restrict::shared::cta",
-            "sync_restrict::shared::cluster"});
-  d.emit(init ? fence_mbarrier_init : fence_run, {});
 }
 
 void isspacep_run(Warp& w, const Instr& i) {
@@ -391,16 +231,34 @@ void getctarank(Decoder& d) {
   d.emit(getctarank_run, {d.dest(0), d.source(1, t)});
 }
 
+// 9.7.9 createpolicy: cache policies have no effect on values; every policy is 0.
+void policy_run(Warp& w, const Instr& i) {
+  auto* d = w.reg<uint64_t>(i.r[0]);
+  each_lane(w.mask, [&](int l) { d[l] = 0; });
+}
+void createpolicy(Decoder& d) {
+  if (!d.take("fractional") && !d.take("range")) d.need("cvt");
+  d.ignore({"L2", "L2::evict_last", "L2::evict_normal", "L2::evict_first", "L2::evict_unchanged", "global"});
+  d.need("b64");
+  d.emit(policy_run, {d.dest(0)});
+}
+// 9.7.9 applypriority, discard: hints.  (discard leaves the data undefined; it is kept.)
+void hint(Decoder& d) {
+  d.take_space();
+  if (!d.take("L2::evict_normal")) d.need("L2");
+  d.emit(no_operation, {});
+}
+
 constexpr Family kFamilies[] = {
-    {"ld", ld, "9.7.9 ld", "all spaces and types, .v2 .v4 .v8, .relaxed .acquire .volatile, .nc, cache hints"},
+    {"ld", ld, "9.7.9 ld", "all spaces and types, .b128, .v2 .v4 .v8, .relaxed .acquire .volatile, .nc, cache hints and policies"},
     {"ldu", ld, "9.7.9 ldu", "as ld"},
-    {"st", st, "9.7.9 st", "all spaces and types, .v2 .v4 .v8, .relaxed .release .volatile, cache hints"},
+    {"st", st, "9.7.9 st, st.async",
+     "all spaces and types, .b128, .v2 .v4 .v8, .relaxed .release .volatile, cache hints and policies; .async"},
     {"prefetch", prefetch, "9.7.9 prefetch", "no effect"},
     {"prefetchu", prefetch, "9.7.9 prefetch", "no effect"},
-    {"atom", atom, "9.7.13 atom", ".add .exch .cas .min .max .inc .dec .and .or .xor; 16, 32, 64 bits, f16/bf16/x2, f32, f64; vectors"},
-    {"red", red, "9.7.13 red", "as atom"},
-    {"membar", fence, "9.7.13 membar", ".cta .gl .sys"},
-    {"fence", fence, "9.7.13 fence", ".sc .acq_rel .acquire .release, .mbarrier_init, .proxy.async, .proxy.alias, .proxy.tensormap"},
+    {"createpolicy", createpolicy, "9.7.9 createpolicy", ".fractional .range .cvt; no effect"},
+    {"applypriority", hint, "9.7.9 applypriority", "no effect"},
+    {"discard", hint, "9.7.9 discard", "no effect"},
     {"isspacep", isspacep, "9.7.9 isspacep", "all spaces"},
     {"mapa", mapa, "9.7.9 mapa", ".u32 .u64"},
     {"getctarank", getctarank, "9.7.9 getctarank", ".u32 .u64"},

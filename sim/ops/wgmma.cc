@@ -5,6 +5,7 @@
 #include "sim/cuda/tensormap.h"
 #include "sim/machine/lanes.h"
 #include "sim/machine/tensor.h"
+#include "sim/ops/formats.h"
 
 namespace sim {
 namespace {
@@ -13,13 +14,15 @@ constexpr uint32_t kPoison = 0xffffdead;  // a NaN
 
 struct Shape {  // decoded form of one instruction, kept in Instr::flags
   int16_t n;
-  int8_t k;   // 16 (16-bit types) or 8 (tf32)
-  Type type;  // of A and B
-  bool half_d : 1, a_in_registers : 1, transpose_a : 1, transpose_b : 1;
-  int8_t scale_a, scale_b, unused;
+  int8_t k;   // 8 (tf32), 16 (16-bit types) or 32 (8-bit types)
+  Type type;  // of A
+  Type type_b;
+  bool half_d : 1, integer : 1, satfinite : 1, a_in_registers : 1, transpose_a : 1, transpose_b : 1;
+  int8_t scale_a, scale_b;
   int registers() const { return half_d ? n / 4 : n / 2; }
-  int element_bytes() const { return k == 16 ? 2 : 4; }
+  int element_bytes() const { return 32 / k; }
 };
+constexpr uint32_t kDepth = 32;  // row length of operands in k
 static_assert(sizeof(Shape) == sizeof(Instr::flags));
 Shape shape_of(const Instr& i) { return std::bit_cast<Shape>(i.flags); }
 
@@ -55,6 +58,9 @@ struct Descriptor {
 
 float element_value(const uint8_t* p, Type t) {
   uint32_t b = 0;
+  if (t == Type::e4m3 || t == Type::e5m2) return fp8_to_float(*p, t);
+  if (t == Type::s8) return float(int8_t(*p));
+  if (t == Type::u8) return float(*p);
   if (t == Type::tf32) {
     memcpy(&b, p, 4);
     return tf32_to_float(b);
@@ -63,8 +69,8 @@ float element_value(const uint8_t* p, Type t) {
   return t == Type::bf16 ? bf16_to_float(uint16_t(b)) : f16_to_float(uint16_t(b));
 }
 
-// Reads `count` rows (or columns) of k values: out[mn * 16 + k].
-void read_operand(Warp& w, const Shape& s, uint64_t descriptor, bool mn_major, uint32_t first, uint32_t count, float* out,
+// Reads `count` rows (or columns) of k values: out[mn * kDepth + k].
+void read_operand(Warp& w, const Shape& s, Type type, uint64_t descriptor, bool mn_major, uint32_t first, uint32_t count, float* out,
                   const char* what) {
   const Descriptor d(descriptor);
   const uint32_t element = uint32_t(s.element_bytes()), per_chunk = 16 / element;
@@ -80,13 +86,13 @@ void read_operand(Warp& w, const Shape& s, uint64_t descriptor, bool mn_major, u
     for (uint32_t m = 0; m < count; ++m)
       for (uint32_t k = 0; k < uint32_t(s.k); k += per_chunk) {
         const uint8_t* p = fetch(first + m, k);
-        for (uint32_t e = 0; e < per_chunk; ++e) out[m * 16 + k + e] = element_value(p + e * element, s.type);
+        for (uint32_t e = 0; e < per_chunk; ++e) out[m * kDepth + k + e] = element_value(p + e * element, type);
       }
   } else {
     for (uint32_t k = 0; k < uint32_t(s.k); ++k)
       for (uint32_t m = 0; m < count; m += per_chunk) {
         const uint8_t* p = fetch(first + m, k);
-        for (uint32_t e = 0; e < per_chunk; ++e) out[(m + e) * 16 + k] = element_value(p + e * element, s.type);
+        for (uint32_t e = 0; e < per_chunk; ++e) out[(m + e) * kDepth + k] = element_value(p + e * element, type);
       }
   }
 }
@@ -127,34 +133,42 @@ void deliver(Warp& w, const Instr& i, std::vector<float>& c) {
 void execute(Warp& w, Wgmma& op) {
   if (std::exchange(op.done, true)) return;
   const Shape s = shape_of(*op.instr);
-  static thread_local float a[16 * 16], b[256 * 16], bt[16][256];
+  static thread_local float a[16 * kDepth], b[256 * kDepth], bt[kDepth][256];
   if (s.a_in_registers) {
-    const int span = s.k == 16 ? 8 : 4, per = s.k == 16 ? 2 : 1;
+    const int per = 4 / s.element_bytes(), span = 4 * per;
     for (int r = 0; r < 4; ++r) {
       auto* reg = w.reg<uint32_t>(op.instr->r[s.registers() + r]);
       for (int l = 0; l < 32; ++l) {
         const uint32_t v = op.a[size_t(r * 32 + l)];
         if (reg[l] != v) w.fault(l, "A register %d was modified while wgmma was in flight", r);
-        for (int e = 0; e < per; ++e) {
-          const uint16_t h = uint16_t(v >> 16 * e);
-          a[(l / 4 + r % 2 * 8) * 16 + l % 4 * per + e + r / 2 * span] = s.type == Type::tf32   ? tf32_to_float(v)
-                                                                         : s.type == Type::bf16 ? bf16_to_float(h)
-                                                                                                : f16_to_float(h);
-        }
+        uint8_t bytes[4];
+        memcpy(bytes, &v, 4);
+        for (int e = 0; e < per; ++e)
+          a[size_t(l / 4 + r % 2 * 8) * kDepth + size_t(l % 4 * per + e + r / 2 * span)] =
+              element_value(bytes + e * s.element_bytes(), s.type);
       }
     }
   } else {
-    read_operand(w, s, op.desc_a, s.transpose_a, w.index % 4 * 16, 16, a, "wgmma A");
+    read_operand(w, s, s.type, op.desc_a, s.transpose_a, w.index % 4 * 16, 16, a, "wgmma A");
   }
-  read_operand(w, s, op.desc_b, s.transpose_b, 0, uint32_t(s.n), b, "wgmma B");
+  read_operand(w, s, s.type_b, op.desc_b, s.transpose_b, 0, uint32_t(s.n), b, "wgmma B");
   for (int n = 0; n < s.n; ++n)
-    for (int k = 0; k < s.k; ++k) bt[k][n] = b[n * 16 + k] * float(s.scale_b);
+    for (int k = 0; k < s.k; ++k) bt[k][n] = b[size_t(n) * kDepth + size_t(k)] * float(s.scale_b);
   std::vector<float>& c = w.wgmma_accumulators.at(op.instr->r[0]);
   for (int m = 0; m < 16; ++m) {
     float* row = &c[size_t(m * s.n)];
     if (!op.accumulate) std::fill_n(row, s.n, 0.0f);
+    if (s.integer) {  // products of bytes and sums of 32 of them are exact in f32; the accumulator holds an s32
+      for (int n = 0; n < s.n; ++n) {
+        float sum = 0;
+        for (int k = 0; k < s.k; ++k) sum += a[size_t(m) * kDepth + size_t(k)] * bt[k][n];
+        const int64_t v = int64_t(std::bit_cast<int32_t>(row[n])) + int64_t(sum);
+        row[n] = std::bit_cast<float>(int32_t(s.satfinite ? std::clamp<int64_t>(v, INT32_MIN, INT32_MAX) : v));
+      }
+      continue;
+    }
     for (int k = 0; k < s.k; ++k) {
-      const float x = a[m * 16 + k] * float(s.scale_a);
+      const float x = a[size_t(m) * kDepth + size_t(k)] * float(s.scale_a);
       for (int n = 0; n < s.n; ++n) row[n] += x * bt[k][n];
     }
   }
@@ -245,14 +259,22 @@ void wgmma(Decoder& d) {
   d.need("mma_async"), d.need("sync"), d.need("aligned");
   Shape s{};
   for (int n = 8; n <= 256 && !s.n; n += 8)
-    for (int k : {8, 16})
+    for (int k : {8, 16, 32})
       if (d.take("m64n" + std::to_string(n) + "k" + std::to_string(k))) s.n = int16_t(n), s.k = int8_t(k);
   if (!s.n) d.unsupported("shape");
+  s.satfinite = d.take("satfinite");
   const Type td = d.take_type(), ta = d.take_type(), tb = d.take_type();
-  s.type = ta;
+  s.type = ta, s.type_b = tb;
   s.half_d = td == Type::f16;
-  if (ta != tb || (td != Type::f32 && !(s.half_d && ta == Type::f16))) d.unsupported("types");
-  if (!(s.k == 16 && (ta == Type::bf16 || ta == Type::f16)) && !(s.k == 8 && ta == Type::tf32)) d.unsupported("type for this shape");
+  s.integer = td == Type::s32;
+  auto is_byte = [](Type t) { return t == Type::s8 || t == Type::u8; };
+  auto is_fp8 = [](Type t) { return t == Type::e4m3 || t == Type::e5m2; };
+  bool ok = false;
+  if (s.k == 32)
+    ok = s.integer ? is_byte(ta) && is_byte(tb) : is_fp8(ta) && is_fp8(tb);
+  else if (ta == tb)
+    ok = s.k == 16 ? ta == Type::f16 || (ta == Type::bf16 && !s.half_d) : ta == Type::tf32 && !s.half_d;
+  if (!ok || (!s.integer && td != Type::f32 && !s.half_d) || (s.integer && s.k != 32)) d.unsupported("types for this shape");
   const Operand &dd = d.operand(0), &aa = d.operand(1);
   if (dd.kind != Operand::Vector || int(dd.parts.size()) != s.registers()) d.unsupported("number of accumulator registers");
   s.a_in_registers = aa.kind == Operand::Vector;
@@ -271,7 +293,8 @@ void wgmma(Decoder& d) {
     if (v != 1 && v != -1) d.unsupported("imm-scale");
     return int8_t(v);
   };
-  s.scale_a = sign(4), s.scale_b = sign(5);
+  s.scale_a = s.scale_b = 1;
+  if (!s.integer) s.scale_a = sign(4), s.scale_b = sign(5);
   if (s.k == 16) {
     if (!s.a_in_registers) s.transpose_a = d.constant(6) != 0;
     s.transpose_b = d.constant(s.a_in_registers ? 6 : 7) != 0;
@@ -283,7 +306,8 @@ void wgmma(Decoder& d) {
 
 constexpr Family kFamilies[] = {
     {"wgmma", wgmma, "9.7.15 wgmma",
-     ".mma_async m64nNk16 bf16, f16 (D f32 or f16) and m64nNk8 tf32, every N; A from shared memory or registers; both transpositions; "
+     ".mma_async m64nNk16 bf16, f16 (D f32 or f16), m64nNk8 tf32, m64nNk32 e4m3, e5m2, s8, u8, every N; A from shared memory or registers; "
+     "both transpositions; "
      "no, 32, 64 and 128-byte swizzle; .fence .commit_group .wait_group"},
 };
 

@@ -22,20 +22,35 @@ struct Family {
   const char* forms;    // supported forms, for the conformance table
 };
 std::span<const Family> integer_families();
+std::span<const Family> bits_families();
+std::span<const Family> logic_families();
+std::span<const Family> carry_families();
 std::span<const Family> float_families();
 std::span<const Family> convert_families();
+std::span<const Family> move_families();
+std::span<const Family> compare_families();
 std::span<const Family> memory_families();
+std::span<const Family> atomic_families();
+std::span<const Family> fence_families();
 std::span<const Family> control_families();
+std::span<const Family> call_families();
 std::span<const Family> warp_families();
 std::span<const Family> async_families();
-std::span<const Family> bulk_families();
+std::span<const Family> mbarrier_families();
+std::span<const Family> tensormap_families();
 std::span<const Family> matrix_families();
+std::span<const Family> mma_families();
 std::span<const Family> wgmma_families();
 std::vector<std::span<const Family>> all_families();
 
 // Handler of a function without a body (sim/ops/system.cc); its operands are the local addresses of the
-// arguments, then of the result.  Null if it is unknown.
+// arguments, then of the result, relative to the frame register Instr::target.  Null if it is unknown.
 Handler system_call(std::string_view name);
+// Handlers of call and of ret in a function (sim/ops/call.cc).
+Handler call_handler();
+Handler return_handler();
+
+const Special* special_named(std::string_view name);  // null: there is no such register
 
 // Decodes one statement.
 class Decoder {
@@ -74,8 +89,14 @@ class Decoder {
   bool wide(const Operand& o) const;  // a 64-bit register (or symbol of a 64-bit space)
   Type register_type(const Operand& o) const;
 
+  // The register that holds a symbol's address; *offset is still to be added.
+  uint32_t symbol(const Operand& o, bool wide, int64_t* offset);
+
   void emit(Handler h, const std::vector<uint32_t>& operands);
-  void label(size_t i);  // branch target
+  void label(size_t i);          // branch target
+  void branch_table(size_t i);   // sets instr.flags to the vector of targets
+  uint32_t carry();              // the condition code of add.cc and its kin: a predicate
+  uint32_t scratch_predicate();  // a register of this instruction's own
   void uses_async_proxy();
 
  private:
@@ -84,6 +105,9 @@ class Decoder {
   class Lowering& lowering_;
   std::vector<std::string> mods_;
 };
+
+// From the low half of a .b128 register to its high half.
+constexpr uint32_t kHighHalf = 256;
 
 inline bool is_wide(Type t) { return ptx::bits(t) == 64; }
 

@@ -13,17 +13,20 @@ struct TypeName {
   int bits;
 };
 constexpr TypeName kTypes[] = {
-    {"pred", Type::pred, 1},  {"b8", Type::b8, 8},          {"b16", Type::b16, 16},       {"b32", Type::b32, 32},
-    {"b64", Type::b64, 64},   {"b128", Type::b128, 128},    {"u8", Type::u8, 8},          {"u16", Type::u16, 16},
-    {"u32", Type::u32, 32},   {"u64", Type::u64, 64},       {"s8", Type::s8, 8},          {"s16", Type::s16, 16},
-    {"s32", Type::s32, 32},   {"s64", Type::s64, 64},       {"f16", Type::f16, 16},       {"f16x2", Type::f16x2, 32},
-    {"bf16", Type::bf16, 16}, {"bf16x2", Type::bf16x2, 32}, {"tf32", Type::tf32, 32},     {"f32", Type::f32, 32},
-    {"f64", Type::f64, 64},   {"e4m3x2", Type::e4m3x2, 16}, {"e5m2x2", Type::e5m2x2, 16},
+    {"pred", Type::pred, 1},    {"b8", Type::b8, 8},          {"b16", Type::b16, 16},       {"b32", Type::b32, 32},
+    {"b64", Type::b64, 64},     {"b128", Type::b128, 128},    {"u8", Type::u8, 8},          {"u16", Type::u16, 16},
+    {"u32", Type::u32, 32},     {"u64", Type::u64, 64},       {"s8", Type::s8, 8},          {"s16", Type::s16, 16},
+    {"s32", Type::s32, 32},     {"s64", Type::s64, 64},       {"f16", Type::f16, 16},       {"f16x2", Type::f16x2, 32},
+    {"bf16", Type::bf16, 16},   {"bf16x2", Type::bf16x2, 32}, {"tf32", Type::tf32, 32},     {"f32", Type::f32, 32},
+    {"f64", Type::f64, 64},     {"e4m3x2", Type::e4m3x2, 16}, {"e5m2x2", Type::e5m2x2, 16}, {"e4m3", Type::e4m3, 8},
+    {"e5m2", Type::e5m2, 8},    {"u4", Type::u4, 4},          {"s4", Type::s4, 4},          {"u16x2", Type::u16x2, 32},
+    {"s16x2", Type::s16x2, 32}, {"b1", Type::b1, 1},          {"b1024", Type::b1024, 1024},
 };
 
 struct Scope {  // names declared inside { }
   Scope* parent = nullptr;
   std::unordered_map<std::string, int> registers, labels;
+  std::unordered_map<std::string, std::string> variables;  // -> name that is unique in the function
 };
 
 class Parser {
@@ -34,6 +37,10 @@ class Parser {
  private:
   Variable variable(Space space, bool external);
   void initializer(Variable& v);
+  void initial_value(Variable& v);
+  void performance_directive(Function& f, const Token& t);
+  void declare(Variable v);
+  void labelled_directive(const std::string& name);
   void function(bool entry);
   std::vector<Variable> parameters();
   void body();
@@ -57,6 +64,12 @@ class Parser {
     Scope* scope;
   };
   std::vector<Use> uses_;
+  struct TableUse {  // a label in .branchtargets
+    size_t table;
+    std::string label;
+    Scope* scope;
+  };
+  std::vector<TableUse> table_uses_;
   int file_ = 0, source_line_ = 0, inlined_file_ = 0, inlined_line_ = 0;
 };
 
@@ -117,20 +130,32 @@ Variable Parser::variable(Space space, bool external) {
   v.external = external;
   uint64_t count = 1;
   uint32_t align = 0;
+  bool pointer = false;  // .ptr: what follows describes the memory it points to
   for (;;) {
     Token t = lex_.take();
     if (t.kind != Token::Directive) {
       v.name = t.text;
       break;
     }
-    if (t.text == "align")
-      align = uint32_t(lex_.take().bits);
-    else if (t.text == "v2")
+    if (t.text == "align") {
+      const uint32_t n = uint32_t(lex_.take().bits);
+      if (!pointer) align = n;
+    } else if (t.text == "v2")
       count = 2;
     else if (t.text == "v4")
       count = 4;
-    else if (t.text == "ptr" || space_named(t.text) != Space::generic)
-      continue;  // kernel parameter attributes
+    else if (t.text == "v8")
+      count = 8;
+    else if (t.text == "attribute") {  // .attribute(.managed), .attribute(.unified(...))
+      int depth = 0;
+      do {
+        depth += lex_.peek().is('(') - lex_.peek().is(')');
+        lex_.take();
+      } while (depth);
+    } else if (t.text == "ptr")
+      pointer = true;
+    else if (space_named(t.text) != Space::generic)
+      continue;
     else if (type_named(t.text) != Type::none)
       v.type = type_named(t.text);
     else
@@ -151,21 +176,48 @@ Variable Parser::variable(Space space, bool external) {
   return v;
 }
 
+// One element: a number, name, name+offset, generic(name), or mask(name) for one byte of an address (5.4.4).
+void Parser::initial_value(Variable& v) {
+  const uint32_t element = uint32_t(bits(v.type)) / 8;
+  const bool negative = lex_.accept('-');
+  Token t = lex_.take();
+  uint64_t b = negative ? 0 - t.bits : t.bits;
+  Relocation r{v.init.size(), element, 0, "", 0};
+  if (t.kind == Token::Integer && lex_.accept('(')) {
+    r.shift = uint32_t(__builtin_ctzll(t.bits ? t.bits : 1));
+    b = 0;
+    r.name = lex_.take().text;
+    lex_.expect(')');
+  } else if (t.kind == Token::Identifier) {
+    r.name = t.text;
+    if (t.text == "generic" && lex_.accept('(')) {
+      r.name = lex_.take().text;
+      lex_.expect(')');
+    }
+    b = 0;
+  } else if (t.kind == Token::Float) {
+    if (element == 4) b = __builtin_bit_cast(uint32_t, float(__builtin_bit_cast(double, b)));
+    if (negative) b ^= 1ull << (8 * element - 1);
+  } else if (t.kind != Token::Integer && t.kind != Token::Hex32 && t.kind != Token::Hex64) {
+    lex_.error("initializer of '" + v.name + "' is neither a number nor a name");
+  }
+  if (!r.name.empty()) {
+    while (lex_.peek().is('+') || lex_.peek().is('-')) {
+      const bool minus = lex_.take().is('-');
+      const int64_t n = int64_t(lex_.take().bits);
+      r.addend += minus ? -n : n;
+    }
+    v.relocations.push_back(std::move(r));
+  }
+  const uint8_t* p = reinterpret_cast<const uint8_t*>(&b);
+  v.init.insert(v.init.end(), p, p + element);
+}
+
 void Parser::initializer(Variable& v) {
-  const size_t element = size_t(bits(v.type)) / 8;
-  auto value = [&] {
-    bool negative = lex_.accept('-');
-    Token t = lex_.take();
-    if (t.kind != Token::Integer && t.kind != Token::Hex32 && t.kind != Token::Hex64)
-      lex_.error("initializer of '" + v.name + "' is not a number");
-    uint64_t b = negative ? 0 - t.bits : t.bits;
-    const uint8_t* p = reinterpret_cast<const uint8_t*>(&b);
-    v.init.insert(v.init.end(), p, p + element);
-  };
   int depth = 0;
   do {
     while (lex_.accept('{')) ++depth;
-    value();
+    initial_value(v);
     while (lex_.accept('}')) --depth;
   } while (lex_.accept(','));
   if (depth) lex_.error("bad initializer");
@@ -184,44 +236,57 @@ std::vector<Variable> Parser::parameters() {
   return params;
 }
 
+// 11.4 Performance-Tuning Directives, 11.7 Cluster Dimension Directives, .noreturn, .pragma, .abi_preserve: one
+// directive and its numbers.
+void Parser::performance_directive(Function& f, const Token& t) {
+  auto number = [&] { return uint32_t(lex_.take().bits); };
+  if (t.text == "maxntid" || t.text == "reqntid") {
+    f.max_threads = number();
+    while (lex_.accept(',')) f.max_threads *= number();
+  } else if (t.text == "reqnctapercluster") {
+    f.cluster[1] = f.cluster[2] = 1;
+    f.cluster[0] = number();
+    for (int i = 1; lex_.accept(','); ++i) f.cluster[i] = number();
+  } else if (t.text == "pragma") {
+    while (!lex_.accept(';')) lex_.take();
+  } else {
+    while (lex_.peek().kind == Token::Integer || lex_.peek().is(',')) lex_.take();
+  }
+}
+
 void Parser::function(bool entry) {
   auto f = std::make_unique<Function>();
   f->entry = entry;
   if (!entry) f->returns = parameters();
   f->name = lex_.take().text;
   f->params = parameters();
-  for (;;) {  // 11.4 Performance-Tuning Directives, 11.7 Cluster Dimension Directives
+  for (;;) {
     if (lex_.accept(';')) break;
     if (lex_.peek().is('{')) break;
-    Token t = lex_.take();
-    auto number = [&] { return uint32_t(lex_.take().bits); };
-    if (t.text == "maxntid" || t.text == "reqntid") {
-      f->max_threads = number();
-      while (lex_.accept(',')) f->max_threads *= number();
-    } else if (t.text == "reqnctapercluster") {
-      f->cluster[1] = f->cluster[2] = 1;
-      f->cluster[0] = number();
-      for (int i = 1; lex_.accept(','); ++i) f->cluster[i] = number();
-    } else {
-      skip_directive(t.line);
-    }
+    performance_directive(*f, lex_.take());
   }
   if (lex_.peek().is('{')) {
     f_ = f.get();
     f->has_body = true;
     scopes_.clear();
     uses_.clear();
+    table_uses_.clear();
     scope_ = nullptr;
     file_ = source_line_ = inlined_file_ = inlined_line_ = 0;
     body();
+    auto number = [](Scope* s, const std::string& name) {
+      for (; s; s = s->parent)
+        if (auto it = s->labels.find(name); it != s->labels.end()) return it->second;
+      return -1;
+    };
     for (const Use& u : uses_) {
       Operand& o = f->body[u.statement].operands[u.operand];
-      o.index = -1;
-      for (Scope* s = u.scope; s; s = s->parent)
-        if (auto it = s->labels.find(o.name); it != s->labels.end()) {
-          o.index = it->second;
-          break;
-        }
+      o.index = number(u.scope, o.name);
+    }
+    for (const TableUse& u : table_uses_) {
+      const int label = number(u.scope, u.label);
+      if (label < 0) fail("function %s: .branchtargets names the unknown label %s", f->name.c_str(), u.label.c_str());
+      f->tables[u.table].labels.push_back(label);
     }
     f_ = nullptr;
   }
@@ -232,6 +297,31 @@ void Parser::function(bool entry) {
       return;
     }
   m_.functions.push_back(std::move(f));
+}
+
+// A variable of a function; the same name may be declared in several scopes (the parameters of calls are).
+void Parser::declare(Variable v) {
+  std::string unique = v.name;
+  for (const Variable& other : f_->variables)
+    if (other.name == unique) {
+      unique = v.name + "#" + std::to_string(f_->variables.size());
+      break;
+    }
+  scope_->variables[v.name] = unique;
+  v.name = unique;
+  f_->variables.push_back(std::move(v));
+}
+
+// 11.2 Control Flow Directives: name: .branchtargets, .callprototype, .calltargets.
+void Parser::labelled_directive(const std::string& name) {
+  if (lex_.take().text == "branchtargets") {
+    f_->tables.push_back({name, {}});
+    do table_uses_.push_back({f_->tables.size() - 1, std::string(lex_.take().text), scope_});
+    while (lex_.accept(','));
+    lex_.expect(';');
+  } else {  // the callee says how its parameters lie
+    while (!lex_.accept(';')) lex_.take();
+  }
 }
 
 void Parser::body() {
@@ -253,7 +343,7 @@ void Parser::body() {
         lex_.take();
         lex_.expect(';');
       } else if (space_named(d.text) != Space::generic) {
-        do f_->variables.push_back(variable(space_named(d.text), false));
+        do declare(variable(space_named(d.text), false));
         while (lex_.accept(','));
         lex_.expect(';');
       } else
@@ -329,6 +419,8 @@ void Parser::statement() {
   Token op = lex_.take();
   if (op.kind != Token::Identifier) lex_.error("expected an instruction");
   if (s.guard < 0 && lex_.accept(':')) {
+    const Token& t = lex_.peek();
+    if (t.is("branchtargets") || t.is("callprototype") || t.is("calltargets")) return labelled_directive(std::string(op.text));
     label(*scope_, std::string(op.text));
     return;
   }
@@ -351,6 +443,9 @@ Operand Parser::name_operand(const Token& t) {
   std::string name(t.text);
   if (name == "_") {
     o.kind = Operand::Sink;
+  } else if (name == "WARP_SZ") {
+    o.kind = Operand::Immediate;
+    o.bits = 32;
   } else if (o.index = find_register(name); o.index >= 0) {
     o.kind = Operand::Register;
   } else if (name[0] == '%') {
@@ -360,6 +455,11 @@ Operand Parser::name_operand(const Token& t) {
   } else {
     o.kind = Operand::Symbol;
     o.name = name;
+    for (Scope* s = scope_; s; s = s->parent)
+      if (auto it = s->variables.find(name); it != s->variables.end()) {
+        o.name = it->second;
+        break;
+      }
   }
   return o;
 }
@@ -452,10 +552,14 @@ Type type_named(std::string_view name) {
   return Type::none;
 }
 
+int Module::function_number(std::string_view name) const {
+  for (size_t k = 0; k < functions.size(); ++k)
+    if (functions[k]->name == name) return int(k);
+  return -1;
+}
 const Function* Module::find(std::string_view name) const {
-  for (auto& f : functions)
-    if (f->name == name) return f.get();
-  return nullptr;
+  const int k = function_number(name);
+  return k < 0 ? nullptr : functions[size_t(k)].get();
 }
 
 std::string Module::where(const Statement& s) const {

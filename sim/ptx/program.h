@@ -35,6 +35,28 @@ struct Instr {
   mutable void* cache = nullptr;  // the object last accessed
 };
 
+struct FrameSlot {  // a .param variable in a function's frame
+  uint32_t offset, bytes;
+};
+
+// One function's code and frame.  A frame lies in the thread's local memory; the frame register holds its
+// address, so that recursion and pointers to a caller's variables work.
+struct FunctionCode {
+  const ptx::Function* function = nullptr;
+  uint32_t start = 0;      // first instruction
+  uint32_t frame = kNone;  // 64-bit register: the frame's address in local memory; kNone in the kernel, whose frame is at 0
+  uint32_t frame_bytes = 0;
+  std::vector<FrameSlot> params, returns;
+  std::vector<std::pair<uint32_t, uint8_t>> registers;  // offset and bytes per lane (0: predicate), saved when it calls itself
+};
+
+struct CallSite {  // 9.7.12 call
+  const FunctionCode* caller = nullptr;
+  const FunctionCode* callee = nullptr;    // null: indirect
+  uint32_t target = kNone;                 // register with the callee's address
+  std::vector<FrameSlot> params, returns;  // in the caller's frame
+};
+
 struct SharedObject {  // a variable in shared memory
   std::string name;
   uint32_t begin, end;
@@ -82,7 +104,9 @@ enum class Special : uint8_t {
   dynamic_smem_size,
   total_smem_size,
   dynamic_smem_base,
-  dynamic_smem_base64
+  dynamic_smem_base64,
+  envreg1,
+  envreg2
 };
 
 struct Program {
@@ -98,12 +122,21 @@ struct Program {
   uint32_t static_shared = 0;        // bytes as on the device
   uint32_t shared_end = 0;           // first offset after the static variables, with gaps
   uint32_t dynamic_align = 16;
-  uint32_t local_bytes = 0;
+  uint32_t local_bytes = 0;                              // per thread
+  std::vector<std::unique_ptr<FunctionCode>> functions;  // by number in the module; null if the kernel cannot reach it
+  const FunctionCode* main = nullptr;
+  std::vector<std::unique_ptr<CallSite>> calls;
+  std::vector<std::unique_ptr<std::vector<uint32_t>>> branch_tables;
   bool uses_async_proxy = false;
 };
 
 // Global addresses of the module's .global and .const variables.
 using SymbolTable = std::map<std::string, uint64_t>;
+
+// The value of a symbol: a variable's address or a function's; fails for an unknown name.
+uint64_t symbol_address(const ptx::Module& m, const SymbolTable& globals, const std::string& name);
+// Writes the pointers in the initial values of the module's variables, which lie at their addresses already.
+void relocate(const ptx::Module& m, const SymbolTable& globals);
 
 std::unique_ptr<Program> lower(const ptx::Module& m, const ptx::Function& entry, const SymbolTable& globals);
 
@@ -111,6 +144,10 @@ std::unique_ptr<Program> lower(const ptx::Module& m, const ptx::Function& entry,
 constexpr uint32_t kSharedBase = 1024;
 // Generic addresses of the shared and local windows (any value that is no host address).
 constexpr uint64_t kSharedWindow = 0xa000'0000'0000'0000, kLocalWindow = 0xb000'0000'0000'0000;
+// The address of a function is kCodeWindow + 16 * (its number in the module + 1).
+constexpr uint64_t kCodeWindow = 0xc000'0000'0000'0000;
+// Local memory of a thread whose kernel recurses, calls indirectly or allocates on its stack.
+constexpr uint32_t kStackBytes = 16384;
 // A shared address may name a block of the cluster: (rank + 1) << kRankShift | offset.
 constexpr int kRankShift = 24;
 

@@ -34,7 +34,15 @@ enum class Type : uint8_t {
   f32,
   f64,
   e4m3x2,
-  e5m2x2
+  e5m2x2,
+  e4m3,
+  e5m2,
+  u4,
+  s4,
+  u16x2,
+  s16x2,
+  b1,
+  b1024
 };
 int bits(Type t);
 Type type_named(std::string_view name);  // Type::none if it is not a type
@@ -46,6 +54,14 @@ inline bool is_float(Type t) { return t >= Type::f16 && t <= Type::f64; }
 // 5.1 State Spaces
 enum class Space : uint8_t { generic, global, shared, shared_cluster, local, param, constant };
 
+// A pointer in an initializer: `bytes` bytes at `offset` hold (address of `name` + addend) >> shift.
+struct Relocation {
+  uint64_t offset;
+  uint32_t bytes, shift;
+  std::string name;
+  int64_t addend;
+};
+
 struct Variable {
   std::string name;
   Space space = Space::generic;
@@ -54,6 +70,7 @@ struct Variable {
   uint64_t size = 0;  // bytes; 0 for extern arrays of unknown size
   bool external = false;
   std::vector<uint8_t> init;
+  std::vector<Relocation> relocations;
 };
 
 struct Operand {
@@ -85,6 +102,11 @@ struct Register {
   Type type;
 };
 
+struct BranchTable {  // .branchtargets of brx.idx
+  std::string name;
+  std::vector<int> labels;  // numbers in the function
+};
+
 struct Function {
   std::string name;
   bool entry = false, has_body = false;
@@ -94,6 +116,7 @@ struct Function {
   std::vector<Statement> body;
   std::vector<int> labels;  // label number -> index in body
   std::vector<std::string> label_names;
+  std::vector<BranchTable> tables;
   uint32_t max_threads = 0;         // .maxntid / .reqntid
   uint32_t cluster[3] = {0, 0, 0};  // .reqnctapercluster
 };
@@ -106,7 +129,8 @@ struct Module {
   std::map<int, std::string> files;  // .file
 
   const Function* find(std::string_view name) const;
-  std::string where(const Statement& s) const;  // "matmul.cu:42 (PTX line 310)"
+  int function_number(std::string_view name) const;  // its place in `functions`; -1 if there is none
+  std::string where(const Statement& s) const;       // "matmul.cu:42 (PTX line 310)"
 };
 
 std::unique_ptr<Module> parse(std::string text);
