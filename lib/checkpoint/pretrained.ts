@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noGrad } from '../autograd/index.ts';
 import { GPT, type GPTConfigInput } from '../models/index.ts';
-import type { Parameter } from '../nn/index.ts';
+import type { Compute, Parameter } from '../nn/index.ts';
 import { copyInto, slice, transpose } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
@@ -19,6 +19,8 @@ import { replaceFile } from './write.ts';
 
 export interface LoadPretrainedOptions {
   device?: Device;
+  /** What the model computes with: see `Module.computeIn`. Default f32. */
+  compute?: Compute;
   /** In place of the probabilities in config.json: one for all places, or by place. */
   dropout?: GPTConfigInput['dropout'];
   /** Rows of the embedding are rounded up to a multiple of this. Default 1: as many as in the file. */
@@ -84,7 +86,7 @@ function findPieces(folder: string, files: PretrainedFiles, pretrained: Pretrain
  */
 export async function loadPretrained(folder: string, options: LoadPretrainedOptions = {}): Promise<GPT> {
   const file = join(folder, 'config.json');
-  const { device, ...overrides } = options;
+  const { device, compute = 'f32', ...overrides } = options;
   const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
   const pretrained = parsePretrainedConfig(file, await readJSON(file), given);
   const files = await openPretrained(folder);
@@ -99,7 +101,7 @@ export async function loadPretrained(folder: string, options: LoadPretrainedOpti
           copyInto(pieceOf(piece, parameter), tensor(values, { shape: shapeInFile(piece, parameter), device: parameter.device })),
         );
       }
-      return model;
+      return model.computeIn(compute);
     } catch (error) {
       model.dispose();
       throw error;

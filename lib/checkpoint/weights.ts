@@ -78,6 +78,7 @@ export async function loadWeights(file: string, module: Module): Promise<void> {
       const values = await readFloats(opened, name);
       scope(() => copyInto(p, tensor(values, { shape: p.shape, device: p.device })));
     }
+    module.refreshCompute();
   } finally {
     await opened.close();
   }

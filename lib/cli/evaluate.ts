@@ -26,7 +26,6 @@ export const run = command(
     const result = await interruptible('Stopping.', (signal) =>
       evaluateRun(config, {
         signal,
-        ...(values.device !== undefined && { device: values.device }),
         ...(values.checkpoint !== undefined && { checkpoint: values.checkpoint }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
@@ -39,6 +38,7 @@ export const run = command(
     }
     print(
       table(`evaluate ${config.name}`, [
+        ['device', result.device],
         ['checkpoint', result.checkpoint ?? 'none'],
         ['trained for', `${result.steps} steps`],
         ['validation loss', `${figure(result.valLoss, 4)} nats per token`],

@@ -25,14 +25,14 @@ export const run = command(
   },
   async ({ values, positionals: [file = ''] }) => {
     if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
-    const { data, from, seed, set } = values;
+    const { data, device, from, seed, set } = values;
     // JSON is YAML: any path can stand in an override.
     const over = [
       ...(data === undefined ? [] : [`finetune.path=${JSON.stringify(data)}`, 'finetune.valPath=null']),
       ...(from === undefined ? [] : [`finetune.from=${JSON.stringify(from)}`]),
       ...(seed === undefined ? [] : [`finetune.train.seed=${seed}`]),
     ];
-    const config = await loadConfig(file, { data: undefined, seed, set: [...over, ...set] });
+    const config = await loadConfig(file, { data: undefined, device, seed, set: [...over, ...set] });
     const { finetune } = await import('../train/session.ts');
     const out = join(config.out, 'finetune');
     return runTraining({

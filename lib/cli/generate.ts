@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { COMPUTES, type Compute } from '../nn/policy.ts';
 import type { GenerateSection } from '../train/config.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
-import { print, printJSON } from './output.ts';
+import { note, print, printJSON } from './output.ts';
 import { samplingOf } from './sample.ts';
 
 const NO_CONFIG: GenerateSection = {
@@ -34,7 +35,8 @@ export const run = command(
       stop: { kind: 'text', value: 'TEXT', multiple: true, help: 'end before this text' },
       samples: { kind: 'integer', value: 'N', min: 1, help: 'how many texts' },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'the same seed gives the same text' },
-      device: { kind: 'text', value: 'D', help: 'where to compute; default cpu' },
+      device: { kind: 'text', value: 'D', help: 'where to compute: cpu, cuda, cuda:N or auto (default)' },
+      compute: { kind: 'text', value: 'TYPE', choices: COMPUTES, help: 'what to compute in; default f32' },
       tokenizer: { kind: 'text', value: 'PATH', help: 'a tokenizer, in place of that beside the model' },
       json: { kind: 'flag', help: 'one JSON object: prompt, samples with text, tokens and finishReason' },
     },
@@ -51,7 +53,13 @@ export const run = command(
   async ({ values, positionals: [path = ''] }) => {
     const { openModel } = await import('../train/open.ts');
     const { generate, streamText } = await import('../generate/index.ts');
-    const opened = await openModel(path, values.device === undefined ? {} : { device: values.device });
+    const { describeDevice } = await import('../tensor/device.ts');
+    const opened = await openModel(path, {
+      ...(values.device !== undefined && { device: values.device }),
+      ...(values.compute !== undefined && { compute: values.compute as Compute }),
+    });
+    const device = describeDevice(opened.model.device);
+    if (opened.model.device !== 'cpu') note(`computing on ${device} in ${opened.model.compute}`);
     const section = await sectionOf(opened.config, opened.checkpoint);
     const { loadTokenizer } = await import('../tokenizer/load.ts');
     const tokenizer = values.tokenizer === undefined ? opened.tokenizer : loadTokenizer(values.tokenizer);
@@ -71,7 +79,8 @@ export const run = command(
     await interruptible('Stopping.', async (signal) => {
       if (values.json || samples > 1) {
         const texts = await generate(opened.model, tokenizer, prompt, { ...options, samples, signal });
-        if (values.json) printJSON({ command: 'generate', checkpoint: opened.checkpoint, prompt, seed: options.seed, samples: texts });
+        if (values.json)
+          printJSON({ command: 'generate', checkpoint: opened.checkpoint, device, prompt, seed: options.seed, samples: texts });
         else for (const [i, { text }] of texts.entries()) print(`--- ${i + 1} of ${samples}\n${prompt}${text}`);
         return;
       }

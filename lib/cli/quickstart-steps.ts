@@ -3,6 +3,7 @@ import path from 'node:path';
 import { makeTask, ngramBitsPerByte, type SupervisedTask } from '../data/index.ts';
 import { streamText } from '../generate/index.ts';
 import { countParameters, type GPTConfig } from '../models/index.ts';
+import { describeDevice } from '../tensor/device.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import type { RunConfig } from '../train/config.ts';
 import { type ExactMatch, exactMatch } from '../train/exact_match.ts';
@@ -15,7 +16,6 @@ import { samplingOf } from './sample.ts';
 import { RunView } from './view.ts';
 
 export interface QuickstartOptions {
-  readonly device: string | undefined;
   readonly minutes: number | undefined;
   readonly resume: boolean;
   readonly signal: AbortSignal;
@@ -79,13 +79,13 @@ function training(
     },
     hooks: {
       signal: options.signal,
-      ...(options.device !== undefined && { device: options.device }),
       ...(options.minutes !== undefined && { minutes: options.minutes }),
       onMessage: (line) => view.say(line),
       onPrepare: (progress) => view.prepare(progress),
-      onStart(_, from) {
-        recorder = new MetricsRecorder(folder, { resumeAt: from });
-        view.start(from);
+      onStart({ model }, from) {
+        const device = describeDevice(model.device);
+        recorder = new MetricsRecorder(folder, { resumeAt: from, device });
+        view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
       },
       onEvent(event) {
         recorder?.record(event);
@@ -116,7 +116,7 @@ async function finetuneStep(run: RunConfig, task: SupervisedTask, options: Quick
   note(
     `${task.train.length} examples to learn from, ${task.test.length} held out; e.g. ${JSON.stringify(task.train[0]?.prompt)} → ${JSON.stringify(task.train[0]?.completion)}`,
   );
-  const { model, tokenizer } = await openModel(run.out);
+  const { model, tokenizer } = await openModel(run.out, { device: run.device });
   const before = await exactMatch(model, tokenizer as Tokenizer, task.test, { signal: options.signal });
   model.dispose();
   note(
@@ -137,7 +137,7 @@ async function finetuneStep(run: RunConfig, task: SupervisedTask, options: Quick
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 async function generateStep(run: RunConfig, folder: string): Promise<void> {
-  const { model, tokenizer } = await openModel(folder);
+  const { model, tokenizer } = await openModel(folder, { device: run.device });
   const { prompt } = run.generate;
   process.stderr.write(prompt);
   for await (const piece of streamText(model, tokenizer as Tokenizer, prompt, samplingOf(run.generate))) process.stderr.write(piece);
@@ -174,7 +174,7 @@ export async function quickstart(run: RunConfig, options: QuickstartOptions): Pr
     heading('Evaluate', started);
     let after: ExactMatch | null = null;
     if (finetuned) {
-      const opened = await openModel(path.join(run.out, 'finetune'));
+      const opened = await openModel(path.join(run.out, 'finetune'), { device: run.device });
       after = await exactMatch(opened.model, opened.tokenizer as Tokenizer, finetuned.task.test, { signal: options.signal });
       opened.model.dispose();
       for (const [i, example] of finetuned.task.test.slice(0, 3).entries())
@@ -202,6 +202,7 @@ function summary(run: RunConfig, f: Figures): QuickstartResult {
   const { pretrained, finetuned, after, ngram } = f;
   const rows: [string, string][] = [
     ['parameters', formatCount(f.parameters)],
+    ['device', pretrained.device],
     ['steps', `${pretrained.steps} of ${run.train.steps}`],
     ['validation loss', `${figure(pretrained.valLoss, 4)} nats per token`],
     ['bits per byte', `${figure(pretrained.bitsPerByte, 3)} (byte 4-gram: ${figure(ngram, 3)})`],
@@ -230,6 +231,7 @@ function summary(run: RunConfig, f: Figures): QuickstartResult {
       steps: pretrained.steps,
       tokensPerSecond: pretrained.tokensPerSecond,
       checkpoint: pretrained.checkpoint,
+      device: pretrained.device,
       parameters: f.parameters,
       finetune: finetuned &&
         after && {

@@ -13,7 +13,7 @@ export const CONFIG: readonly Positional[] = [{ name: 'CONFIG.yaml', help: "the 
 /** Options of every command that takes a configuration. */
 export const RUN_OPTIONS = {
   data: { kind: 'text', value: 'FILE|FOLDER', help: 'the text, in place of the one that the configuration names' },
-  device: { kind: 'text', value: 'D', help: 'where to compute; default cpu' },
+  device: { kind: 'text', value: 'D', help: 'where to compute: cpu, cuda, cuda:N or auto, in place of the configured device' },
   seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed' },
   set: { kind: 'text', value: 'KEY=VALUE', multiple: true, help: 'any key of the configuration, such as train.steps=500' },
   json: { kind: 'flag', help: 'the last line of stdout is the result as one JSON object, and the only one' },
@@ -42,9 +42,13 @@ export interface TrainingValues extends RunValues {
 }
 
 /** The configuration that a command line names, with what it lays over it. */
-export async function loadConfig(file: string, { data, seed, set }: Pick<RunValues, 'data' | 'seed' | 'set'>): Promise<RunConfig> {
+export async function loadConfig(
+  file: string,
+  { data, device, seed, set }: Pick<RunValues, 'data' | 'seed' | 'set'> & { readonly device?: string | undefined },
+): Promise<RunConfig> {
   const { loadRunConfig } = await import('../train/config.ts');
-  return loadRunConfig(file, { set, ...(data !== undefined && { data }), ...(seed !== undefined && { seed }) });
+  const over = { ...(data !== undefined && { data }), ...(device !== undefined && { device }), ...(seed !== undefined && { seed }) };
+  return loadRunConfig(file, { set, ...over });
 }
 
 /** Every figure that a result has by contract; null where a command has none. */
@@ -73,6 +77,7 @@ export interface TrainingTask {
 export async function runTraining(task: TrainingTask): Promise<number> {
   const { command, run, values, steps, metrics } = task;
   const metricsModule = await import('../train/metrics/recorder.ts');
+  const { describeDevice } = await import('../tensor/device.ts');
   const view = new RunView(command, steps);
   const sample = sampler(run, task.sampleEvery);
   const started = performance.now();
@@ -82,13 +87,13 @@ export async function runTraining(task: TrainingTask): Promise<number> {
     return await interruptible('Stopping after this step and saving a checkpoint.', async (signal) => {
       const result = await task.work({
         ...{ signal, resume: values.resume, fresh: values.fresh },
-        ...(values.device !== undefined && { device: values.device }),
         ...(values.minutes !== undefined && { minutes: values.minutes }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
-        onStart(_, from) {
-          recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from });
-          view.start(from);
+        onStart({ model }, from) {
+          const device = describeDevice(model.device);
+          recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, device });
+          view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
           if (values.resume && from === 0) view.say('no checkpoint to go on from: this is the first step');
         },
         async onEvent(event, trainer) {
@@ -123,6 +128,7 @@ async function report(task: TrainingTask, result: RunResult, view: RunView, seco
   if (curve !== '') say(`\n${curve}\n`);
   say(
     table(`${command} ${run.name}`, [
+      ['device', result.device],
       ['parameters', formatCount(result.parameters)],
       ['steps', `${result.steps} of ${task.steps}`],
       ['validation loss', `${figure(result.valLoss, 4)} nats per token`],

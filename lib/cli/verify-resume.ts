@@ -30,7 +30,6 @@ export const run = command(
     const verdict = await interruptible('Stopping.', (signal) =>
       verifyResume(config, {
         ...{ signal, steps },
-        ...(values.device !== undefined && { device: values.device }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
         onEvent(event) {

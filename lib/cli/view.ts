@@ -41,9 +41,10 @@ export class RunView {
       this.#line?.update({ step: totalBytes > 0 ? Math.min(100, Math.floor((bytes / totalBytes) * 100)) : 0 });
   }
 
-  /** Training begins after `from` steps done before. */
-  start(from: number): void {
+  /** Training begins after `from` steps done before; `where`: what to say of the device. */
+  start(from: number, where?: string): void {
     this.#begin(new ProgressLine({ label: this.#label, total: this.#steps, from }));
+    if (where !== undefined) this.say(where);
     if (from > 0) this.say(`going on after step ${from}`);
   }
 
@@ -57,9 +58,10 @@ export class RunView {
   event(event: TrainerEvent): void {
     const { step } = event;
     if (event.type === 'step') {
-      const { loss, tokensPerSecond, skipped } = event;
+      const { loss, tokensPerSecond, skipped, lossScale } = event;
       this.#losses.push({ step, loss });
-      if (skipped) this.say(`step ${step}: the gradients were not finite; parameters stayed as they were`);
+      const scaled = lossScale === 1 ? '' : ` (loss scale ${lossScale})`;
+      if (skipped) this.say(`step ${step}: the gradients were not finite${scaled}; parameters stayed as they were`);
       this.#line?.update({ step, loss, tokensPerSecond, ...(this.#more !== undefined && { more: this.#more }) });
     } else if (event.type === 'evaluation') {
       const bits = event.bitsPerByte === null ? '' : `, ${figure(event.bitsPerByte, 3)} bits per byte`;

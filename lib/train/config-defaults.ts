@@ -1,3 +1,4 @@
+import { fillPolicy, type Policy } from '../nn/policy.ts';
 import type { RunInput } from './config-schema.ts';
 
 type TrainInput = NonNullable<RunInput['train']>;
@@ -59,7 +60,7 @@ export interface TrainConfig {
   readonly logEvery: number;
   readonly seed: number;
   /** dtypes: `compute` is that of activations and of the weights' copy; the weights themselves and the optimizer are always f32. */
-  readonly policy: { readonly compute: 'f32' | 'bf16' };
+  readonly policy: Policy;
 }
 
 /** A tenth, as a person would write it: 6e-5 of 6e-4, not 0.000059999999999999995. */
@@ -102,7 +103,7 @@ export function fillTrain(input: TrainInput, modelContextLength: number): TrainC
     sampleEvery: input.sampleEvery ?? 0,
     logEvery: input.logEvery ?? 1,
     seed: input.seed ?? 1337,
-    policy: { compute: 'f32', ...input.policy },
+    policy: fillPolicy(input.policy ?? {}),
   };
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
 import { presetNames } from '../models/presets.ts';
+import { COMPUTES } from '../nn/policy.ts';
 
 // What may stand in a run's configuration. Each leaf's error is what was expected of it; the path and what came instead are added
 // by whoever reports it. Everything may be missing or null, which means the default: those are filled in by config.ts.
@@ -17,6 +18,7 @@ const fraction = z
 const share = z.number({ error: 'from 0 to 1' }).min(0, { error: 'from 0 to 1' }).max(1, { error: 'from 0 to 1' });
 const flag = z.boolean({ error: 'true or false' });
 const text = z.string({ error: 'a text' });
+const DEVICE = 'cpu, cuda, cuda:N or auto';
 const path = z.string({ error: 'a path' }).min(1, { error: 'a path' });
 const choice = <const T extends readonly [string, ...string[]]>(names: T) => z.enum(names, { error: `one of ${names.join(', ')}` });
 
@@ -99,7 +101,10 @@ const train = section({
   sampleEvery: countOrNone,
   logEvery: count,
   seed: countOrNone,
-  policy: section({ compute: choice(['f32', 'bf16']) }),
+  policy: section({
+    compute: choice(COMPUTES),
+    lossScale: z.union([positive, z.literal('dynamic')], { error: 'a positive number or dynamic' }),
+  }),
 });
 
 const finetune = section({
@@ -125,7 +130,9 @@ const generate = section({
   seed: countOrNone,
 });
 
-export const runSchema = section({ name: text, out: path, model, tokenizer, data, train, finetune, generate });
+const device = z.string({ error: DEVICE }).regex(/^(auto|cpu|cuda(:\d+)?)$/, { error: DEVICE });
+
+export const runSchema = section({ name: text, out: path, device, model, tokenizer, data, train, finetune, generate });
 
 type WithoutNull<T> = T extends readonly unknown[]
   ? { [K in keyof T]: WithoutNull<T[K]> }

@@ -89,6 +89,8 @@ export interface RunConfig {
   readonly name: string;
   /** Folder of everything that the run writes, relative to the working directory. */
   readonly out: string;
+  /** Where to compute: `cpu`, `cuda` (the first card), `cuda:N`, or `auto`: a GPU where there is one. */
+  readonly device: string;
   readonly model: ModelSection;
   readonly tokenizer: TokenizerSection;
   readonly data: DataSection;
@@ -220,6 +222,7 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   return {
     name,
     out: input.out ?? join('runs', name),
+    device: input.device ?? 'auto',
     model,
     tokenizer: tokenizer.kind === 'bpe' ? { vocabSize: 8192, minFrequency: 2, ...tokenizer } : tokenizer,
     data,
@@ -247,14 +250,17 @@ export interface LoadOptions {
   readonly data?: string;
   /** `--seed`. */
   readonly seed?: number;
+  /** `--device`. */
+  readonly device?: string;
   /** `--set`: overrides `a.b=c`, the value in YAML, each over all before it. */
   readonly set?: readonly string[];
 }
 
-function withOverrides(source: Source, { data, seed, set = [] }: LoadOptions): Source {
+function withOverrides(source: Source, { data, seed, device, set = [] }: LoadOptions): Source {
   const over: Source[] = [];
   if (data !== undefined) over.push(plainSource({ data: { path: data, corpus: null, valPath: null } }, '--data'));
   if (seed !== undefined) over.push(plainSource({ train: { seed } }, '--seed'));
+  if (device !== undefined) over.push(plainSource({ device }, '--device'));
   return [...over, ...set.map(parseOverride)].reduce(mergeSources, source);
 }
 

@@ -7,7 +7,7 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { findCheckpoint, openModel } from './open.ts';
-import { drive, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
+import { drive, factsOf, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
 import { Trainer } from './trainer.ts';
 
 export interface FinetuneOptions extends PretrainOptions {
@@ -65,10 +65,7 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? (await readExamples(run));
-  const { model, tokenizer } = await openModel(
-    run.finetune.from ?? run.out,
-    options.device === undefined ? {} : { device: options.device },
-  );
+  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, { device: options.device ?? run.device });
   if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {
@@ -76,7 +73,7 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
     else await rm(folder, { recursive: true, force: true });
     options.onStart?.(trainer, trainer.step);
     const { saved, ...result } = await drive(trainer, options);
-    return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, parameters: model.parameterCount() };
+    return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, ...factsOf(model) };
   } finally {
     trainer.dispose();
     model.dispose();

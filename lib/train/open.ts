@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { bestCheckpoint, type Checkpoint, latestCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
 import { restoreTensors } from '../checkpoint/tensors.ts';
 import { GPT, type GPTConfig, gptConfig } from '../models/index.ts';
+import type { Compute } from '../nn/index.ts';
 import { loadTokenizer, type Tokenizer, tokenizerFromJSON } from '../tokenizer/index.ts';
 import { FileError } from '../util/errors.ts';
 
@@ -50,10 +51,15 @@ function isHuggingFace(path: string): boolean {
 }
 
 /** Opens a run's folder (its best checkpoint), a checkpoint, or a Hugging Face folder (GPT-2, Llama). */
-export async function openModel(path: string, options: { device?: string } = {}): Promise<OpenModel> {
-  if (!isHuggingFace(path)) return modelOfCheckpoint(await findCheckpoint(path), options.device);
+export async function openModel(path: string, options: { device?: string; compute?: Compute } = {}): Promise<OpenModel> {
+  const { device, compute = 'f32' } = options;
+  if (!isHuggingFace(path)) {
+    const opened = await modelOfCheckpoint(await findCheckpoint(path), device);
+    opened.model.computeIn(compute);
+    return opened;
+  }
   const { loadPretrained } = await import('../checkpoint/pretrained.ts');
-  const model = await loadPretrained(path, options);
+  const model = await loadPretrained(path, { compute, ...(device !== undefined && { device }) });
   const has = ['tokenizer.json', 'vocab.json', 'encoder.json'].some((name) => existsSync(join(path, name)));
   return { model, tokenizer: has ? loadTokenizer(path) : null, checkpoint: path, config: model.config };
 }

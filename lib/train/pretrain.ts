@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import { type Checkpoint, type Json, latestCheckpoint } from '../checkpoint/index.ts';
 import { Loader } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
+import { describeDevice } from '../tensor/device.ts';
 import { HeddleError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { evaluate } from './evaluate.ts';
 import { findCheckpoint, modelOfCheckpoint } from './open.ts';
+import { computeOn } from './policy.ts';
 import { type PreparedRun, type PrepareHooks, prepareRun } from './prepare.ts';
 import { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';
 
 export interface RunHooks extends PrepareHooks {
+  /** In place of the configuration's. */
   device?: string;
   minutes?: number;
   /** Called for every event, while nothing trains: the model may be sampled. */
@@ -35,6 +38,8 @@ export interface RunResult {
   checkpoint: string | null;
   reason: (TrainerEvent & { type: 'end' })['reason'];
   parameters: number;
+  /** Where it was computed, for people: `cpu`, `cuda:0 (NVIDIA H100)`. */
+  device: string;
 }
 
 export interface PretrainOptions extends RunHooks {
@@ -44,11 +49,16 @@ export interface PretrainOptions extends RunHooks {
   fresh?: boolean;
 }
 
+/** What a result says of its model. */
+export function factsOf(model: GPT): Pick<RunResult, 'parameters' | 'device'> {
+  return { parameters: model.parameterCount(), device: describeDevice(model.device) };
+}
+
 /** Drives a trainer to its end and sums up. */
 export async function drive(
   trainer: Trainer,
   hooks: RunHooks,
-): Promise<Omit<RunResult, 'checkpoint' | 'parameters'> & { saved: string | null }> {
+): Promise<Omit<RunResult, 'checkpoint' | 'parameters' | 'device'> & { saved: string | null }> {
   let [valLoss, bits, steps, rates, rateCount] = [Number.NaN, null as number | null, trainer.step, 0, 0];
   let reason: RunResult['reason'] = 'steps';
   let saved: string | null = null;
@@ -89,7 +99,7 @@ function loaderOf(run: RunConfig, data: PreparedRun): Loader {
 
 /** A trainer for a run's pretraining, from the start; and its validation settings. */
 export function pretrainer(run: RunConfig, data: PreparedRun, options: RunHooks & Pick<TrainerOptions, 'checkpoints'>): Trainer {
-  const model = new GPT(data.model, { seed: run.train.seed, ...(options.device !== undefined && { device: options.device }) });
+  const model = new GPT(data.model, { seed: run.train.seed, device: options.device ?? run.device });
   return new Trainer({
     model,
     data: loaderOf(run, data),
@@ -132,7 +142,7 @@ export async function pretrain(run: RunConfig, options: PretrainOptions = {}): P
         documents,
       }));
     }
-    return { ...rest, valLoss, bitsPerByte, checkpoint: best.folder ?? saved, parameters: trainer.model.parameterCount() };
+    return { ...rest, valLoss, bitsPerByte, checkpoint: best.folder ?? saved, ...factsOf(trainer.model) };
   } finally {
     trainer?.dispose();
     trainer?.model.dispose();
@@ -147,7 +157,8 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
   try {
     if (!data.prepared.validation)
       throw new HeddleError('ERR_HEDDLE_NO_VALIDATION', 'the run has no validation split: data.valFraction is 0');
-    const { model } = await modelOfCheckpoint(checkpoint, options.device);
+    const { model } = await modelOfCheckpoint(checkpoint, options.device ?? run.device);
+    model.computeIn(computeOn(model.device, run.train.policy.compute));
     const length = Math.min(run.train.contextLength, model.config.contextLength);
     const started = performance.now();
     const result = await evaluate(model, data.prepared.validation, {
@@ -156,7 +167,7 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
       ...(options.onEvaluate && { onProgress: options.onEvaluate }),
     });
     const tokensPerSecond = (result.tokens * 1000) / (performance.now() - started);
-    const parameters = model.parameterCount();
+    const facts = factsOf(model);
     model.dispose();
     const { loss: valLoss, bitsPerByte } = result;
     return {
@@ -166,7 +177,7 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
       tokensPerSecond,
       checkpoint: checkpoint.folder,
       reason: 'steps',
-      parameters,
+      ...facts,
     };
   } finally {
     data.close();

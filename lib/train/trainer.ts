@@ -11,6 +11,7 @@ import {
 import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
 import type { Batch, TokenData } from '../data/index.ts';
 import type { GPT } from '../models/index.ts';
+import type { Policy } from '../nn/index.ts';
 import { add } from '../ops/index.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
@@ -18,6 +19,7 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import { type Evaluation, evaluate, toDevice } from './evaluate.ts';
+import { checkPolicy, LossScale } from './policy.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
 export interface BatchSource {
@@ -40,6 +42,8 @@ export type TrainerEvent =
       gradNorm: number;
       /** The gradients were not finite: parameters stayed. */
       skipped: boolean;
+      /** Factor that the gradients carried until the update. */
+      lossScale: number;
       /** Since the last step event, evaluations and saving left out. */
       tokensPerSecond: number;
       /** Passes over the data. */
@@ -53,6 +57,8 @@ export interface TrainerOptions {
   model: GPT;
   data: BatchSource;
   train: TrainConfig;
+  /** In place of `train.policy`; not checked against what the device is good at: the CPU takes bf16 too, and is slow with it. */
+  policy?: Policy;
   /** Evaluated whole every `train.evalEvery` steps. */
   validation?: TokenData | null;
   /** Counts bytes for bits per byte, and goes into checkpoints. */
@@ -97,6 +103,9 @@ interface Progress {
   withoutProgress: number;
 }
 
+/** What a checkpoint's manifest keeps of the trainer; older ones have no loss scale. */
+type SavedState = Progress & { updates: number; lossScale?: ReturnType<LossScale['state']> };
+
 /**
  * A training run as an object: `for await (const event of trainer)` or `await trainer.run()`. Between two events the model may
  * be used (sampled, evaluated): nothing runs ahead. The same seed and data give the same bits, however often the run was
@@ -108,19 +117,21 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly #o: TrainerOptions;
   readonly #random: RandomSource;
   readonly #learningRate: (step: number) => number;
+  readonly #lossScale: LossScale;
   #step = 0;
   #progress: Progress = { bestLoss: null, bestStep: null, withoutProgress: 0 };
   #saved = -1;
 
   constructor(options: TrainerOptions) {
     const { train, model } = options;
-    if (train.policy.compute !== 'f32')
-      throw new ArgumentError(`train.policy.compute must be f32 on the CPU, got ${train.policy.compute}`, { hint: 'bf16 needs a GPU.' });
+    const policy = options.policy ?? checkPolicy(train.policy, model.device);
     if (train.contextLength > model.config.contextLength)
       throw new ArgumentError(`train.contextLength must be at most the model's ${model.config.contextLength}, got ${train.contextLength}`);
     this.#o = options;
     this.model = model;
+    model.computeIn(policy.compute);
     this.optimizer = makeOptimizer(model, train);
+    this.#lossScale = new LossScale(policy);
     this.#random = new RandomSource(train.seed, model.device);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
   }
@@ -141,18 +152,20 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   }
 
   /**
-   * Enqueues one optimizer step and gives its loss (one element), kept. Of its micro-batches at most two are enqueued and not
+   * Enqueues one optimizer step, with its loss in the optimizer's report. Of its micro-batches at most two are enqueued and not
    * done: the event loop never stands still before a full queue.
    */
-  async #enqueueStep(): Promise<Tensor> {
+  async #enqueueStep(): Promise<void> {
     const { train, data, documents } = this.#o;
     const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
     const targets = batches.reduce((n, b) => n + b.targetCount, 0);
     const { labelSmoothing, zLoss } = train;
     this.#random.begin(this.#step);
     const { device } = this.model;
+    const lossScale = this.#lossScale.value;
+    this.optimizer.lossScale = lossScale;
     // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
-    const scale = tensor([targets > 0 ? 1 / targets : 0], { shape: [], device }).keep();
+    const scale = tensor([targets > 0 ? lossScale / targets : 0], { shape: [], device }).keep();
     let total: Tensor | null = null;
     let done: Promise<unknown> = Promise.resolve();
     try {
@@ -168,7 +181,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         });
         before?.dispose();
         if (batches.length === 1) break;
-        const own = total.data();
+        const own = synchronize(device);
         own.catch(() => undefined); // told when it is waited for, unless an earlier one failed
         await done;
         done = own;
@@ -176,11 +189,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       this.optimizer.clipGradNorm(train.clip);
       this.optimizer.step(this.#learningRate(this.#step));
       this.optimizer.zeroGrad();
-      return total as unknown as Tensor;
-    } catch (error) {
-      (total as Tensor | null)?.dispose();
-      throw error;
+      this.optimizer.noteLoss(total as unknown as Tensor);
     } finally {
+      (total as Tensor | null)?.dispose();
       scale.dispose();
     }
   }
@@ -222,7 +233,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         config: (config ?? { model: this.model.config }) as Json,
         loader: data.state() as Json,
         rng: { seed: train.seed },
-        state: { ...this.#progress, updates },
+        state: { ...this.#progress, updates, lossScale: this.#lossScale.state() },
         files: {
           'model.safetensors': { tensors: tensorEntries(this.model.namedParameters()) },
           'optimizer.safetensors': { tensors: tensorEntries(views) },
@@ -248,7 +259,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   /** Goes on from a checkpoint of the same run, bit for bit. Later checkpoints of its folder are removed. */
   async resume(checkpoint: Checkpoint): Promise<void> {
     const { step, loader, rng, state } = checkpoint.manifest;
-    const { updates, bestLoss, bestStep, withoutProgress } = state as unknown as Progress & { updates: number };
+    const { updates, bestLoss, bestStep, withoutProgress, lossScale } = state as unknown as SavedState;
     const { seed } = rng as { seed: number };
     if (seed !== this.#o.train.seed)
       throw new HeddleError(
@@ -263,7 +274,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       for (const t of views.values()) t.dispose();
     }
     this.#o.data.restore(loader as never);
+    this.model.refreshCompute();
     this.optimizer.restore(updates);
+    if (lossScale) this.#lossScale.restore(lossScale);
     this.#progress = { bestLoss, bestStep, withoutProgress };
     this.#step = step;
     this.#saved = step;
@@ -306,19 +319,18 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       if (reason !== 'steps') break;
       const started = performance.now();
       const learningRate = this.#learningRate(this.#step);
-      const lossTensor = await this.#enqueueStep();
-      const lossValue = lossTensor.item();
+      await this.#enqueueStep();
       this.#step++;
       counted++;
       const last = this.#step === train.steps;
-      const logs = due(train.logEvery) || last;
-      const [loss, report] = await Promise.all([lossValue, logs ? this.optimizer.report() : null]).finally(() => lossTensor.dispose());
+      const { gradNorm, skipped, lossScale, ...report } = await this.optimizer.report(); // the step's one copy from the device
+      this.#lossScale.update(skipped);
       busy += performance.now() - started;
-      if (report) {
+      if (due(train.logEvery) || last) {
         const tokensPerSecond = (stepTokens * counted * 1000) / busy;
         [busy, counted] = [0, 0];
         yield {
-          ...{ type: 'step', step: this.#step, loss, learningRate, gradNorm: report.gradNorm, skipped: report.skipped },
+          ...{ type: 'step', step: this.#step, loss: report.loss / lossScale, learningRate, gradNorm, skipped, lossScale },
           ...{ tokensPerSecond, epoch: data.epoch },
         };
       }

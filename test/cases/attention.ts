@@ -47,7 +47,7 @@ export const attention: Case = {
             docsK: split ? documents(B, Tk, draw) : null,
           },
           run: ({ q, k, v, docsQ, docsK }) => {
-            const random = new RandomSource(seed, 'cpu');
+            const random = new RandomSource(seed, q.device);
             const y = ops.attention(q, k, v, { causal, window, documents: split ? [docsQ, docsK] : null, dropout: p, random });
             random.dispose();
             return y;

@@ -172,7 +172,7 @@ export const dropout: Case = {
           label: `dropout ${p} (${dims}), seed ${seed}, step ${step}`,
           inputs: { x: draw.floats(dims) },
           run: ({ x }) => {
-            const random = new RandomSource(seed, 'cpu');
+            const random = new RandomSource(seed, x.device);
             random.begin(step);
             const y = ops.dropout(x, p, random);
             random.dispose();

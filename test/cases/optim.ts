@@ -1,12 +1,19 @@
 import fc from 'fast-check';
 import { native } from '../../lib/native/addon.ts';
 import * as ops from '../../lib/ops/index.ts';
-import { full } from '../../lib/tensor/create.ts';
+import { empty, full } from '../../lib/tensor/create.ts';
 import type { Tensor } from '../../lib/tensor/tensor.ts';
 import { at, type Case, draws, instance, size } from './case.ts';
 
 /** Optimizers work on flat f32 buffers, in place: a run works on copies. */
 const flat = { layouts: false, half: false } as const;
+
+/** The type of the rounded copy of the parameters, if there is one. */
+const halves = fc.constantFrom(null, 'bf16' as const, 'f16' as const);
+
+/** How far the copy is from the parameters rounded: 0 everywhere. */
+const roundingError = (copy: Tensor | null, values: Tensor): Tensor[] =>
+  copy ? [ops.sub(ops.cast(copy, 'f32'), ops.cast(ops.cast(values, copy.dtype), 'f32'))] : [];
 
 /** A few updates with the same gradient; the result is the parameters and both moments. */
 export const optimizerStep: Case = {
@@ -14,16 +21,18 @@ export const optimizerStep: Case = {
     fc
       .record({
         ...{ n: size(20 * max), draw: draws, kind: fc.constantFrom('adamw', 'adam', 'sgd', 'lion'), steps: fc.integer({ min: 1, max: 3 }) },
+        copy: halves,
         ...{ decay: fc.constantFrom(0, 0.1), nesterov: fc.boolean(), dampening: fc.constantFrom(0, 0.2), maxNorm: fc.constantFrom(0, 0.5) },
       })
-      .map(({ n, draw, kind, steps, decay, nesterov, dampening, maxNorm }) => {
+      .map(({ n, draw, kind, steps, decay, nesterov, dampening, maxNorm, copy }) => {
         const [lr, beta1, beta2, eps] = [0.01, 0.9, 0.95, 1e-6];
         const decayN = draw.integer(n + 1);
         return instance({
-          label: `${kind} of ${n}, ${steps} steps, decay ${decay} on ${decayN}, nesterov ${nesterov}, dampening ${dampening}, clip ${maxNorm}`,
+          label: `${kind} of ${n}, ${steps} steps, decay ${decay} on ${decayN}, nesterov ${nesterov}, dampening ${dampening}, clip ${maxNorm}${copy ? `, copy in ${copy}` : ''}`,
           inputs: { p: draw.floats([n]), g: draw.floats([n], (v) => (v < 0 ? v - 0.1 : v + 0.1)) },
           run: ({ p, g }) => {
-            const [values, m, v, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState('cpu')];
+            const [values, m, v, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState(p.device)];
+            const half = copy && empty([n], { dtype: copy });
             for (let step = 0; step < steps; step++) {
               ops.gradNorm(g, state, maxNorm);
               ops.stepBegin(state, lr, true);
@@ -33,6 +42,7 @@ export const optimizerStep: Case = {
                 gradient: g,
                 m,
                 v,
+                copy: half,
                 state,
                 decayCount: decayN,
                 betas: [beta1, beta2],
@@ -42,7 +52,7 @@ export const optimizerStep: Case = {
                 nesterov,
               });
             }
-            return ops.concat([values, m, v]);
+            return ops.concat([values, m, v, ...roundingError(half, values)]);
           },
           reference: ({ p: p0, g: g0 }) => {
             const [p, m, v] = [Float64Array.from(p0), new Float64Array(n), new Float64Array(n)];
@@ -67,7 +77,7 @@ export const optimizerStep: Case = {
                   p[i] = x - (lr * (at(m, i) / (1 - beta1 ** t))) / (Math.sqrt(at(v, i) / (1 - beta2 ** t)) + eps);
                 }
               }
-            return [...p, ...m, ...v];
+            return [...p, ...m, ...v, ...(copy ? new Float64Array(n) : [])];
           },
           differentiable: [],
           flops: 12 * n * steps,
@@ -79,8 +89,8 @@ export const optimizerStep: Case = {
 
 /** What the step state says after a norm and a begin: updates, skip, lr, clip and norm, as numbers. */
 const stateNumbers = (state: Tensor): Tensor => {
-  const words = state.dataSync<'i32'>();
-  const floats = new Float32Array(words.buffer, words.byteOffset, words.length);
+  const floats = state.dataSync<'f32'>();
+  const words = new Int32Array(floats.buffer, floats.byteOffset, floats.length);
   return ops.stack([at(words, 0), at(words, 1), ...floats.subarray(2, 5)].map((x) => full([], x)));
 };
 
@@ -104,7 +114,7 @@ export const gradNorm: Case = {
           label: `gradNorm of ${n}, at most ${maxNorm}${broken ? ', not finite' : ''}${keep ? '' : ', then forgotten'}`,
           inputs: { g },
           run: (t) => {
-            const state = ops.stepState('cpu');
+            const state = ops.stepState(t.g.device);
             ops.gradNorm(t.g, state, maxNorm);
             ops.stepBegin(state, lr, keep);
             const numbers = stateNumbers(state);
@@ -132,20 +142,22 @@ export const muon: Case = {
         nesterov: fc.boolean(),
         steps: fc.integer({ min: 1, max: 3 }),
         ratio: fc.constantFrom(1, 0.3),
+        copy: halves,
       })
-      .map(({ n, draw, nesterov, steps, ratio }) => {
+      .map(({ n, draw, nesterov, steps, ratio, copy }) => {
         const [lr, beta, decay] = [0.02, 0.95, 0.1];
         return instance({
-          label: `muon's momentum and update of ${n}, ${steps} steps${nesterov ? ', nesterov' : ''}, ratio ${ratio}`,
+          label: `muon's momentum and update of ${n}, ${steps} steps${nesterov ? ', nesterov' : ''}, ratio ${ratio}${copy ? `, copy in ${copy}` : ''}`,
           inputs: { p: draw.floats([n]), g: draw.floats([n]) },
           run: ({ p, g }) => {
-            const [values, m, x, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState('cpu')];
+            const [values, m, x, state] = [ops.clone(p), full([n], 0), full([n], 0), ops.stepState(p.device)];
+            const half = copy && empty([n], { dtype: copy });
             for (let step = 0; step < steps; step++) {
               ops.stepBegin(state, lr, false);
               native.muonMomentum(g.handle, m.handle, x.handle, state.handle, beta, nesterov);
-              native.muonApply(values.handle, x.handle, null, state.handle, decay, ratio);
+              native.muonApply(values.handle, x.handle, half?.handle ?? null, state.handle, decay, ratio);
             }
-            return ops.concat([values, m, x]);
+            return ops.concat([values, m, x, ...roundingError(half, values)]);
           },
           reference: (v) => {
             const [p, m, x] = [Float64Array.from(v.p), new Float64Array(n), new Float64Array(n)];
@@ -156,7 +168,7 @@ export const muon: Case = {
                 x[i] = nesterov ? (1 - beta) * g + beta * at(m, i) : at(m, i);
                 p[i] = at(p, i) * (1 - lr * decay) - lr * ratio * at(x, i);
               }
-            return [...p, ...m, ...x];
+            return [...p, ...m, ...x, ...(copy ? new Float64Array(n) : [])];
           },
           differentiable: [],
           flops: 8 * n * steps,

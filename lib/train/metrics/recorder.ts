@@ -10,30 +10,40 @@ import { TensorBoardWriter } from './tensorboard.ts';
 export class MetricsRecorder {
   readonly #log: MetricsLog;
   readonly #board: TensorBoardWriter;
+  readonly #device: { device?: string };
+  /** Before the names of curves: what a simulated card computed is told apart at a glance. */
+  readonly #prefix: string;
 
   /**
    * `resumeAt`: the step of the checkpoint that the run goes on from; what an interrupted run logged after it is dropped. At 0
-   * both start empty.
+   * both start empty. `device`: stands in every row.
    * @throws FileError where a file cannot be opened, or metrics.jsonl is no log.
    */
-  constructor(folder: string, { resumeAt = 0 }: { resumeAt?: number } = {}) {
+  constructor(folder: string, { resumeAt = 0, device }: { resumeAt?: number; device?: string } = {}) {
+    this.#device = device === undefined ? {} : { device };
+    this.#prefix = device?.includes('simulated') ? 'simulated/' : '';
     this.#log = new MetricsLog(join(folder, 'metrics.jsonl'), resumeAt > 0 ? { resumeAt } : {});
     this.#board = new TensorBoardWriter(join(folder, 'tensorboard'), { resumeAt });
+  }
+
+  #curves(step: number, values: Readonly<Record<string, number>>): void {
+    this.#board.scalars(step, Object.fromEntries(Object.entries(values).map(([name, value]) => [this.#prefix + name, value])));
   }
 
   record(event: TrainerEvent): void {
     const { step } = event;
     if (event.type === 'step') {
-      const { loss, learningRate, gradNorm, skipped, tokensPerSecond, epoch } = event;
-      this.#log.write({ step, event: 'step', loss, learningRate, gradNorm, skipped, tokensPerSecond, epoch });
-      this.#board.scalars(step, {
+      const { type, lossScale, ...figures } = event;
+      this.#log.write({ ...{ step, event: type }, ...figures, ...(lossScale !== 1 && { lossScale }), ...this.#device });
+      const { loss, learningRate, gradNorm, tokensPerSecond } = event;
+      this.#curves(step, {
         ...{ 'train/loss': loss, 'train/learning_rate': learningRate, 'train/gradient_norm': gradNorm },
         'train/tokens_per_second': tokensPerSecond,
       });
     } else if (event.type === 'evaluation') {
       const { loss, perplexity, bitsPerByte, tokens, best } = event;
-      this.#log.write({ step, event: 'evaluation', loss, perplexity, bitsPerByte, tokens, best });
-      this.#board.scalars(step, { 'validation/loss': loss, ...(bitsPerByte !== null && { 'validation/bits_per_byte': bitsPerByte }) });
+      this.#log.write({ step, event: 'evaluation', loss, perplexity, bitsPerByte, tokens, best, ...this.#device });
+      this.#curves(step, { 'validation/loss': loss, ...(bitsPerByte !== null && { 'validation/bits_per_byte': bitsPerByte }) });
     }
   }
 

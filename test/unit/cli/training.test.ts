@@ -137,8 +137,13 @@ test.serial('prepare and verify-resume', async (t) => {
 test.serial('a wrong device costs no checkpoint', async (t) => {
   const cwd = tinyProject();
   const { checkpoint } = lastLine(await heddle(['pretrain', 'tiny.yaml', '--json'], { cwd }));
-  const wrong = await heddle(['pretrain', 'tiny.yaml', '--fresh', '--device', 'abacus'], { cwd });
-  t.is(wrong.code, 1);
-  t.regex(wrong.stderr, /^heddle: .*'abacus'/m);
-  t.true(existsSync(join(cwd, checkpoint as string, 'checkpoint.json')));
+  for (const [device, said] of [
+    ['abacus', /^heddle: .*device must be cpu, cuda, cuda:N or auto, got "abacus"/m],
+    ['cuda:99', /^heddle: .*(cuda:99|CUDA)/m],
+  ] as const) {
+    const wrong = await heddle(['pretrain', 'tiny.yaml', '--fresh', '--device', device], { cwd });
+    t.is(wrong.code, 1);
+    t.regex(wrong.stderr, said);
+    t.true(existsSync(join(cwd, checkpoint as string, 'checkpoint.json')));
+  }
 });

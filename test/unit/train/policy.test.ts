@@ -4,10 +4,16 @@ import { data, GPT, gptConfig, parseRunConfig, Trainer, trainConfig } from '../.
 
 test('the policy stands in the configuration of pretraining, and finetuning takes it over unless it has its own', (t) => {
   const run = parseRunConfig('train: { policy: { compute: bf16 } }\nfinetune: { train: { policy: { compute: f32 } } }', 'run.yaml');
-  t.deepEqual([run.train.policy, run.finetune.train.policy], [{ compute: 'bf16' }, { compute: 'f32' }]);
+  t.deepEqual(
+    [run.train.policy, run.finetune.train.policy],
+    [
+      { compute: 'bf16', lossScale: 1 },
+      { compute: 'f32', lossScale: 1 },
+    ],
+  );
   const inherited = parseRunConfig('train: { policy: { compute: bf16 } }', 'run.yaml');
-  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16' });
-  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, { compute: 'f32' });
+  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1 });
+  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, { compute: 'f32', lossScale: 1 });
 });
 
 test('two trainers with different policies do not know of each other, and the CPU refuses what it cannot do', (t) => {
@@ -18,7 +24,7 @@ test('two trainers with different policies do not know of each other, and the CP
     return new Trainer({ model, train, data: new data.Loader(tokens, { batch: 1, length: 8 }) });
   };
   const first = trainer('f32');
-  t.throws(() => trainer('bf16'), { message: /train\.policy\.compute must be f32 on the CPU, got bf16/ });
+  t.throws(() => trainer('bf16'), { message: /train\.policy\.compute must be f32 or tf32 on the CPU, got bf16/ });
   t.notThrows(() => trainer('f32').dispose());
   first.dispose();
 });

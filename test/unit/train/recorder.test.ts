@@ -7,7 +7,7 @@ import { MetricsRecorder } from '../../../lib/train/metrics/recorder.ts';
 import type { TrainerEvent } from '../../../lib/train/trainer.ts';
 
 const step = (n: number, loss = 10 - n): TrainerEvent => ({
-  ...{ type: 'step', step: n, loss, learningRate: 1e-3, gradNorm: 1, skipped: false, tokensPerSecond: 100, epoch: 0 },
+  ...{ type: 'step', step: n, loss, learningRate: 1e-3, gradNorm: 1, skipped: false, lossScale: 1, tokensPerSecond: 100, epoch: 0 },
 });
 const evaluation = (n: number): TrainerEvent => ({
   ...{ type: 'evaluation', step: n, best: true, loss: 3, perplexity: Math.exp(3), bitsPerByte: null, tokens: 9, bytes: 0 },
