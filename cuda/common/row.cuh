@@ -13,29 +13,29 @@ using Int = std::integral_constant<int, N>;
 
 constexpr int kRowWarps = 4;  // rows of a block of warps
 
-// f(k, column) for the vectors of this lane: number k + 1 of at most N starts at `column`.
+// A vector where `inside`, else zeros.
+template <int V, class T>
+__device__ inline Vector<T, V> load_if(bool inside, const T* p) {
+  Vector<T, V> part{};
+  if (inside) part = load_vector<T, V>(p);
+  return part;
+}
+
+// f(k, column, inside) for the N vectors of this lane: number k starts at `column`, which may lie beyond the row. Lanes do not part ways:
+// everyone computes, who is inside loads and stores.
 template <int V, int N, class F>
 __device__ inline void each_of_lane(int cols, F&& f) {
 #pragma unroll
   for (int k = 0; k < N; ++k) {
     const int column = (k * 32 + static_cast<int>(threadIdx.x) % 32) * V;
-    if (column < cols) f(k, column);
+    f(k, column, column < cols);
   }
 }
 
 // This lane's vectors of a row; zeros where the row has ended. All loads are issued before the first is used.
 template <int V, int N, class T>
 __device__ inline void load_lane(const T* row, int cols, Vector<T, V> (&part)[N]) {
-#pragma unroll
-  for (int k = 0; k < N; ++k) {
-    const int column = (k * 32 + static_cast<int>(threadIdx.x) % 32) * V;
-    if (column < cols) {
-      part[k] = load_vector<T, V>(row + column);
-    } else {
-#pragma unroll
-      for (int j = 0; j < V; ++j) part[k].x[j] = from_float<T>(0.0f);
-    }
-  }
+  each_of_lane<V, N>(cols, [&](int k, int column, bool inside) { part[k] = load_if<V>(inside, row + column); });
 }
 
 // f(column) for the vectors of this thread of a block.

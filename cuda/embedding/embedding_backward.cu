@@ -126,37 +126,36 @@ __global__ void __launch_bounds__(kThreads) embedding_scatter(EmbeddingBackwardA
 template <class T, int V>
 __global__ void __launch_bounds__(kThreads) embedding_sum(EmbeddingBackwardArgs a, const Pair* pairs) {
   constexpr int kAhead = 8;
+  const int lane = threadIdx.x % 32;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  const int64_t column = (static_cast<int64_t>(blockIdx.y) * 32 + threadIdx.x % 32) * V;
-  if (at >= a.n || column >= a.C) return;
+  const int64_t column = (static_cast<int64_t>(blockIdx.y) * 32 + lane) * V;
+  if (at >= a.n) return;
   const int32_t id = pairs[at].id;
   if (id == a.V || (at > 0 && pairs[at - 1].id == id)) return;
+  const bool inside = column < a.C;
   const T* dy = static_cast<const T*>(a.dy) + column;
   float* to = a.dtable + id * a.C + column;
-  float sum[V];
+  Vector<float, V> sum = load_if<V>(inside && a.accumulate, to);
+  int run = 32;
+  for (int64_t low = at; run == 32; low += 32) {  // 32 pairs at a time, one a lane
+    Pair mine{-1, 0};
+    if (low + lane < a.n) mine = pairs[low + lane];
+    const unsigned others = __ballot_sync(0xffffffffu, mine.id != id);
+    run = others ? __ffs(static_cast<int>(others)) - 1 : 32;
+    for (int start = 0; start < run; start += kAhead) {
+      Vector<T, V> part[kAhead];
 #pragma unroll
-  for (int j = 0; j < V; ++j) sum[j] = a.accumulate ? to[j] : 0.0f;
-  for (int64_t low = at;; low += kAhead) {
-    Vector<T, V> part[kAhead];
-    int count = 0;
+      for (int k = 0; k < kAhead; ++k) {
+        const int64_t i = __shfl_sync(0xffffffffu, mine.i, start + k);
+        part[k] = load_if<V>(inside && start + k < run, dy + i * a.C);
+      }
 #pragma unroll
-    for (int k = 0; k < kAhead; ++k) {
-      if (low + k >= a.n) break;
-      const Pair p = pairs[low + k];
-      if (p.id != id) break;
-      part[k] = load_vector<T, V>(dy + p.i * a.C);
-      ++count;
+      for (int k = 0; k < kAhead; ++k)
+#pragma unroll
+        for (int j = 0; j < V; ++j) sum.x[j] = start + k < run ? sum.x[j] + to_float(part[k].x[j]) : sum.x[j];
     }
-#pragma unroll
-    for (int k = 0; k < kAhead; ++k) {
-      if (k >= count) break;
-#pragma unroll
-      for (int j = 0; j < V; ++j) sum[j] += to_float(part[k].x[j]);
-    }
-    if (count < kAhead) break;
   }
-#pragma unroll
-  for (int j = 0; j < V; ++j) to[j] = sum[j];
+  if (inside) store_vector<float, V>(to, sum);
 }
 
 // Returns the sorted pairs.
@@ -191,7 +190,7 @@ void embedding_backward(const EmbeddingBackwardArgs& a) {
   const Pair* const pairs = sort(a);
   dispatch_float(a.type, [&](auto type) {
     using T = decltype(type);
-    const bool aligned = rows_aligned<T>(a.C, a.dy) && aligned16(a.dtable);
+    const bool aligned = rows_aligned<T>(a.C, a.dy) && reinterpret_cast<uintptr_t>(a.dtable) % (kVector<T> * sizeof(float)) == 0;
     dispatch_block_row<T>(aligned, [&](auto v) {
       const dim3 grid(static_cast<unsigned>((a.n + kWarps - 1) / kWarps), static_cast<unsigned>((a.C + 32 * v() - 1) / (32 * v())));
       launch("embedding_sum", embedding_sum<T, v()>, grid, kThreads, 0, a, pairs);

@@ -29,24 +29,16 @@ __device__ inline RowScale finish_row(const NormArgs& a, int64_t row, float mean
 }
 
 template <class T, int V>
-__device__ inline Vector<T, V> scaled(const NormArgs& a, const float (&h)[V], const RowScale& s, int64_t column) {
+__device__ inline Vector<T, V> scaled(const NormArgs& a, const float (&h)[V], const RowScale& s, int64_t column, bool inside = true) {
   const T *w = static_cast<const T*>(a.w), *b = static_cast<const T*>(a.b);
-  float y[V];
-#pragma unroll
-  for (int j = 0; j < V; ++j) y[j] = fmaf(h[j] - s.mean, s.rstd, s.shift);
-  if (w) {
-    const Vector<T, V> weight = load_vector<T, V>(w + column);
-#pragma unroll
-    for (int j = 0; j < V; ++j) y[j] *= to_float(weight.x[j]);
-  }
-  if (b) {
-    const Vector<T, V> bias = load_vector<T, V>(b + column);
-#pragma unroll
-    for (int j = 0; j < V; ++j) y[j] += to_float(bias.x[j]);
-  }
+  const Vector<T, V> weight = load_if<V>(w && inside, w + column), bias = load_if<V>(b && inside, b + column);
   Vector<T, V> out;
 #pragma unroll
-  for (int j = 0; j < V; ++j) out.x[j] = from_float<T>(y[j]);
+  for (int j = 0; j < V; ++j) {
+    float y = fmaf(h[j] - s.mean, s.rstd, s.shift);
+    y = w ? y * to_float(weight.x[j]) : y;
+    out.x[j] = from_float<T>(b ? y + to_float(bias.x[j]) : y);
+  }
   return out;
 }
 
@@ -69,9 +61,9 @@ __global__ void __launch_bounds__(32 * kRowWarps) norm_warp(NormArgs a) {
   if (a.residual) {
     Vector<T, V> residual[N];
     load_lane<V, N>(static_cast<const T*>(a.residual) + at, cols, residual);
-    each_of_lane<V, N>(cols, [&](int k, int column) {
+    each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
       part[k] = added<T, V>(part[k], residual[k]);
-      store_vector<T, V>(static_cast<T*>(a.h) + at + column, part[k]);
+      if (inside) store_vector<T, V>(static_cast<T*>(a.h) + at + column, part[k]);
     });
   }
   float h[N][V];
@@ -81,10 +73,10 @@ __global__ void __launch_bounds__(32 * kRowWarps) norm_warp(NormArgs a) {
 #pragma unroll
     for (int j = 0; j < V; ++j) sum += h[k][j] = to_float(part[k].x[j]);
   const float mean = rms ? 0.0f : warp_reduce<Add>(sum) / static_cast<float>(cols);
-  each_of_lane<V, N>(cols, [&](int k, int) {
+  each_of_lane<V, N>(cols, [&](int k, int, bool inside) {
 #pragma unroll
     for (int j = 0; j < V; ++j) {
-      const float d = h[k][j] - mean;
+      const float d = inside ? h[k][j] - mean : 0.0f;
       if (!rms) deviations += d;
       squares = fmaf(d, d, squares);
     }
@@ -92,8 +84,10 @@ __global__ void __launch_bounds__(32 * kRowWarps) norm_warp(NormArgs a) {
   if (!rms) deviations = warp_reduce<Add>(deviations);
   squares = warp_reduce<Add>(squares);
   const RowScale s = finish_row<rms>(a, row, mean, deviations, squares, threadIdx.x % 32 == 0);
-  each_of_lane<V, N>(cols,
-                     [&](int k, int column) { store_vector<T, V>(static_cast<T*>(a.y) + at + column, scaled<T, V>(a, h[k], s, column)); });
+  each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
+    const Vector<T, V> out = scaled<T, V>(a, h[k], s, column, inside);
+    if (inside) store_vector<T, V>(static_cast<T*>(a.y) + at + column, out);
+  });
 }
 
 // The row is kept in shared memory between the passes where `keep` says that there is room; every thread reads back what it wrote.

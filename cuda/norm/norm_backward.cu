@@ -37,13 +37,14 @@ struct RowSums {
   float g = 0, d = 0, gd = 0;
 };
 
+// `inside`: whether the vector lies in the row; h and dy are 0 where it does not.
 template <class T, int V>
-__device__ inline void add_terms(RowSums& s, const T* w, int64_t column, const Vector<T, V>& h, const Vector<T, V>& dy, float mean) {
-  Vector<T, V> weight;
-  if (w) weight = load_vector<T, V>(w + column);
+__device__ inline void add_terms(RowSums& s, const T* w, int64_t column, const Vector<T, V>& h, const Vector<T, V>& dy, float mean,
+                                 bool inside = true) {
+  const Vector<T, V> weight = load_if<V>(w && inside, w + column);
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    const float d = to_float(h.x[j]) - mean, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
+    const float d = inside ? to_float(h.x[j]) - mean : 0.0f, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
     s.g += g;
     s.d += d;
     s.gd = fmaf(g, d, s.gd);
@@ -52,19 +53,18 @@ __device__ inline void add_terms(RowSums& s, const T* w, int64_t column, const V
 
 template <class T, int V>
 __device__ inline void put_dx(const NormBackwardArgs& a, const RowTerms& t, int64_t at, int64_t column, const Vector<T, V>& h,
-                              const Vector<T, V>& dy) {
+                              const Vector<T, V>& dy, bool inside = true) {
   const T* w = static_cast<const T*>(a.w);
   T* dx = static_cast<T*>(a.dx) + at + column;
-  Vector<T, V> weight, out, old;
-  if (w) weight = load_vector<T, V>(w + column);
-  if (a.accumulate_dx) old = load_vector<T, V>(dx);
+  const Vector<T, V> weight = load_if<V>(w && inside, w + column), old = load_if<V>(a.accumulate_dx && inside, dx);
+  Vector<T, V> out;
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     const float d = to_float(h.x[j]) - t.mean, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
     const float v = t.rstd * fmaf(-t.k, d, g - t.c);
     out.x[j] = from_float<T>(a.accumulate_dx ? to_float(old.x[j]) + v : v);
   }
-  store_vector<T, V>(dx, out);
+  if (inside) store_vector<T, V>(dx, out);
 }
 
 template <class T, int V>
@@ -90,22 +90,24 @@ __global__ void __launch_bounds__(32 * kWarps) norm_backward_warp(NormBackwardAr
     load_lane<V, N>(static_cast<const T*>(a.dy) + at, cols, dy);
     const float mean = rms ? 0.0f : a.mean[row], rstd = a.rstd[row];
     RowSums s;
-    each_of_lane<V, N>(cols, [&](int k, int column) { add_terms<T, V>(s, static_cast<const T*>(a.w), column, h[k], dy[k], mean); });
+    each_of_lane<V, N>(
+        cols, [&](int k, int column, bool inside) { add_terms<T, V>(s, static_cast<const T*>(a.w), column, h[k], dy[k], mean, inside); });
     if (!rms) {
       s.g = warp_reduce<Add>(s.g);
       s.d = warp_reduce<Add>(s.d);
     }
     s.gd = warp_reduce<Add>(s.gd);
     const RowTerms t = row_terms<rms>(mean, rstd, a.cols, s.g, s.d, s.gd);
-    each_of_lane<V, N>(cols, [&](int k, int column) {
-      if (a.dx) put_dx<T, V>(a, t, at, column, h[k], dy[k]);
+    each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
+      put_dx<T, V>(a, t, at, column, h[k], dy[k], inside && a.dx);
       add_weights<T, V>(t, h[k], dy[k], dw[k], db[k]);
     });
   }
   if (!partial) return;
   for (int turn = 0; turn < kWarps; ++turn) {
     if (warp == turn)
-      each_of_lane<V, N>(cols, [&](int k, int column) {
+      each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
+        if (!inside) return;
 #pragma unroll
         for (int j = 0; j < V; ++j) {
           sums[column + j] = turn ? sums[column + j] + dw[k][j] : dw[k][j];

@@ -17,11 +17,9 @@ __global__ void __launch_bounds__(32 * kRowWarps) softmax_warp(SoftmaxArgs a) {
   load_lane<V, N>(static_cast<const T*>(a.x) + row * a.cols, cols, part);
   float x[N * V];
   float max = kNegativeInfinity, sum = 0;
+  each_of_lane<V, N>(cols, [&](int k, int, bool inside) {
 #pragma unroll
-  for (int k = 0; k < N * V; ++k) x[k] = kNegativeInfinity;  // beyond the row: e^x is 0
-  each_of_lane<V, N>(cols, [&](int k, int) {
-#pragma unroll
-    for (int j = 0; j < V; ++j) max = fmaxf(max, x[k * V + j] = to_float(part[k].x[j]));
+    for (int j = 0; j < V; ++j) max = fmaxf(max, x[k * V + j] = inside ? to_float(part[k].x[j]) : kNegativeInfinity);
   });
   max = warp_reduce<Max>(max);
 #pragma unroll
@@ -33,11 +31,11 @@ __global__ void __launch_bounds__(32 * kRowWarps) softmax_warp(SoftmaxArgs a) {
   sum = warp_reduce<Add>(sum);
   const float scale = 1.0f / sum, log_sum = logf(sum);
   T* y = static_cast<T*>(a.y) + row * a.cols;
-  each_of_lane<V, N>(cols, [&](int k, int column) {
+  each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
     Vector<T, V> v;
 #pragma unroll
     for (int j = 0; j < V; ++j) v.x[j] = from_float<T>(log ? x[k * V + j] - log_sum : x[k * V + j] * scale);
-    store_vector<T, V>(y + column, v);
+    if (inside) store_vector<T, V>(y + column, v);
   });
 }
 

@@ -19,16 +19,16 @@ __device__ inline float add_terms(float sum, const Vector<T, V>& y, const Vector
 }
 
 template <class T, bool log, int V>
-__device__ inline void put_gradient(const Vector<T, V>& y, const Vector<T, V>& dy, float sum, T* dx, bool accumulate) {
-  Vector<T, V> out, old;
-  if (accumulate) old = load_vector<T, V>(dx);
+__device__ inline void put_gradient(const Vector<T, V>& y, const Vector<T, V>& dy, float sum, T* dx, bool accumulate, bool inside = true) {
+  const Vector<T, V> old = load_if<V>(accumulate && inside, dx);
+  Vector<T, V> out;
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     const float at = to_float(y.x[j]), up = to_float(dy.x[j]);
     const float v = log ? fmaf(-exp_for<T>(at), sum, up) : at * (up - sum);
     out.x[j] = from_float<T>(accumulate ? to_float(old.x[j]) + v : v);
   }
-  store_vector<T, V>(dx, out);
+  if (inside) store_vector<T, V>(dx, out);
 }
 
 template <class T, bool log, int V, int N>
@@ -44,7 +44,8 @@ __global__ void __launch_bounds__(32 * kRowWarps) softmax_backward_warp(SoftmaxB
   for (int k = 0; k < N; ++k) sum = add_terms<T, log, V>(sum, y[k], dy[k]);
   sum = warp_reduce<Add>(sum);
   T* dx = static_cast<T*>(a.dx) + row * a.cols;
-  each_of_lane<V, N>(cols, [&](int k, int column) { put_gradient<T, log, V>(y[k], dy[k], sum, dx + column, a.accumulate); });
+  each_of_lane<V, N>(cols,
+                     [&](int k, int column, bool inside) { put_gradient<T, log, V>(y[k], dy[k], sum, dx + column, a.accumulate, inside); });
 }
 
 // The second pass finds the rows in the L1 cache.
