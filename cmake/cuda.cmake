@@ -84,11 +84,10 @@ if(HAVE_CUDA)
     endif()
   endif()
   foreach(_target IN LISTS _targets)
-    set_target_properties(${_target} PROPERTIES CUDA_RUNTIME_LIBRARY Static)
-    set_property(TARGET ${_target} PROPERTY CXX_STANDARD) # -std below: CMake 3.25 does not know CUDA20 of every nvcc
+    set_target_properties(${_target} PROPERTIES CUDA_STANDARD 17 CUDA_STANDARD_REQUIRED ON CUDA_RUNTIME_LIBRARY Static)
     target_include_directories(${_target} PRIVATE native cuda ${CMAKE_CURRENT_BINARY_DIR}/generated)
     # no --use_fast_math: a kernel that wants an approximation or a fused multiply-add names it
-    target_compile_options(${_target} PRIVATE -std=c++20 --fmad=false --expt-relaxed-constexpr -Xcompiler=-fvisibility=hidden,-Wall,-ffp-contract=off)
+    target_compile_options(${_target} PRIVATE --fmad=false --expt-relaxed-constexpr -Xcompiler=-fvisibility=hidden,-Wall,-ffp-contract=off)
     if(HEDDLE_SIM) # source lines for its messages; plain PTX, because unpacking would ask for libzstd
       target_compile_options(${_target} PRIVATE -lineinfo --no-compress)
     else()

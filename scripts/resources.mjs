@@ -11,7 +11,7 @@ const PORTABLE = ['75', '80', '86', '89', '90', '100', '120'];
 const HOPPER = '90a'; // *_sm90.cu is compiled for it alone, as in cmake/cuda.cmake
 const REGISTERS = 65536; // of a multiprocessor, on every architecture in the list
 // As in cmake/cuda.cmake.
-const FLAGS = ['-std=c++20', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-Inative', '-Icuda'];
+const FLAGS = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-Inative', '-Icuda'];
 // What ptxas says when it has given up on something that the source relies on.
 const COMPLAINT = /Potential Performance Loss|setmaxnreg ignored|C75\d\d/;
 
