@@ -1,5 +1,6 @@
 // Rows of scores to probabilities and back; a warp per row, and an
-// element is one lane's from first to last, so that results may lie in the scores' place. Columns from Tk to `ld` are written as 0: matmuls may read whole vectors.
+// element is one lane's from first to last, so that results may lie in the scores' place. Columns from Tk to `ld` are written as 0: matmuls
+// may read whole vectors.
 #include <algorithm>
 
 #include "attention/launch.h"

@@ -46,8 +46,11 @@ class TileLoader {
       const T* from = from_ + i * step_;
       const int n = count(i, depth);
       Vector<T, kChunk> part;
-      if (Aligned && n == kChunk) {
-        part = load_vector(from);
+      if constexpr (Aligned) {
+        if (n == kChunk)
+          part = load_vector(from);
+        else
+          part = part_of_chunk(from, n);
       } else {
 #pragma unroll
         for (int j = 0; j < kChunk; ++j) part.x[j] = j < n ? from[j] : from_float<T>(0.0f);
@@ -62,6 +65,27 @@ class TileLoader {
   }
 
  private:
+  // The first n elements, then zeros; rare, so few registers matter more than time.
+  static __device__ Vector<T, kChunk> part_of_chunk(const T* from, int n) {
+    constexpr int kBits = 8 * static_cast<int>(sizeof(T));
+    Bits128 bits{};
+#pragma unroll 1
+    for (int j = 0; j < n; ++j) {
+      const uint64_t x = bits_of(from[j]);
+      (j < kChunk / 2 ? bits.low : bits.high) |= x << (j % (kChunk / 2) * kBits);
+    }
+    return __builtin_bit_cast(Vector<T, kChunk>, bits);
+  }
+  struct alignas(16) Bits128 {
+    uint64_t low, high;
+  };
+  static __device__ uint64_t bits_of(T x) {
+    if constexpr (sizeof(T) == 2)
+      return __builtin_bit_cast(uint16_t, x);
+    else
+      return __builtin_bit_cast(uint32_t, x);
+  }
+
   // Elements of chunk i that exist.
   __device__ int count(int i, int depth) const {
     const int row_limit = KMajor ? limit_ : depth, along_limit = KMajor ? depth : limit_;

@@ -1,0 +1,186 @@
+// What the CUDA matmul chooses, without a GPU: path, tile, loads, chunks of K.
+#include "check.h"
+#include "matmul/config.h"
+
+using namespace heddle;
+using namespace heddle::cuda;
+
+namespace {
+
+Card card_of(int sm, int multiprocessors, size_t shared_kib) {
+  Card c{};
+  c.sm = sm;
+  c.multiprocessors = multiprocessors;
+  c.shared_per_multiprocessor = c.shared_per_block = shared_kib << 10;
+  return c;
+}
+const Card kT4 = card_of(75, 40, 64), kA100 = card_of(80, 108, 164), k3090 = card_of(86, 82, 100), kH100 = card_of(90, 132, 228);
+
+alignas(16) char memory[64];
+
+// X (M x K) times W^T, W (N x K): both K-major.
+MatmulArgs linear(DType type, int64_t M, int64_t N, int64_t K) {
+  MatmulArgs g{};
+  g.type = g.c_type = type;
+  g.a = g.b = memory;
+  g.c = memory;
+  g.M = M;
+  g.N = N;
+  g.K = K;
+  g.a_m = g.b_n = K;
+  g.a_k = g.b_k = 1;
+  g.c_m = N;
+  g.batch[0] = g.batch[1] = 1;
+  return g;
+}
+
+// dY^T (M x K) times X (K x N), K rows: the gradient of a weight.
+MatmulArgs gradient(DType type, int64_t M, int64_t N, int64_t K) {
+  MatmulArgs g = linear(type, M, N, K);
+  g.c_type = DType::f32;
+  g.a_m = g.b_n = 1;
+  g.a_k = M;
+  g.b_k = N;
+  return g;
+}
+
+void is(bool ok, const char* what, int line) { check::report(ok, __FILE__, line, what); }
+#define IS(...) is((__VA_ARGS__), #__VA_ARGS__, __LINE__)
+
+void paths() {
+  IS(plan_matmul(linear(DType::bf16, 64, 64, 64), kA100).path == MatmulPath::bf16);
+  IS(plan_matmul(linear(DType::f16, 64, 64, 64), kT4).path == MatmulPath::f16);
+  MatmulArgs g = linear(DType::f32, 64, 64, 64);
+  IS(plan_matmul(g, kA100).path == MatmulPath::fma);
+  g.precision = Precision::tf32;
+  IS(plan_matmul(g, kA100).path == MatmulPath::tf32);
+  IS(plan_matmul(g, kT4).path == MatmulPath::fma);  // no such units: in full
+}
+
+void layouts() {
+  MatmulPlan p = plan_matmul(linear(DType::bf16, 64, 40, 96), kA100);
+  IS(p.a_k_major && p.b_k_major && p.lda == 96 && p.ldb == 96);
+  p = plan_matmul(gradient(DType::bf16, 64, 40, 96), kA100);
+  IS(!p.a_k_major && !p.b_k_major && p.lda == 64 && p.ldb == 40);
+  p = plan_matmul(linear(DType::bf16, 1, 40, 96), kA100);
+  IS(p.lda == 0 && p.ldb == 96);               // one row: no stride to another
+  MatmulArgs g = linear(DType::f32, 8, 1, 5);  // both strides of b are 1: the dimension that has a length decides
+  g.b_n = 1;
+  IS(plan_matmul(g, kA100).b_k_major);
+  g = linear(DType::f32, 8, 5, 1);
+  g.b_n = g.b_k = 1;
+  IS(!plan_matmul(g, kA100).b_k_major);
+}
+
+void alignment() {
+  const auto loads = [](const MatmulArgs& g) { return plan_matmul(g, kA100).vector_loads; };
+  const auto stores = [](const MatmulArgs& g) { return plan_matmul(g, kA100).vector_stores; };
+  MatmulArgs g = linear(DType::bf16, 64, 64, 64);
+  IS(loads(g) && stores(g));
+  IS(loads(linear(DType::bf16, 64, 63, 64)) && !stores(linear(DType::bf16, 64, 63, 64)));
+  IS(!loads(linear(DType::bf16, 64, 64, 63)) && stores(linear(DType::bf16, 64, 64, 63)));
+  g.K = 61;  // ragged, in rows that are aligned
+  IS(loads(g));
+  g = linear(DType::bf16, 64, 64, 64);
+  g.a = memory + 2;
+  IS(!loads(g));
+  g = linear(DType::bf16, 64, 64, 64);
+  g.c = memory + 2;
+  IS(!stores(g));
+  g = linear(DType::bf16, 64, 64, 64);
+  g.bias = memory + 8;
+  IS(!stores(g));
+  g = linear(DType::bf16, 64, 64, 64);
+  g.b_batch[1] = 12;  // of a batch of one: never taken
+  IS(loads(g));
+  g.batch[1] = 2;
+  IS(!loads(g));
+  g = linear(DType::bf16, 1, 64, 61);  // one row of a at any stride; but b has 64
+  IS(!loads(g));
+  g.b_n = 64;
+  IS(loads(g));
+  g = linear(DType::f32, 64, 64, 4);
+  g.precision = Precision::tf32;
+  IS(loads(g));  // 4 floats are 16 bytes
+}
+
+void tiles() {
+  const auto tile = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).tile; };
+  IS(tile(linear(DType::bf16, 65536, 2304, 768), kH100) == 128);
+  IS(tile(linear(DType::bf16, 8, 2304, 768), kH100) == 64);
+  IS(tile(linear(DType::bf16, 512, 768, 768), kH100) == 64);     // 24 large tiles would leave most multiprocessors idle
+  IS(tile(linear(DType::bf16, 65536, 2304, 767), kH100) == 64);  // not aligned
+  IS(tile(linear(DType::f32, 65536, 2304, 767), kH100) == 128);
+  const MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 200, 64), card_of(80, 1, 164));
+  IS(p.tile == 128 && p.tiles_m == 3 && p.tiles_n == 2 && p.products == 1);
+
+  // two blocks of stages fit a multiprocessor
+  const auto stages = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).stages; };
+  const MatmulArgs large = linear(DType::bf16, 65536, 2304, 768), ragged = linear(DType::bf16, 65536, 2304, 767);
+  IS(stages(large, kA100) == 4 && stages(large, kH100) == 4 && stages(large, k3090) == 3);
+  IS(stages(linear(DType::f16, 65536, 2304, 768), kT4) == 2 && stages(ragged, kA100) == 2);
+  for (const Card& card : {kT4, kA100, k3090, kH100})
+    for (const DType type : {DType::bf16, DType::f16, DType::f32})
+      for (const int64_t M : {1, 4096, 65536})
+        for (const int64_t K : {64, 63}) {
+          MatmulArgs g = linear(type, M, 768, K);
+          g.precision = Precision::tf32;
+          const MatmulPlan q = plan_matmul(g, card);
+          IS(q.shared <= card.shared_per_block && 2 * q.shared <= card.shared_per_multiprocessor);
+        }
+}
+
+// The bits of a row do not depend on M: only the chunks of K change them.
+void chunks() {
+  for (const int64_t M : {1, 8, 300, 65536}) {
+    const MatmulPlan p = plan_matmul(linear(DType::bf16, M, 768, 65536), kH100);
+    IS(p.chunks == 1 && !p.split && p.workspace == 0);
+  }
+  for (const int64_t K : {1, 4095, 4096, 8191, 8200, 16384, 65536, 1000003})
+    for (const int64_t M : {8, 768, 50304})
+      for (const int64_t N : {8, 3072}) {
+        const MatmulPlan p = plan_matmul(gradient(DType::bf16, M, N, K), kH100), q = plan_matmul(gradient(DType::bf16, 16, 16, K), kA100);
+        IS(p.chunks == q.chunks && p.chunk_k == q.chunk_k);
+        IS(p.chunks * p.chunk_k >= K && (p.chunks - 1) * p.chunk_k < K);  // all of K, and no chunk empty
+        IS(p.workspace == (p.split ? static_cast<size_t>(p.chunks * M * N * 4) : 0u));
+      }
+  IS(plan_matmul(gradient(DType::bf16, 768, 768, 65536), kH100).split);
+  IS(!plan_matmul(gradient(DType::bf16, 50304, 768, 65536), kH100).split);  // enough tiles without
+  IS(!plan_matmul(gradient(DType::bf16, 768, 768, 2048), kH100).split);
+  MatmulArgs g = gradient(DType::bf16, 768, 768, 65536);
+  g.c_type = DType::bf16;  // partial sums would be rounded
+  IS(plan_matmul(g, kH100).chunks == 1);
+  g = gradient(DType::bf16, 768, 768, 65536);
+  g.bias = memory;  // the epilogue follows the whole sum
+  IS(plan_matmul(g, kH100).chunks == 1);
+}
+
+void flattening() {
+  MatmulArgs g = linear(DType::bf16, 10, 64, 64);
+  g.batch[0] = 3;
+  g.batch[1] = 4;
+  g.a_batch[1] = 10 * 64;
+  g.a_batch[0] = 4 * g.a_batch[1];
+  g.c_batch[1] = 10 * 64;
+  g.c_batch[0] = 4 * g.c_batch[1];
+  MatmulArgs f = flatten(g);
+  IS(f.M == 120 && f.batch[0] == 1 && f.batch[1] == 1);  // one matrix b: the rows go on
+  g.b_batch[0] = 64 * 64;
+  f = flatten(g);
+  IS(f.M == 40 && f.batch[0] == 3 && f.batch[1] == 1);
+  g.b_batch[1] = 16;
+  f = flatten(g);
+  IS(f.M == 10 && f.batch[0] == 3 && f.batch[1] == 4);
+}
+
+}  // namespace
+
+int main() {
+  paths();
+  layouts();
+  alignment();
+  tiles();
+  chunks();
+  flattening();
+  return check::result();
+}
