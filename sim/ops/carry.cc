@@ -17,21 +17,21 @@ struct CarryAdd {
     return with;
   }
 };
-struct CarrySub {  // the condition code is the borrow
+// a + ~b + carry: as in the machine, the condition code of a subtraction is set when there is no borrow, and nvcc's
+// 128-bit division reads it with addc.
+struct CarrySub {
   static constexpr int operands = 2;
   template <class T>
-  static T op(const Instr&, T a, T b, T, bool carry, bool& out) {
-    const T difference = T(a - b), with = T(difference - T(carry));
-    out = a < b || difference < T(carry);
-    return with;
+  static T op(const Instr& i, T a, T b, T, bool carry, bool& out) {
+    return CarryAdd::op(i, a, T(~b), T(0), carry || !(i.flags & kIn), out);
   }
 };
-template <class Wide>
+template <class Wide, bool Signed>
 struct CarryMad {
   static constexpr int operands = 3;
   template <class T>
   static T op(const Instr& i, T a, T b, T c, bool carry, bool& out) {
-    using S = std::conditional_t<std::is_signed_v<Wide>, std::make_signed_t<T>, T>;
+    using S = std::conditional_t<Signed, std::make_signed_t<T>, T>;
     const Wide product = Wide(S(a)) * Wide(S(b));
     const T part = i.flags & kHigh ? T(product >> (8 * sizeof(T))) : T(product);
     return CarryAdd::op(i, part, c, T(0), carry, out);
@@ -65,9 +65,9 @@ void emit_mad(Decoder& d, Type t, uint64_t flags) {
   else
     d.need("lo");
   if (ptx::is_signed(t))
-    emit_carry<CarryMad<int64_t>, CarryMad<__int128>>(d, t, flags);
+    emit_carry<CarryMad<int64_t, true>, CarryMad<__int128, true>>(d, t, flags);
   else
-    emit_carry<CarryMad<uint64_t>, CarryMad<unsigned __int128>>(d, t, flags);
+    emit_carry<CarryMad<uint64_t, false>, CarryMad<unsigned __int128, false>>(d, t, flags);
 }
 
 Type carry_type(Decoder& d) {
