@@ -1,6 +1,8 @@
 #pragma once
 #include <cstdint>
 
+#include "core/random.h"  // HEDDLE_HOST_DEVICE
+
 namespace heddle::cuda {
 
 // Divides numbers below 2^31 by a number known at launch: a multiplication and a shift (Granlund and Montgomery, "Division by
@@ -13,9 +15,7 @@ struct Divider {
     while ((uint64_t{1} << shift) < d) ++shift;
     factor = static_cast<uint32_t>((uint64_t{1} << 32) * ((uint64_t{1} << shift) - d) / d + 1);
   }
-#ifdef __CUDACC__
-  __device__ uint32_t divide(uint32_t n) const { return (__umulhi(n, factor) + n) >> shift; }
-#endif
+  HEDDLE_HOST_DEVICE uint32_t divide(uint32_t n) const { return (static_cast<uint32_t>(uint64_t{n} * factor >> 32) + n) >> shift; }
 };
 
 }  // namespace heddle::cuda
