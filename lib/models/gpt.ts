@@ -161,12 +161,12 @@ export class GPT extends Module {
   }
 
   override to(device: Device): this {
+    super.to(device);
     const table = this.#table;
-    if (table) {
-      this.#table = noGrad(() => toDevice(table, device)).keep();
-      table.dispose();
-    }
-    return super.to(device);
+    if (!table) return this;
+    this.#table = noGrad(() => toDevice(table, device)).keep();
+    table.dispose();
+    return this.computeIn(this.compute);
   }
 
   override dispose(): void {

@@ -1,6 +1,7 @@
-// npm run fixtures -- FOLDER [--device D] [--dtype bf16] [--json]: compares this library with a folder of golden fixtures.
+// npm run fixtures -- FOLDER [--device D] [--compute bf16] [--json]: compares this library with a folder of golden fixtures.
 import { parseArgs } from 'node:util';
-import { checkDType } from '../../lib/tensor/dtype.ts';
+import { COMPUTES, computeType } from '../../lib/nn/policy.ts';
+import { describeDevice } from '../../lib/tensor/device.ts';
 import { type FixtureResult, runCases } from './fixture_suite.ts';
 import { runModels } from './fixtures_models.ts';
 
@@ -24,19 +25,21 @@ function summary(results: readonly FixtureResult[]): string[] {
 const { values, positionals } = parseArgs({
   options: {
     device: { type: 'string', default: 'cpu' },
-    dtype: { type: 'string', default: 'f32' },
+    compute: { type: 'string', default: 'f32' },
     json: { type: 'boolean', default: false },
   },
   allowPositionals: true,
 });
 const [folder] = positionals;
-if (folder === undefined || positionals.length > 1) {
-  console.error('usage: npm run fixtures -- FOLDER [--device D] [--dtype f32|bf16|f16] [--json]');
+const compute = COMPUTES.find((name) => name === values.compute);
+if (folder === undefined || positionals.length > 1 || compute === undefined) {
+  console.error(`usage: npm run fixtures -- FOLDER [--device D] [--compute ${COMPUTES.join('|')}] [--json]`);
   process.exitCode = 2;
 } else {
-  const dtype = checkDType(values.dtype, '--dtype');
-  const results = await runCases(folder, { device: values.device, dtype });
-  if (dtype === 'f32') results.push(...(await runModels(folder, { device: values.device })));
+  const { device } = values;
+  if (!values.json) console.log(`on ${describeDevice(device)} in ${compute}`);
+  const results = await runCases(folder, { device, dtype: computeType(compute) });
+  results.push(...(await runModels(folder, { device, compute })));
   const failed = results.filter((r) => r.outcome === 'fail');
   if (values.json) console.log(JSON.stringify(results));
   else {

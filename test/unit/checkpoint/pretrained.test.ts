@@ -4,8 +4,10 @@ import test, { type ExecutionContext } from 'ava';
 import { loadPretrained, savePretrained } from '../../../lib/checkpoint/pretrained.ts';
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from '../../../lib/checkpoint/safetensors.ts';
 import type { GPT, GPTConfigInput } from '../../../lib/models/index.ts';
+import { COMPUTES } from '../../../lib/nn/index.ts';
 import { memory } from '../../../lib/tensor/device.ts';
 import { FileError } from '../../../lib/util/errors.ts';
+import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
 import { scaledError } from '../../run/error.ts';
 import { readIndex } from '../../run/fixture_files.ts';
 import { runModelFixture, runModels } from '../../run/fixtures_models.ts';
@@ -54,15 +56,18 @@ async function logitsIn(folder: string): Promise<Float32Array[]> {
   return logits(model);
 }
 
-test('the models of the golden fixtures', async (t) => {
-  const results = await runModels(FIXTURES);
-  t.deepEqual(
-    results.filter((r) => r.outcome !== 'pass'),
-    [],
-  );
-  t.deepEqual([...new Set(results.map((r) => r.case))], ['gpt2-tiny', 'llama-tiny']);
-  t.true(results.length > 150);
-});
+for (const device of DEVICES)
+  for (const compute of COMPUTES)
+    if (device === 'cpu' || compute === 'f32' || compute === 'tf32' || computesIn(device, compute))
+      test(`the models of the golden fixtures, in ${compute}${onDevice(device)}`, async (t) => {
+        const results = await runModels(FIXTURES, { device, compute });
+        t.deepEqual(
+          results.filter((r) => r.outcome !== 'pass'),
+          [],
+        );
+        t.deepEqual([...new Set(results.map((r) => r.case))], ['gpt2-tiny', 'llama-tiny']);
+        t.true(results.length > 150);
+      });
 
 test('the comparison finds a model that is a little wrong', async (t) => {
   const { models } = await readIndex(FIXTURES);

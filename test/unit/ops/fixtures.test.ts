@@ -2,6 +2,7 @@ import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'ava';
+import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
 import { scaledError } from '../../run/error.ts';
 import { readIndex } from '../../run/fixture_files.ts';
 import { runCases } from '../../run/fixture_suite.ts';
@@ -10,19 +11,23 @@ const FOLDER = 'test/fixtures';
 
 const failures = (results: Awaited<ReturnType<typeof runCases>>) => results.filter((r) => r.outcome === 'fail');
 
-test('ops and optimizers agree with the golden fixtures', async (t) => {
-  const results = await runCases(FOLDER);
-  const { cases } = await readIndex(FOLDER);
-  t.is(results.length, cases.flatMap((c) => c.outputs).length);
-  t.deepEqual(failures(results), []);
-  t.true(results.every((r) => r.outcome === 'pass'));
-});
+for (const device of DEVICES) {
+  test(`ops and optimizers agree with the golden fixtures${onDevice(device)}`, async (t) => {
+    const results = await runCases(FOLDER, { device });
+    const { cases } = await readIndex(FOLDER);
+    t.is(results.length, cases.flatMap((c) => c.outputs).length);
+    t.deepEqual(failures(results), []);
+    t.true(results.every((r) => r.outcome === 'pass'));
+  });
 
-test('on bf16 inputs ops err no more than twice as much as PyTorch in bf16', async (t) => {
-  const results = await runCases(FOLDER, { dtype: 'bf16' });
-  t.deepEqual(failures(results), []);
-  t.true(results.filter((r) => r.outcome === 'pass').length > 300);
-});
+  for (const dtype of ['bf16', 'f16'] as const)
+    if (device === 'cpu' || computesIn(device, dtype))
+      test(`on ${dtype} inputs ops err no more than twice as much as PyTorch in bf16${onDevice(device)}`, async (t) => {
+        const results = await runCases(FOLDER, { dtype, device });
+        t.deepEqual(failures(results), []);
+        t.true(results.filter((r) => r.outcome === 'pass').length > 300);
+      });
+}
 
 test('a wrong formula fails', async (t) => {
   const folder = await mkdtemp(path.join(tmpdir(), 'heddle-fixtures-'));
