@@ -32,10 +32,13 @@ __device__ inline void each_of_lane(int cols, F&& f) {
   }
 }
 
-// This lane's vectors of a row; zeros where the row has ended. All loads are issued before the first is used.
+// This lane's vectors of a row; zeros where the row has ended: there the load goes to the row's start, so that all loads are issued
+// before the first is used, without a branch between them. All lanes take part; the row may then be written over.
 template <int V, int N, class T>
 __device__ inline void load_lane(const T* row, int cols, Vector<T, V> (&part)[N]) {
-  each_of_lane<V, N>(cols, [&](int k, int column, bool inside) { part[k] = load_if<V>(inside, row + column); });
+  each_of_lane<V, N>(cols, [&](int k, int column, bool inside) { part[k] = load_vector<T, V>(row + (inside ? column : 0)); });
+  __syncwarp();
+  each_of_lane<V, N>(cols, [&](int k, int, bool inside) { part[k] = inside ? part[k] : Vector<T, V>{}; });
 }
 
 // f(column) for the vectors of this thread of a block.

@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(kThreads) embedding_scatter(EmbeddingBackwardA
 // A warp per sorted pair and group of 32 * V columns; the one at the start of a run of equal ids adds up the run. Loads run ahead of
 // the additions, which stay in order.
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads) embedding_sum(EmbeddingBackwardArgs a, const Pair* pairs) {
+__global__ void __launch_bounds__(kThreads, 3) embedding_sum(EmbeddingBackwardArgs a, const Pair* pairs) {
   constexpr int kAhead = 8;
   const int lane = threadIdx.x % 32;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
@@ -132,28 +132,30 @@ __global__ void __launch_bounds__(kThreads) embedding_sum(EmbeddingBackwardArgs 
   if (at >= a.n) return;
   const int32_t id = pairs[at].id;
   if (id == a.V || (at > 0 && pairs[at - 1].id == id)) return;
-  const bool inside = column < a.C;
-  const T* dy = static_cast<const T*>(a.dy) + column;
-  float* to = a.dtable + id * a.C + column;
-  Vector<float, V> sum = load_if<V>(inside && a.accumulate, to);
+  const bool inside = column < a.C;  // who is not reads along and keeps nothing
+  const T* dy = static_cast<const T*>(a.dy) + (inside ? column : 0);
+  float* to = a.dtable + id * a.C + (inside ? column : 0);
+  Vector<float, V> sum{};
+  if (a.accumulate && inside) sum = load_vector<float, V>(to);
+  const auto add = [&](const Vector<T, V>& part) {
+#pragma unroll
+    for (int j = 0; j < V; ++j) sum.x[j] += to_float(part.x[j]);
+  };
   int run = 32;
   for (int64_t low = at; run == 32; low += 32) {  // 32 pairs at a time, one a lane
     Pair mine{-1, 0};
     if (low + lane < a.n) mine = pairs[low + lane];
     const unsigned others = __ballot_sync(0xffffffffu, mine.id != id);
     run = others ? __ffs(static_cast<int>(others)) - 1 : 32;
-    for (int start = 0; start < run; start += kAhead) {
+    int k = 0;
+    for (; k + kAhead <= run; k += kAhead) {
       Vector<T, V> part[kAhead];
 #pragma unroll
-      for (int k = 0; k < kAhead; ++k) {
-        const int64_t i = __shfl_sync(0xffffffffu, mine.i, start + k);
-        part[k] = load_if<V>(inside && start + k < run, dy + i * a.C);
-      }
+      for (int u = 0; u < kAhead; ++u) part[u] = load_vector<T, V>(dy + __shfl_sync(0xffffffffu, mine.i, k + u) * a.C);
 #pragma unroll
-      for (int k = 0; k < kAhead; ++k)
-#pragma unroll
-        for (int j = 0; j < V; ++j) sum.x[j] = start + k < run ? sum.x[j] + to_float(part[k].x[j]) : sum.x[j];
+      for (int u = 0; u < kAhead; ++u) add(part[u]);
     }
+    for (; k < run; ++k) add(load_vector<T, V>(dy + __shfl_sync(0xffffffffu, mine.i, k) * a.C));
   }
   if (inside) store_vector<float, V>(to, sum);
 }

@@ -16,7 +16,7 @@ __device__ inline void clear_row(T* d, int64_t cols) {
 
 // The row is kept in shared memory between the passes where `keep` says that there is room; every thread reads back what it wrote.
 template <class T, int V>
-__global__ void __launch_bounds__(512) cross_entropy_rows(CrossEntropyArgs a, bool keep, Fault* fault) {
+__global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a, bool keep, Fault* fault) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float scratch[32];
   T* const kept = reinterpret_cast<T*>(shared);

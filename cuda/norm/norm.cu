@@ -52,7 +52,7 @@ __device__ inline Vector<T, V> added(const Vector<T, V>& x, const Vector<T, V>& 
 }
 
 template <class T, bool rms, int V, int N>
-__global__ void __launch_bounds__(32 * kRowWarps) norm_warp(NormArgs a) {
+__global__ void __launch_bounds__(32 * kRowWarps, 4) norm_warp(NormArgs a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / 32, at = row * a.cols;
   if (row >= a.rows) return;
   const int cols = static_cast<int>(a.cols);
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(32 * kRowWarps) norm_warp(NormArgs a) {
 
 // The row is kept in shared memory between the passes where `keep` says that there is room; every thread reads back what it wrote.
 template <class T, bool rms, int V>
-__global__ void __launch_bounds__(512) norm_block(NormArgs a, bool keep) {
+__global__ void __launch_bounds__(512, 2) norm_block(NormArgs a, bool keep) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float scratch[32];
   const int64_t row = blockIdx.x, at = row * a.cols;

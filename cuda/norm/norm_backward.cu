@@ -79,7 +79,7 @@ __device__ inline void add_weights(const RowTerms& t, const Vector<T, V>& h, con
 
 // A warp per row, rows and sums in registers; at the end the warps add their sums in shared memory, one after the other.
 template <class T, bool rms, int V, int N>
-__global__ void __launch_bounds__(32 * kWarps) norm_backward_warp(NormBackwardArgs a, float* partial) {
+__global__ void __launch_bounds__(32 * kWarps, 1) norm_backward_warp(NormBackwardArgs a, float* partial) {
   extern __shared__ __align__(16) float sums[];  // [2][C]
   const int warp = threadIdx.x / 32, cols = static_cast<int>(a.cols);
   float dw[N][V] = {}, db[N][V] = {};
@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(32 * kWarps) norm_backward_warp(NormBackwardAr
 // A block per row. Every column belongs to one thread, so the sums are added in the workspace itself, which the caches hold; the second
 // pass finds the row there, too.
 template <class T, bool rms, int V>
-__global__ void __launch_bounds__(512) norm_backward_block(NormBackwardArgs a, float* partial) {
+__global__ void __launch_bounds__(512, 2) norm_backward_block(NormBackwardArgs a, float* partial) {
   __shared__ float scratch[32];
   float* const dw = partial ? partial + blockIdx.x * 2 * a.cols : nullptr;
   float* const db = partial ? dw + a.cols : nullptr;

@@ -7,7 +7,7 @@ namespace {
 
 // m = beta*m + (1-beta)*g'; x = nesterov ? (1-beta)*g' + beta*m : m. Skipped: m stays; x, which the Newton-Schulz steps read all the same,
 // becomes 0.
-__global__ void __launch_bounds__(kFlatThreads) momentum_step(MuonMomentumArgs a, bool aligned) {
+__global__ void __launch_bounds__(kFlatThreads, 2) momentum_step(MuonMomentumArgs a, bool aligned) {
   const StepState& s = *a.state;
   const bool skip = s.skip;
   const float scale = gradient_scale(s), beta = static_cast<float>(a.beta), rest = static_cast<float>(1 - a.beta);
@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kFlatThreads) momentum_step(MuonMomentumArgs a
 
 // p = p * (1 - lr*wd) - lr * ratio * x
 template <class Copy>
-__global__ void __launch_bounds__(kFlatThreads) apply_step(MuonApplyArgs a, bool aligned) {
+__global__ void __launch_bounds__(kFlatThreads, 2) apply_step(MuonApplyArgs a, bool aligned) {
   const StepState& s = *a.state;
   if (s.skip) return;
   const float kept = shrink(s, a.weight_decay), minus_rate = -s.lr * a.ratio;

@@ -72,7 +72,7 @@ __device__ inline void step(const OptimizerArgs& a, const Factors& f, float deca
 }
 
 template <Optimizer kind, class Copy>
-__global__ void __launch_bounds__(kFlatThreads) optimizer_step(OptimizerArgs a, bool aligned) {
+__global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs a, bool aligned) {
   __shared__ Factors shared;
   if (a.state->skip) return;
   if (threadIdx.x == 0) shared = factors_of<kind>(a);

@@ -35,7 +35,7 @@ __device__ inline double block_sum(double x) {
 }
 
 // In double, where squares neither overflow nor need care.
-__global__ void __launch_bounds__(kFlatThreads) grad_squares(GradNormArgs a, double* partial, bool aligned) {
+__global__ void __launch_bounds__(kFlatThreads, 2) grad_squares(GradNormArgs a, double* partial, bool aligned) {
   double sum = 0;
   each_group(a.n, [&](int64_t i) {
     float g[kFlat];
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(kFlatThreads) grad_squares(GradNormArgs a, dou
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(kFlatThreads) grad_clip(GradNormArgs a, const double* partial, int partials) {
+__global__ void __launch_bounds__(kFlatThreads, 2) grad_clip(GradNormArgs a, const double* partial, int partials) {
   double sum = 0;
   for (int i = threadIdx.x; i < partials; i += kFlatThreads) sum += partial[i];
   sum = block_sum(sum);

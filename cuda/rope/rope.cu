@@ -91,7 +91,7 @@ __device__ inline void turn_neighbours(const RopeArgs& a, const T* x, T* y, cons
 // A block has `tokens` rows of B*T and `pairs` of the pairs of each (blockIdx.y): it computes their turns once for all heads. An item is
 // V pairs of a head. V: elements of a vector, 1 where strides forbid vectors.
 template <class T, bool interleaved, int V>
-__global__ void __launch_bounds__(kThreads) rope_turn(RopeArgs a, Frequencies f, int tokens, int pairs) {
+__global__ void __launch_bounds__(kThreads, 4) rope_turn(RopeArgs a, Frequencies f, int tokens, int pairs) {
   constexpr int P = interleaved && V > 1 ? V / 2 : V;  // pairs of an item
   __shared__ float2 turns[kAngles];
   const int64_t rows = a.B * a.T, low = static_cast<int64_t>(blockIdx.x) * tokens, first_pair = static_cast<int64_t>(blockIdx.y) * pairs;
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kThreads) rope_turn(RopeArgs a, Frequencies f,
 
 // The elements from `rotary` to D, as they are.
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads) rope_rest(RopeArgs a) {
+__global__ void __launch_bounds__(kThreads, 4) rope_rest(RopeArgs a) {
   const int64_t parts = (a.D - a.rotary) / V, item = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (item >= a.B * a.T * a.H * parts) return;
   const int64_t column = a.rotary + item % parts * V, head = item / parts % a.H, row = item / parts / a.H, b = row / a.T, t = row % a.T;

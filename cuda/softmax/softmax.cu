@@ -9,7 +9,7 @@ namespace heddle::cuda {
 namespace {
 
 template <class T, bool log, int V, int N>
-__global__ void __launch_bounds__(32 * kRowWarps) softmax_warp(SoftmaxArgs a) {
+__global__ void __launch_bounds__(32 * kRowWarps, 4) softmax_warp(SoftmaxArgs a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / 32;
   if (row >= a.rows) return;
   const int cols = static_cast<int>(a.cols);
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(32 * kRowWarps) softmax_warp(SoftmaxArgs a) {
 
 // The row is kept in shared memory between the passes where `keep` says that there is room; every thread reads back what it wrote.
 template <class T, bool log, int V>
-__global__ void __launch_bounds__(512) softmax_block(SoftmaxArgs a, bool keep) {
+__global__ void __launch_bounds__(512, 2) softmax_block(SoftmaxArgs a, bool keep) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float scratch[32];
   T* const kept = reinterpret_cast<T*>(shared);

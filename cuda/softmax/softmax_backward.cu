@@ -32,7 +32,7 @@ __device__ inline void put_gradient(const Vector<T, V>& y, const Vector<T, V>& d
 }
 
 template <class T, bool log, int V, int N>
-__global__ void __launch_bounds__(32 * kRowWarps) softmax_backward_warp(SoftmaxBackwardArgs a) {
+__global__ void __launch_bounds__(32 * kRowWarps, 4) softmax_backward_warp(SoftmaxBackwardArgs a) {
   const int64_t row = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / 32;
   if (row >= a.rows) return;
   const int cols = static_cast<int>(a.cols);
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(32 * kRowWarps) softmax_backward_warp(SoftmaxB
 
 // The second pass finds the rows in the L1 cache.
 template <class T, bool log, int V>
-__global__ void __launch_bounds__(512) softmax_backward_block(SoftmaxBackwardArgs a) {
+__global__ void __launch_bounds__(512, 2) softmax_backward_block(SoftmaxBackwardArgs a) {
   __shared__ float scratch[32];
   const int64_t at = blockIdx.x * a.cols;
   const T *y = static_cast<const T*>(a.y) + at, *dy = static_cast<const T*>(a.dy) + at;
