@@ -6,27 +6,28 @@
 namespace heddle::cuda {
 namespace {
 
-constexpr int kThreads = 128;
-
-// A thread per vector of the output. An id outside the table is noted, and its row is 0.
+// A warp per row of the output. An id outside the table is noted, and its row is 0.
 template <class T, int V>
-__global__ void __launch_bounds__(kThreads) embedding_rows(EmbeddingArgs a, Fault* fault) {
-  const int64_t item = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, parts = a.C / V, i = item / parts;
+__global__ void __launch_bounds__(32 * kRowWarps, 4) embedding_rows(EmbeddingArgs a, Fault* fault) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kRowWarps + threadIdx.x / 32;
   if (i >= a.n) return;
-  const int64_t column = item % parts * V;
+  const int lane = threadIdx.x % 32;
   const int32_t id = a.ids[i];
   const bool known = id >= 0 && id < a.V;
-  Vector<T, V> out{};
-  if (known)
-    out = load_vector<T, V>(static_cast<const T*>(a.table) + id * a.C + column);
-  else if (column == 0)
-    report(fault, FaultKind::embedding_id, i, id, a.V);
-  if (a.positions) {
-    const Vector<T, V> position = load_vector<T, V>(static_cast<const T*>(a.positions) + (a.first + i % a.T) * a.C + column);
+  if (!known && lane == 0) report(fault, FaultKind::embedding_id, i, id, a.V);
+  const T* row = known ? static_cast<const T*>(a.table) + id * a.C : nullptr;
+  const T* position = a.positions ? static_cast<const T*>(a.positions) + (a.first + i % a.T) * a.C : nullptr;
+  T* out = static_cast<T*>(a.out) + i * a.C;
+#pragma unroll 4
+  for (int64_t column = lane * V; column < a.C; column += 32 * V) {
+    Vector<T, V> part = load_if<V>(row, row + column);
+    if (position) {
+      const Vector<T, V> other = load_vector<T, V>(position + column);
 #pragma unroll
-    for (int j = 0; j < V; ++j) out.x[j] = from_float<T>(to_float(out.x[j]) + to_float(position.x[j]));
+      for (int k = 0; k < V; ++k) part.x[k] = from_float<T>(to_float(part.x[k]) + to_float(other.x[k]));
+    }
+    store_vector<T, V>(out + column, part);
   }
-  store_vector<T, V>(static_cast<T*>(a.out) + i * a.C + column, out);
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ void embedding(const EmbeddingArgs& a) {
   dispatch_float(a.type, [&](auto type) {
     using T = decltype(type);
     dispatch_block_row<T>(rows_aligned<T>(a.C, a.table, a.positions, a.out), [&](auto v) {
-      launch("embedding_rows", embedding_rows<T, v()>, blocks_for(a.n * (a.C / v()), kThreads), kThreads, 0, a, queue().fault);
+      launch("embedding_rows", embedding_rows<T, v()>, warp_row_blocks(a.n), 32 * kRowWarps, 0, a, queue().fault);
     });
   });
 }

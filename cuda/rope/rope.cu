@@ -94,6 +94,7 @@ template <class T, bool interleaved, int V>
 __global__ void __launch_bounds__(kThreads, 4) rope_turn(RopeArgs a, Frequencies f, int tokens, int pairs) {
   constexpr int P = interleaved && V > 1 ? V / 2 : V;  // pairs of an item
   __shared__ float2 turns[kAngles];
+  __shared__ int64_t x_offsets[kAngles], y_offsets[kAngles];  // of the tokens
   const int64_t rows = a.B * a.T, low = static_cast<int64_t>(blockIdx.x) * tokens, first_pair = static_cast<int64_t>(blockIdx.y) * pairs;
   const int here = static_cast<int>(rows - low < tokens ? rows - low : tokens);
   const int size = static_cast<int>(a.rotary / 2 - first_pair < pairs ? a.rotary / 2 - first_pair : pairs);
@@ -108,15 +109,18 @@ __global__ void __launch_bounds__(kThreads, 4) rope_turn(RopeArgs a, Frequencies
     if (a.inverse) turn.y = -turn.y;
     turns[k] = turn;
   }
+  for (int k = threadIdx.x; k < here; k += kThreads) {
+    const int64_t b = (low + k) / a.T, t = (low + k) % a.T;
+    x_offsets[k] = b * a.x_stride[0] + t * a.x_stride[1];
+    y_offsets[k] = b * a.y_stride[0] + t * a.y_stride[1];
+  }
   __syncthreads();
-  const int parts = size / P;
-  const int64_t items = static_cast<int64_t>(here) * a.H * parts;
-  for (int64_t item = threadIdx.x; item < items; item += kThreads) {
-    const int part = static_cast<int>(item % parts);
-    const int64_t head = item / parts % a.H, token = item / parts / a.H, b = (low + token) / a.T, t = (low + token) % a.T;
+  const int parts = size / P, heads = static_cast<int>(a.H);
+  for (int item = threadIdx.x; item < here * heads * parts; item += kThreads) {
+    const int part = item % parts, head = item / parts % heads, token = item / parts / heads;
     const int64_t column = (first_pair + part * P) * (interleaved ? 2 : 1);
-    const T* x = static_cast<const T*>(a.x) + b * a.x_stride[0] + t * a.x_stride[1] + head * a.x_stride[2] + column;
-    T* y = static_cast<T*>(a.y) + b * a.y_stride[0] + t * a.y_stride[1] + head * a.y_stride[2] + column;
+    const T* x = static_cast<const T*>(a.x) + x_offsets[token] + head * a.x_stride[2] + column;
+    T* y = static_cast<T*>(a.y) + y_offsets[token] + head * a.y_stride[2] + column;
     const float2* turn = turns + token * size + part * P;
     if constexpr (interleaved)
       turn_neighbours<T, V>(a, x, y, turn);
