@@ -31,6 +31,7 @@ uint64_t GlobalMemory::allocate(size_t bytes, Allocation::Kind kind) {
   a->begin = reinterpret_cast<uint64_t>(base) + kRedZone;
   a->end = a->begin + bytes;
   memset(reinterpret_cast<void*>(a->begin), 0xff, bytes);  // poison: NaN
+  if (track_ && kind == Allocation::Device) a->initialised.assign(bytes, 0);
   used_ += bytes;
   const uint64_t at = a->begin;
   by_begin_[at] = std::move(a);
@@ -51,6 +52,7 @@ bool GlobalMemory::release(uint64_t address) {
   Allocation& a = *it->second;
   a.live = false;
   a.shadow = {};
+  a.initialised = {};
   used_ -= a.end - a.begin;
   if (!a.base) {
     by_begin_.erase(it);
@@ -90,6 +92,19 @@ std::string GlobalMemory::describe(uint64_t address, uint64_t bytes) {
   return "is not in any allocation";
 }
 
+void GlobalMemory::host_write(const void* p, uint64_t bytes) {
+  Allocation* a = find(reinterpret_cast<uint64_t>(p));
+  if (a && !a->initialised.empty() && bytes) memset(&a->initialised[reinterpret_cast<uint64_t>(p) - a->begin], 1, bytes);
+}
+
+void GlobalMemory::copied(void* to, const void* from, uint64_t bytes) {
+  const uint64_t source = reinterpret_cast<uint64_t>(from), target = reinterpret_cast<uint64_t>(to);
+  Allocation *a = find(source), *b = find(target);
+  if (!b || b->initialised.empty() || !bytes) return;
+  if (!a || a->initialised.empty()) return host_write(to, bytes);
+  memmove(&b->initialised[target - b->begin], &a->initialised[source - a->begin], bytes);
+}
+
 // --------------------------------------------------------------------------------------- global
 
 namespace {
@@ -98,8 +113,8 @@ void check_kind(Warp& w, int lane, const Allocation& a, int access) {
   if (a.kind == Allocation::Params && access & Write) w.fault(lane, "write to kernel parameters");
   const Machine& m = *w.machine;
   if (a.device >= 0 && a.device != m.device && !(m.peers >> a.device & 1))
-    w.fault(lane, "global %s: the memory belongs to device %d, and peer access from device %d is not enabled", access & Write ? "write" : "read",
-            a.device, m.device);
+    w.fault(lane, "global %s: the memory belongs to device %d, and peer access from device %d is not enabled",
+            access & Write ? "write" : "read", a.device, m.device);
 }
 
 Allocation& global_allocation(Warp& w, int lane, uint64_t address, uint64_t bytes, int access) {
@@ -112,39 +127,43 @@ Allocation& global_allocation(Warp& w, int lane, uint64_t address, uint64_t byte
   return *a;
 }
 
-void count_sectors(Warp& w, const uint64_t* address, uint32_t bytes, int access) {
-  Profile& p = w.machine->profile;
-  uint64_t sectors[64];
-  int n = 0;
-  for_lanes(w.mask, [&](int l) {
-    for (uint64_t s = address[l] / 32; s <= (address[l] + bytes - 1) / 32; ++s)
-      if (n < 64) sectors[n++] = s;
-  });
-  std::sort(sectors, sectors + n);
-  p.global_sectors += uint64_t(std::unique(sectors, sectors + n) - sectors);
-  ++p.global_requests;
-  (access & Write ? p.global_store_bytes : p.global_load_bytes) += uint64_t(std::popcount(w.mask)) * bytes;
+// SIM_INIT: reads of bytes that nobody has written.
+void check_initialised(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t bytes, int access) {
+  uint8_t* state = &a.initialised[address - a.begin];
+  if (!(access & Write) || access & Atomic)
+    if (const void* hole = memchr(state, 0, bytes))
+      w.fault(lane, "read of uninitialised global memory: byte %lu of an allocation of %lu bytes was never written",
+              address - a.begin + uint64_t(static_cast<const uint8_t*>(hole) - state), a.end - a.begin);
+  if (access & Write) memset(state, 1, bytes);
 }
 
-// A warp's shared access takes one wavefront per distinct 4-byte word in the same bank; 8- and 16-byte
-// accesses are served in halves and quarters of a warp.
-void count_conflicts(Warp& w, const uint64_t* address, uint32_t bytes) {
+void touch_global(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t bytes, int access) {
+  if (w.machine->options.race) race::global_access(w, lane, a, address, bytes, access);
+  if (!a.initialised.empty()) check_initialised(w, lane, a, address, bytes, access);
+}
+
+void count_sectors(Warp& w, const uint64_t* address, uint32_t bytes, int access) {
   Profile& p = w.machine->profile;
-  const int lanes_at_once = bytes <= 4 ? 32 : bytes == 8 ? 16 : 8;
-  for (int first = 0; first < 32; first += lanes_at_once) {
-    uint64_t words[128];
-    int n = 0;
-    for (int l = first; l < first + lanes_at_once; ++l)
-      if (w.mask >> l & 1)
-        for (uint32_t b = 0; b < bytes; b += 4) words[n++] = (address[l] + b) / 4;
-    if (!n) continue;
-    std::sort(words, words + n);
-    n = int(std::unique(words, words + n) - words);
-    int banks[32] = {}, worst = 0;
-    for (int k = 0; k < n; ++k) worst = std::max(worst, ++banks[words[k] % 32]);
-    ++p.shared_requests;
-    p.shared_conflicts += uint64_t(worst - 1);
+  const uint64_t lanes = uint64_t(std::popcount(w.mask));
+  if (access & Atomic && access & Write) {
+    ++p.atomic_requests;
+    p.atomics += lanes;
+    return;
   }
+  uint64_t sectors[96], begins[32];
+  int n = 0, distinct = 0;
+  for_lanes(w.mask, [&](int l) {
+    begins[distinct++] = address[l];
+    for (uint64_t s = address[l] / 32; s <= (address[l] + bytes - 1) / 32; ++s) sectors[n++] = s;
+  });
+  std::sort(sectors, sectors + n);
+  std::sort(begins, begins + distinct);
+  distinct = int(std::unique(begins, begins + distinct) - begins);
+  GlobalTraffic& t = access & Write ? p.store : p.load;
+  ++t.requests;
+  t.bytes += lanes * bytes;
+  t.sectors += uint64_t(std::unique(sectors, sectors + n) - sectors);
+  t.ideal_sectors += (uint64_t(distinct) * bytes + 31) / 32;
 }
 
 void resolve_global(Warp& w, const Instr& i, const uint64_t* address, uint32_t bytes, int access, uint8_t** out) {
@@ -159,15 +178,15 @@ void resolve_global(Warp& w, const Instr& i, const uint64_t* address, uint32_t b
     for_lanes(w.mask, [&](int l) {
       if (address[l] % bytes) w.fault(l, "global address 0x%lx is not aligned to %u bytes", address[l], bytes);
     });
-  auto* cached = static_cast<Allocation*>(i.cache);
+  Allocation*& cached = w.machine->caches[w.pc].global;
   if (cached && cached->live && low >= cached->begin && high + bytes <= cached->end) {
     check_kind(w, __builtin_ctz(w.mask), *cached, access);
-    if (w.machine->options.race) for_lanes(w.mask, [&](int l) { race::global_access(w, l, *cached, address[l], bytes, access); });
+    if (w.machine->options.race || !cached->initialised.empty())
+      for_lanes(w.mask, [&](int l) { touch_global(w, l, *cached, address[l], bytes, access); });
   } else {
     for_lanes(w.mask, [&](int l) {
-      Allocation& a = global_allocation(w, l, address[l], bytes, access);
-      i.cache = &a;
-      if (w.machine->options.race) race::global_access(w, l, a, address[l], bytes, access);
+      cached = &global_allocation(w, l, address[l], bytes, access);
+      touch_global(w, l, *cached, address[l], bytes, access);
     });
   }
   if (w.machine->options.profile && Space(i.space) != Space::param) count_sectors(w, address, bytes, access);
@@ -184,64 +203,25 @@ uint8_t* global_pointer(Warp& w, int lane, uint64_t address, uint64_t bytes, uin
   if (address >= kSharedWindow) w.fault(lane, "address 0x%lx is not in global memory", address);
   if (address % align) w.fault(lane, "global address 0x%lx is not aligned to %u bytes", address, align);
   Allocation& a = global_allocation(w, lane, address, bytes, access);
-  if (w.machine->options.race) race::global_access(w, lane, a, address, bytes, access);
+  touch_global(w, lane, a, address, bytes, access);
   return reinterpret_cast<uint8_t*>(address);
 }
 
-// --------------------------------------------------------------------------------------- shared
-
-uint8_t* SharedPlace::data() const { return block->shared.data() + offset; }
-
-SharedPlace shared_place(Warp& w, int lane, uint64_t address, uint32_t bytes, uint32_t align) {
-  const uint32_t rank = uint32_t(address >> kRankShift), offset = uint32_t(address) & ((1u << kRankShift) - 1);
-  Block* b = rank == 0 ? w.block : address >> 32 ? nullptr : block_of(*w.block->cluster, rank - 1);
-  if (!b) w.fault(lane, "shared address 0x%lx is outside the shared window of the cluster", address);
-  if (rank && b->live == 0) w.fault(lane, "access to shared memory of block %u of the cluster, which has exited", rank - 1);
-  if (offset % align) w.fault(lane, "shared address 0x%x is not aligned to %u bytes", offset, align);
-  for (const SharedObject& o : b->objects)
-    if (offset >= o.begin && offset < o.end) {
-      if (offset + bytes <= o.end) return {b, offset};
-      w.fault(lane, "%u bytes at offset %u run past the end of shared '%s' (%u bytes)", bytes, offset - o.begin, readable(o.name).c_str(),
-              o.end - o.begin);
-    }
-  std::string nearest = "no shared variable";
-  for (const SharedObject& o : b->objects)
-    if (offset >= o.end && offset < o.end + 1024)
-      nearest = format("%u bytes after the end of '%s'", offset - o.end, readable(o.name).c_str());
-  w.fault(lane, "shared address 0x%x is in no variable (%s)", offset, nearest.c_str());
+void touch_global(const race::Agent* agent, uint64_t address, uint64_t bytes, int access) {
+  Allocation* a = bytes ? global_memory().find(address) : nullptr;
+  if (!a) return;
+  if (agent) race::agent_global(*agent, *a, address, bytes, access | AsyncProxy);
+  if (a->initialised.empty()) return;
+  uint8_t* state = &a->initialised[address - a->begin];
+  if ((!(access & Write) || access & Atomic) && memchr(state, 0, bytes))
+    fail("read of uninitialised global memory: some of the %lu bytes at offset %lu of an allocation of %lu bytes were never written", bytes,
+         address - a->begin, a->end - a->begin);
+  if (access & Write) memset(state, 1, bytes);
 }
+
+// ---------------------------------------------------------------------------------- local, generic
 
 namespace {
-
-void resolve_shared(Warp& w, const Instr& i, const uint64_t* address, uint32_t bytes, int access, uint8_t** out) {
-  uint64_t low = ~0ull, high = 0, bits = 0;
-  for_lanes(w.mask, [&](int l) {
-    low = std::min(low, address[l]);
-    high = std::max(high, address[l]);
-    bits |= address[l];
-  });
-  Block& b = *w.block;
-  // The cache holds an index + 1, since every block has its own list of objects.
-  const size_t index = reinterpret_cast<size_t>(i.cache);
-  if (index && bits % bytes == 0 && index <= b.objects.size() && low >= b.objects[index - 1].begin &&
-      high + bytes <= b.objects[index - 1].end) {
-    uint8_t* base = b.shared.data();
-    for_lanes(w.mask, [&](int l) { out[l] = base + address[l]; });
-    if (w.machine->options.race) for_lanes(w.mask, [&](int l) { race::shared_access(w, l, b, uint32_t(address[l]), bytes, access); });
-    if (access & Write && w.program->uses_async_proxy)
-      for_lanes(w.mask, [&](int l) { note_generic_write(w, l, {&b, uint32_t(address[l])}, bytes); });
-  } else {
-    for_lanes(w.mask, [&](int l) {
-      const SharedPlace p = shared_place(w, l, address[l], bytes, bytes);
-      out[l] = p.data();
-      for (size_t k = 0; k < p.block->objects.size(); ++k)
-        if (p.offset >= p.block->objects[k].begin && p.offset < p.block->objects[k].end) i.cache = reinterpret_cast<void*>(k + 1);
-      if (w.machine->options.race) race::shared_access(w, l, *p.block, p.offset, bytes, access);
-      if (access & Write && w.program->uses_async_proxy) note_generic_write(w, l, p, bytes);
-    });
-  }
-  if (w.machine->options.profile) count_conflicts(w, address, bytes);
-}
 
 void resolve_local(Warp& w, const uint64_t* address, uint32_t bytes, uint8_t** out) {
   const uint32_t per_lane = w.program->local_bytes;
@@ -262,7 +242,7 @@ void resolve(Warp& w, const Instr& i, Space space, const uint64_t* address, uint
       return resolve_global(w, i, address, bytes, access, out);
     case Space::shared:
     case Space::shared_cluster:
-      return resolve_shared(w, i, address, bytes, access, out);
+      return resolve_shared(w, address, bytes, access, out);
     case Space::local:
       return resolve_local(w, address, bytes, out);
     case Space::generic:
@@ -287,35 +267,8 @@ void resolve(Warp& w, const Instr& i, Space space, const uint64_t* address, uint
     w.mask = all;
   };
   if (uint32_t lanes = all & ~shared & ~local) part(lanes, [&] { resolve_global(w, i, address, bytes, access, out); });
-  // The cache of a generic access is for global memory only.
-  void* kept = i.cache;
-  part(shared, [&] {
-    i.cache = nullptr;
-    resolve_shared(w, i, stripped, bytes, access, out);
-  });
+  part(shared, [&] { resolve_shared(w, stripped, bytes, access, out); });
   part(local, [&] { resolve_local(w, stripped, bytes, out); });
-  i.cache = kept;
-}
-
-// ---------------------------------------------------------------------------------------- proxies
-
-// generic_writes holds, per 16 bytes, 0 or (fences of the writer << 10 | thread in the block) + 1.
-void note_generic_write(Warp& w, int lane, const SharedPlace& p, uint32_t bytes) {
-  const uint32_t tag = (w.proxy_fences[lane] << 10 | (w.index * 32 + uint32_t(lane))) + 1;
-  // A write into another block's memory is not tracked: its fences are the other block's affair.
-  for (uint32_t g = p.offset / 16; g <= (p.offset + bytes - 1) / 16; ++g) p.block->generic_writes[g] = p.block == w.block ? tag : 0;
-}
-
-void check_proxy(const SharedPlace& p, uint32_t bytes, const char* what) {
-  for (uint32_t g = p.offset / 16; g <= (p.offset + bytes - 1) / 16; ++g) {
-    const uint32_t tag = p.block->generic_writes[g];
-    if (!tag) continue;
-    const uint32_t thread = (tag - 1) & 1023, fences = (tag - 1) >> 10;
-    const Warp& writer = p.block->warps[thread / 32];
-    if ((writer.proxy_fences[thread % 32] & 0x3fffff) == fences)
-      fail("missing fence.proxy.async: %s touches shared offset %u, which thread %u wrote by ordinary stores and has not fenced", what,
-           g * 16, thread);
-  }
 }
 
 }  // namespace sim

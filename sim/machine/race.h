@@ -1,13 +1,12 @@
 // Data-race detector for shared and global memory: vector clocks per thread.
 //
 // bar.sync, bar.warp.sync, mbarriers, cluster barriers and async-group waits order accesses; shuffles,
-// votes, mma and ldmatrix do not (8. Memory Consistency Model).  Clusters of one launch are ordered
-// only by a fence (or .release) followed by an atomic that the other cluster then reads.
+// votes, mma and ldmatrix do not (8. Memory Consistency Model). Through memory, a release (or a fence
+// before a strong access) orders with the strong access that finds it there. Scopes are not told apart.
 #pragma once
 
+#include <map>
 #include <memory>
-#include <set>
-#include <unordered_map>
 #include <vector>
 
 #include "sim/ptx/common.h"
@@ -23,13 +22,22 @@ struct Allocation;
 
 namespace race {
 
-using Clock = std::vector<uint32_t>;
+using Times = std::vector<uint32_t>;
+
+// What happened before: of the own cluster, the time of every thread and agent (the first half), and up to which time its ordinary
+// writes lie before a fence.proxy.async (the second half); of other clusters, the same as far as known.
+struct Clock {
+  Times times;
+  std::map<uint32_t, std::shared_ptr<const Times>> past;  // by Cluster::serial
+};
 
 // A thread's vector clock: shared history plus its own time.
 struct ThreadClock {
   std::shared_ptr<const Clock> base;
   uint32_t own = 0;
-  bool fenced = false;  // has executed fence / membar
+  std::shared_ptr<const Clock> fenced;   // the history at the last fence / membar
+  uint32_t fence_time = 0;               // 0: none yet
+  std::vector<const uint8_t*> observed;  // strong reads that a later fence makes an acquire (strict mode)
 };
 
 struct Sync {                                        // what a release leaves for an acquire
@@ -43,18 +51,24 @@ struct Epoch {
   uint32_t cluster = 0;  // serial of the accessing cluster; 0: never accessed
   uint32_t thread : 16 = 0, kind : 8 = 0;
   uint32_t time = 0;
-  const Instr* site = nullptr;
+  uint32_t site = 0;  // index in Program::code
 };
-
+struct Accesses {  // of lanes of one warp at one time
+  uint32_t cluster = 0;
+  uint32_t warp : 16 = 0, kind : 8 = 0;
+  uint32_t lanes = 0, time = 0, site = 0;
+};
 struct Cell {
-  Epoch write, reads[2];
+  Epoch write;
+  Accesses first;     // a read (or an atomic write) since
+  uint32_t more = 0;  // index in Shadow::more
 };
 struct Shadow {
   std::vector<Cell> cells;
+  std::vector<std::vector<Accesses>> more;  // of cells that several warps read
+  std::vector<uint32_t> unused;
 };
 constexpr uint32_t kGranule = 2;  // bytes per cell: neighbouring bytes count as one object
-
-using Past = std::set<uint32_t>;  // clusters of this launch that are ordered before
 
 struct Agent {  // one operation of the async engine; ordered after its issuer's past
   Cluster* cluster;
@@ -68,11 +82,12 @@ void begin_launch(Machine& m);
 void begin_cluster(Machine& m, Cluster& c);
 void release(Warp& w, uint32_t lanes, Sync& into);
 void acquire(Warp& w, uint32_t lanes, Sync& from);
-void exchange(Warp& w, uint32_t lanes);  // bar.warp.sync: a barrier among these lanes
 void fence(Warp& w, uint32_t lanes);
+void proxy_fence(Warp& w, uint32_t lanes);
 void shared_access(Warp& w, int lane, Block& b, uint32_t offset, uint32_t bytes, int kind);
 void global_access(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t bytes, int kind);
-void atomic_order(Warp& w, int lane, const uint8_t* p, bool acquires, bool releases);
+// A strong access at p (its value is synchronisation).
+void atomic_order(Warp& w, int lane, const uint8_t* p, bool reads, bool acquires, bool releases);
 
 Agent begin_agent(Warp& issuer, int lane, const Instr& site);
 void agent_shared(const Agent& a, Block& b, uint32_t offset, uint32_t bytes, int kind);

@@ -11,17 +11,17 @@ void decode_bulk(Decoder& d);  // cp.async.bulk
 
 namespace {
 
+SharedPlace place_of(const Warp& w, const CpAsync& c, int lane) { return {w.block, uint32_t(c.dst[lane] - w.block->shared.data())}; }
+
 // Performs the copies of `lanes`.  A copy may touch memory at any time between issue and wait.
 void land(Warp& w, CpAsync& c, uint32_t lanes) {
   lanes &= c.pending;
   c.pending &= ~lanes;
   for_lanes(lanes, [&](int l) {
-    if (w.machine->options.race) {
-      race::shared_access(w, l, *w.block, uint32_t(c.dst[l] - w.block->shared.data()), c.bytes, Write);
-      if (c.source_bytes[l])
-        if (Allocation* a = global_memory().find(reinterpret_cast<uint64_t>(c.src[l])))
-          race::global_access(w, l, *a, reinterpret_cast<uint64_t>(c.src[l]), c.source_bytes[l], Read);
-    }
+    touch_shared(w, l, place_of(w, c, l), c.bytes, Write | Landing);
+    if (w.machine->options.race && c.source_bytes[l])
+      if (Allocation* a = global_memory().find(reinterpret_cast<uint64_t>(c.src[l])))
+        race::global_access(w, l, *a, reinterpret_cast<uint64_t>(c.src[l]), c.source_bytes[l], Read);
     memset(c.dst[l], 0, c.bytes);
     memcpy(c.dst[l], c.src[l], c.source_bytes[l]);
   });
@@ -33,14 +33,12 @@ void cp_async_run(Warp& w, const Instr& i) {  // r: dst, src, source bytes or no
   CpAsync c{};
   c.instr = &i;
   c.bytes = uint32_t(i.flags);
-  c.pending = w.mask;
+  c.pending = c.unwaited = w.mask;
   // The two addresses have their own offsets; the source's is kept with the instruction.
   lane_addresses(w, i, i.r[0], dst);
   auto* s = w.reg<uint64_t>(i.r[1]);
   for_lanes(w.mask, [&](int l) { src[l] = s[l] + uint64_t(int64_t(int32_t(i.target))); });
-  void* const cache = i.cache;
-  resolve(w, i, Space::shared, dst, c.bytes, Write, c.dst);
-  i.cache = cache;
+  resolve(w, i, Space::shared, dst, c.bytes, Write | Landing, c.dst);
   uint32_t reads = 0;
   for_lanes(w.mask, [&](int l) {
     c.source_bytes[l] = i.r[2] == kNone ? c.bytes : w.reg<uint32_t>(i.r[2])[l];
@@ -55,8 +53,11 @@ void cp_async_run(Warp& w, const Instr& i) {  // r: dst, src, source bytes or no
   if ((w.mask = reads)) resolve(w, i, Space::global, src, c.bytes, Read, p);
   w.mask = all;
   ++w.machine->progress;
-  if (w.machine->lands_early()) return land(w, c, all);
-  for_lanes(all, [&](int l) { memset(c.dst[l], 0xff, c.bytes); });  // poison until it lands
+  for_lanes(all, [&](int l) { copy_issued(place_of(w, c, l), c.bytes); });
+  if (w.machine->lands_early())
+    land(w, c, all);
+  else
+    for_lanes(all, [&](int l) { memset(c.dst[l], 0xff, c.bytes); });  // poison until it lands
   w.cp.push_back(c);
 }
 
@@ -67,10 +68,13 @@ void cp_commit_run(Warp& w, const Instr&) {
 void wait_groups(Warp& w, uint32_t lanes, uint32_t pending, bool uncommitted) {
   for (CpAsync& c : w.cp) {
     uint32_t due = 0;
-    for_lanes(lanes & c.pending, [&](int l) { due |= uint32_t(c.group[l] + pending < w.cp_group[l] + unsigned(uncommitted)) << l; });
-    if (due) land(w, c, due);
+    for_lanes(lanes & c.unwaited, [&](int l) { due |= uint32_t(c.group[l] + pending < w.cp_group[l] + unsigned(uncommitted)) << l; });
+    if (!due) continue;
+    land(w, c, due);
+    c.unwaited &= ~due;
+    for_lanes(due, [&](int l) { copy_waited(place_of(w, c, l), c.bytes); });
   }
-  std::erase_if(w.cp, [](const CpAsync& c) { return !c.pending; });
+  std::erase_if(w.cp, [](const CpAsync& c) { return !c.unwaited; });
 }
 void cp_wait_group_run(Warp& w, const Instr& i) { wait_groups(w, w.mask, uint32_t(i.imm), false); }
 void cp_wait_all_run(Warp& w, const Instr&) { wait_groups(w, w.mask, 0, true); }
@@ -132,7 +136,7 @@ constexpr Family kFamilies[] = {
 // Work still in flight when a thread ends is almost always a forgotten wait.
 void thread_exit_checks(Warp& w, uint32_t lanes) {
   for (const CpAsync& c : w.cp)
-    if (c.pending & lanes) w.fault(__builtin_ctz(c.pending & lanes), "thread ends with cp.async copies that were never waited for");
+    if (c.unwaited & lanes) w.fault(__builtin_ctz(c.unwaited & lanes), "thread ends with cp.async copies that were never waited for");
   for (const BulkStore& b : w.bulk)
     if (!b.done && lanes >> b.lane & 1) w.fault(b.lane, "thread ends with bulk copies from shared memory that were never waited for");
   if (!w.wgmma.empty()) w.fault(-1, "thread ends with wgmma operations that were never waited for");

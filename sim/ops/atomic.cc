@@ -21,7 +21,7 @@ void rmw_run(Warp& w, const Instr& i) {
   resolve(w, i, Space(i.space), address, uint32_t(Bytes) * i.count, Write | Atomic, p);
   const Rmw op = Rmw(i.type);
   for_lanes(w.mask, [&](int l) {
-    if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kRelease);
+    if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kAcquire, i.flags & kRelease);
     for (int k = 0; k < i.count; ++k) {
       LaneOf<T> old = 0;
       memcpy(&old, p[l] + k * Bytes, Bytes);
@@ -94,7 +94,7 @@ void rmw_128(Warp& w, const Instr& i) {
   resolve(w, i, Space(i.space), address, 16, Write | Atomic, p);
   auto half = [&](int k, int l) -> uint64_t& { return w.reg<uint64_t>(i.r[k])[l]; };
   for_lanes(w.mask, [&](int l) {
-    if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kRelease);
+    if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kAcquire, i.flags & kRelease);
     uint64_t old[2], now[2] = {half(3, l), half(4, l)};
     memcpy(old, p[l], 16);
     if (Rmw(i.type) == Rmw::cas) {

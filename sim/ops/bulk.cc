@@ -14,16 +14,6 @@ namespace {
 constexpr Rmw kCopy = Rmw::exch;        // no reduction
 constexpr uint32_t kTensorAlign = 128;  // of shared memory for unswizzled tensor copies
 
-// ---- accesses of the async engine, for the race detector (no agent: detector off) ----
-
-void shared_race(const race::Agent* a, const SharedPlace& p, uint32_t bytes, int kind) {
-  if (a) race::agent_shared(*a, *p.block, p.offset, bytes, kind | AsyncProxy);
-}
-void global_race(const race::Agent* a, uint64_t address, uint64_t bytes, int kind) {
-  if (!a || !bytes) return;
-  if (Allocation* al = global_memory().find(address)) race::agent_global(*a, *al, address, bytes, kind | AsyncProxy);
-}
-
 // ---- cp.reduce: one element in memory ----
 
 template <class T>
@@ -84,16 +74,21 @@ void copy_box(const Box& b, const SharedPlace& shared, bool store, Rmw reduce, c
       inside = inside && c >= 0 && c < int64_t(m.dims[k]);
       address += uint64_t(c) * m.stride(k);
     }
+    const int64_t first = std::max<int64_t>(0, -int64_t(b.at[0])), last = std::min<int64_t>(m.box[0], int64_t(m.dims[0]) - b.at[0]);
+    if (inside && first < last)
+      touch_global(agent, address + uint64_t(b.at[0] + first) * size, uint64_t(last - first) * size,
+                   !store            ? Read
+                   : reduce == kCopy ? Write
+                                     : Write | Atomic);
     for (uint32_t byte = 0; byte < inner; byte += 16) {
       const SharedPlace p{shared.block, swizzle(shared.offset + row * inner + byte, m.swizzle_bytes())};
       check_proxy(p, 16, what);
-      shared_race(agent, p, 16, store ? Read : Write);
+      touch_shared(agent, p, 16, store ? Read : Write);
       for (uint32_t e = byte; e < byte + 16; e += size) {
         const int64_t c = int64_t(b.at[0]) + e / size;
         uint8_t* s = p.data() + (e - byte);
         const bool in = inside && c >= 0 && c < int64_t(m.dims[0]);
         auto* g = reinterpret_cast<uint8_t*>(address + uint64_t(c) * size);
-        if (in) global_race(agent, reinterpret_cast<uint64_t>(g), size, store ? (reduce == kCopy ? Write : Write | Atomic) : Read);
         if (!store && in)
           memcpy(s, g, size);
         else if (!store)
@@ -155,7 +150,7 @@ void tensor_load_run(Warp& w, const Instr& i) {
     std::shared_ptr<race::Agent> agent = race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     m.profile.bulk_bytes += box.bytes();
     m.defer(
-        w,
+        w, l,
         [box, to, bar, agent, &m] {
           for (const SharedPlace& p : to) {
             copy_box(box, p, false, kCopy, agent.get(), "TMA load");
@@ -171,8 +166,10 @@ void tensor_load_run(Warp& w, const Instr& i) {
 }
 
 void push_store(Warp& w, int lane, std::function<void()> copy) {
-  BulkStore s{lane, w.bulk_group[lane], false, std::move(copy)};
+  BulkStore s{lane, w.bulk_group[lane], w.pc, false, std::move(copy)};
+  w.fault_lane = lane;  // in messages of the copy
   if (w.machine->lands_early()) s.copy(), s.copy = nullptr;
+  w.fault_lane = -1;
   w.bulk.push_back(std::move(s));
   ++w.machine->progress;
 }
@@ -223,16 +220,16 @@ void bulk_load_run(Warp& w, const Instr& i) {
     m.profile.bulk_bytes += bytes;
     std::shared_ptr<race::Agent> agent = m.options.race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     m.defer(
-        w,
+        w, l,
         [=, &m] {
           for (const SharedPlace& p : to) {
             check_proxy(p, bytes, "cp.async.bulk");
-            shared_race(agent.get(), p, bytes, Write);
+            touch_shared(agent.get(), p, bytes, Write);
             if (src.block) {
               check_proxy(src, bytes, "cp.async.bulk");
-              shared_race(agent.get(), src, bytes, Read);
+              touch_shared(agent.get(), src, bytes, Read);
             } else {
-              global_race(agent.get(), source, bytes, Read);
+              touch_global(agent.get(), source, bytes, Read);
             }
             const uint8_t* data = src.block ? src.data() : global;
             if (reduce == kCopy)
@@ -266,8 +263,8 @@ void bulk_store_run(Warp& w, const Instr& i) {
     std::shared_ptr<race::Agent> agent = w.machine->options.race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     push_store(w, l, [=, &w] {
       check_proxy(src, bytes, "cp.async.bulk");
-      shared_race(agent.get(), src, bytes, Read);
-      global_race(agent.get(), to, bytes, reduce == kCopy ? Write : Write | Atomic);
+      touch_shared(agent.get(), src, bytes, Read);
+      touch_global(agent.get(), to, bytes, reduce == kCopy ? Write : Write | Atomic);
       if (reduce == kCopy)
         memcpy(global, src.data(), bytes);
       else
@@ -283,7 +280,10 @@ void commit_run(Warp& w, const Instr&) {
 void wait_group_run(Warp& w, const Instr& i) {
   for (BulkStore& s : w.bulk)
     if (!s.done && w.mask >> s.lane & 1 && s.group + uint64_t(i.imm) < w.bulk_group[s.lane]) {
+      const uint32_t here = std::exchange(w.pc, s.pc);  // messages name the copy, not the wait
+      w.fault_lane = s.lane;
       if (s.copy) s.copy();
+      w.pc = here, w.fault_lane = -1;
       s.done = true;
     }
   std::erase_if(w.bulk, [](const BulkStore& s) { return s.done; });

@@ -68,7 +68,7 @@ void bar_run(Warp& w, const Instr& i) {  // r: id, count or none
   if (id > 15) w.fault(__builtin_ctz(w.mask), "barrier number %u", id);
   if (count % 32) w.fault(__builtin_ctz(w.mask), "barrier thread count %u is not a multiple of 32", count);
   if (i.flags && !count) w.fault(__builtin_ctz(w.mask), "bar.arrive needs a thread count");
-  if (w.program->uses_async_proxy && w.mbarrier_unfenced)
+  if (w.machine->options.strict && w.program->uses_async_proxy && w.mbarrier_unfenced)
     w.fault(__builtin_ctz(w.mbarrier_unfenced), "barrier after mbarrier.init without fence.mbarrier_init or fence.proxy.async");
   barrier_arrive(w, id, count, !i.flags);
 }
@@ -109,7 +109,7 @@ void bar_warp_run(Warp& w, const Instr& i) {
   const uint32_t mask = m[first];
   if (!(mask >> first & 1)) w.fault(first, "bar.warp.sync: the lane is not in mask %08x", mask);
   if (!w.converged(mask)) return;
-  if (w.machine->options.race) race::exchange(w, mask & w.live);
+  order_exchange(w, mask & w.live);
 }
 
 void bar(Decoder& d) {
@@ -142,10 +142,10 @@ void cluster_arrive_run(Warp& w, const Instr&) {
   if (!w.converged(w.live)) return;
   Cluster& c = *w.block->cluster;
   if (w.cluster_arrived) w.fault(__builtin_ctz(w.mask), "barrier.cluster.arrive twice without wait");
-  if (w.program->uses_async_proxy && w.mbarrier_unfenced)
+  if (w.machine->options.strict && w.program->uses_async_proxy && w.mbarrier_unfenced)
     w.fault(__builtin_ctz(w.mbarrier_unfenced), "cluster barrier after mbarrier.init without fence.mbarrier_init");
   w.cluster_arrived = c.phase + 1;
-  if (w.machine->options.race) race::release(w, w.mask, c.sync);
+  order_release(w, w.mask, c.sync);
   c.arrived += uint32_t(std::popcount(w.mask));
   cluster_barrier_update(c);
 }
@@ -155,7 +155,7 @@ void cluster_wait_run(Warp& w, const Instr&) {
   if (!w.cluster_arrived) w.fault(__builtin_ctz(w.mask), "barrier.cluster.wait without arrive");
   if (c.phase < w.cluster_arrived) return w.wait(Fragment::ClusterBarrier, 0, true);
   w.cluster_arrived = 0;
-  if (w.machine->options.race) race::acquire(w, w.mask, c.released);
+  order_acquire(w, w.mask, c.released);
 }
 
 }  // namespace

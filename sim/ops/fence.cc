@@ -9,9 +9,7 @@ void fence_run(Warp& w, const Instr&) {
   if (w.machine->options.race) race::fence(w, w.mask);
   w.yielded = true;
 }
-void fence_proxy_run(Warp& w, const Instr&) {
-  for_lanes(w.mask, [&](int l) { ++w.proxy_fences[l]; });
-}
+void fence_proxy_run(Warp& w, const Instr&) { proxy_fence(w, w.mask); }
 void fence_mbarrier_init(Warp& w, const Instr&) {
   w.mbarrier_unfenced &= ~w.mask;
   if (w.machine->options.race) race::fence(w, w.mask);

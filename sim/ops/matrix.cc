@@ -15,8 +15,8 @@ void count_conflicts(Warp& w, const uint32_t* offset) {
     for (int j = 0; j < 8; ++j) same += offset[i] / 16 % 8 == offset[j] / 16 % 8 && (j == i || offset[i] != offset[j]);
     worst = std::max(worst, same);
   }
-  ++w.machine->profile.shared_requests;
-  w.machine->profile.shared_conflicts += uint64_t(worst - 1);
+  ++w.machine->profile.matrix.requests;
+  w.machine->profile.matrix.conflicts += uint64_t(worst - 1);
 }
 
 template <bool Store>
@@ -38,8 +38,7 @@ void move_matrices(Warp& w, const Instr& i) {  // r: load: registers, address; s
         a -= kSharedWindow;
       }
       const SharedPlace p = shared_place(w, owner, a, 16, 16);
-      if (w.machine->options.race) race::shared_access(w, owner, *p.block, p.offset, 16, Store ? Write : Read);
-      if (Store && w.program->uses_async_proxy) note_generic_write(w, owner, p, 16);
+      touch_shared(w, owner, p, 16, Store ? Write : Read);
       rows[k] = p.data();
       offset[k] = p.offset;
     }

@@ -19,7 +19,7 @@ constexpr uint64_t kValid = 1;
 State load(const SharedPlace& p) {
   State s;
   memcpy(&s, p.data(), 8);
-  if (s.valid != kValid) fail("the mbarrier at shared offset %u is not initialised", p.offset);
+  if (s.valid != kValid) fail("the mbarrier at %s is not initialised", shared_name(*p.block, p.offset).c_str());
   return s;
 }
 
@@ -43,10 +43,12 @@ uint64_t mbarrier_arrive(Warp& w, int lane, const SharedPlace& p, uint32_t count
   State s = load(p);
   uint64_t before;
   memcpy(&before, p.data(), 8);
-  if (s.pending < count) w.fault(lane, "mbarrier.arrive: more arrivals (%u) than pending (%u) in this phase", count, unsigned(s.pending));
+  if (s.pending < count)
+    w.fault(lane, "mbarrier.arrive at %s: more arrivals (%u) than pending (%u of %u) in this phase",
+            shared_name(*p.block, p.offset).c_str(), count, unsigned(s.pending), unsigned(s.expected));
   s.tx += tx;
   s.pending -= count;
-  if (w.machine->options.race) race::release(w, 1u << lane, p.block->mbarriers[p.offset].arriving);
+  order_release(w, 1u << lane, p.block->mbarriers[p.offset].arriving);
   store(*w.machine, p, s);
   return before;
 }
@@ -64,7 +66,7 @@ void mbarrier_expect_tx(Warp& w, const SharedPlace& p, int64_t tx) {
 void mbarrier_complete_tx(Machine& m, const SharedPlace& p, uint32_t bytes) {
   State s = load(p);
   s.tx -= int64_t(bytes);
-  if (s.tx < -(1 << 20) + 1) fail("mbarrier at shared offset %u: transaction count underflow", p.offset);
+  if (s.tx < -(1 << 20) + 1) fail("mbarrier at %s: transaction count underflow", shared_name(*p.block, p.offset).c_str());
   store(m, p, s);
 }
 void mbarrier_check(const SharedPlace& p) { load(p); }
@@ -74,8 +76,9 @@ void describe_mbarriers(const Block& b, std::string& text) {
     State s;
     memcpy(&s, b.shared.data() + offset, 8);
     if (s.valid != kValid) continue;
-    text += format("\n  block (%u,%u,%u) mbarrier at shared offset %u: phase %u, %u of %u arrivals pending, %ld bytes pending", b.index.x,
-                   b.index.y, b.index.z, offset, unsigned(s.phase), unsigned(s.pending), unsigned(s.expected), long(s.tx));
+    text += format("\n  block (%u,%u,%u) mbarrier at %s: phase %u, %u of %u arrivals pending, %ld bytes pending%s", b.index.x, b.index.y,
+                   b.index.z, shared_name(b, offset).c_str(), unsigned(s.phase), unsigned(s.pending), unsigned(s.expected), long(s.tx),
+                   s.tx < 0 ? " (more arrived than expected)" : "");
   }
 }
 void check_mbarriers_at_exit(const Block& b) {
@@ -83,8 +86,8 @@ void check_mbarriers_at_exit(const Block& b) {
     State s;
     memcpy(&s, b.shared.data() + offset, 8);
     if (s.valid == kValid && s.tx != 0)
-      fail("block (%u,%u,%u) ends while the mbarrier at shared offset %u has %ld bytes pending", b.index.x, b.index.y, b.index.z, offset,
-           long(s.tx));
+      fail("block (%u,%u,%u) of %s ends while the mbarrier at %s has %ld bytes pending", b.index.x, b.index.y, b.index.z,
+           readable(b.warps[0].program->function->name).c_str(), shared_name(b, offset).c_str(), long(s.tx));
   }
 }
 
@@ -102,7 +105,7 @@ void init_run(Warp& w, const Instr& i) {
     const SharedPlace p = place(w, i, l, address[l]);
     const uint32_t n = w.reg<uint32_t>(i.r[1])[l];
     if (n < 1 || n > 0xfffff) w.fault(l, "mbarrier.init: count %u", n);
-    if (w.machine->options.race) race::shared_access(w, l, *p.block, p.offset, 8, Write);
+    touch_shared(w, l, p, 8, Write);
     State s{0, n, n, 0, kValid};
     memcpy(p.data(), &s, 8);
     p.block->mbarriers[p.offset] = {};
@@ -163,7 +166,7 @@ void wait_run(Warp& w, const Instr& i) {  // r: p, address, parity or state
     }
     if (s.phase != parity) {
       done |= 1u << l;
-      if (w.machine->options.race) race::acquire(w, 1u << l, p.block->mbarriers[p.offset].completed);
+      order_acquire(w, 1u << l, p.block->mbarriers[p.offset].completed);
     }
     if (key && key != mbarrier_key(p)) several = true;
     key = mbarrier_key(p);

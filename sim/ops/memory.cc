@@ -57,7 +57,7 @@ std::vector<Operand> elements(Decoder& d, size_t i, int count) {
 
 namespace {
 
-int access_kind(const Instr& i, int kind) { return kind | (i.flags & kStrong ? Atomic : 0); }
+int access_kind(const Instr& i, int kind) { return kind | (i.flags & kStrong || i.before_compare_swap ? Atomic : 0); }
 
 // T is the element in memory, L the lane of the register; a signed T sign-extends.
 template <class T, class L>
@@ -75,7 +75,8 @@ void ld_run(Warp& w, const Instr& i) {
       d[l] = L(v);
     });
   }
-  if (i.flags & kStrong && w.machine->options.race) for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], true, false); });
+  if (i.flags & kStrong && w.machine->options.race)
+    for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], true, i.flags & kAcquire, false); });
 }
 template <class T, class L>
 void st_run(Warp& w, const Instr& i) {
@@ -83,16 +84,20 @@ void st_run(Warp& w, const Instr& i) {
   uint8_t* p[32];
   lane_addresses(w, i, i.r[0], address);
   resolve(w, i, Space(i.space), address, sizeof(T) * i.count, access_kind(i, Write), p);
-  ++w.machine->progress;
   if (i.flags & kStrong && w.machine->options.race)
-    for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], false, i.flags & kRelease); });
+    for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], false, false, i.flags & kRelease); });
+  bool changed = false;
   for (int k = 0; k < i.count; ++k) {
     L* a = w.reg<L>(i.r[1 + k]);
     each_lane(w.mask, [&](int l) {
       const T v = T(a[l]);
+      T old;
+      memcpy(&old, p[l] + sizeof(T) * size_t(k), sizeof(T));
+      changed |= old != v;
       memcpy(p[l] + sizeof(T) * size_t(k), &v, sizeof(T));
     });
   }
+  w.machine->progress += changed;
 }
 
 template <template <class, class> class Run>

@@ -24,9 +24,9 @@ void remote_run(Warp& w, const Instr& i) {
     std::shared_ptr<race::Agent> agent = race ? std::make_shared<race::Agent>(race::begin_agent(w, l, i)) : nullptr;
     const Instr* instr = &i;
     m.defer(
-        w,
+        w, l,
         [=, &m] {
-          if (agent) race::agent_shared(*agent, *to.block, to.offset, bytes, instr->type == kStore ? int(Write) : Write | Atomic);
+          touch_shared(agent.get(), to, bytes, instr->type == kStore ? int(Write) : Write | Atomic);
           for (int k = 0; k < instr->count; ++k) {
             uint8_t* p = to.data() + size_t(k) * size;
             if (instr->type == kStore) {

@@ -29,7 +29,7 @@ uint8_t* map_bytes(Warp& w, const Instr& i, int lane, uint64_t address, int acce
   const bool generic_shared = Space(i.space) == Space::generic && (address & 0xf000'0000'0000'0000) == kSharedWindow;
   if (Space(i.space) == Space::shared || generic_shared) {
     const SharedPlace p = shared_place(w, lane, generic_shared ? address - kSharedWindow : address, 128, 64);
-    if (w.machine->options.race) race::shared_access(w, lane, *p.block, p.offset, 128, access);
+    touch_shared(w, lane, p, 128, access);
     return p.data();
   }
   return global_pointer(w, lane, address, 128, 64, access);

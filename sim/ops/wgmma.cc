@@ -79,7 +79,7 @@ void read_operand(Warp& w, const Shape& s, Type type, uint64_t descriptor, bool 
     const int lane = int(reader++ % 32);
     const SharedPlace p = shared_place(w, lane, d.chunk(mn, k, mn_major, element), 16, 16);
     check_proxy(p, 16, what);
-    if (w.machine->options.race) race::shared_access(w, lane, *w.block, p.offset, 16, Read | AsyncProxy);
+    touch_shared(w, lane, p, 16, Read | AsyncProxy);
     return p.data();
   };
   if (!mn_major) {

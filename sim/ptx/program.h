@@ -32,7 +32,8 @@ struct Instr {
   int64_t imm = 0;              // address offset or count
   uint64_t flags = 0;           // meaning chosen by the handler
   const ptx::Statement* source = nullptr;
-  mutable void* cache = nullptr;  // the object last accessed
+  uint8_t pipe = 0;                  // sim::Pipe
+  bool before_compare_swap = false;  // a plain load of what a later atom.cas of the same address checks: no race
 };
 
 struct FrameSlot {  // a .param variable in a function's frame
@@ -128,6 +129,8 @@ struct Program {
   std::vector<std::unique_ptr<CallSite>> calls;
   std::vector<std::unique_ptr<std::vector<uint32_t>>> branch_tables;
   bool uses_async_proxy = false;
+  bool uses_cp_async = false;
+  bool independent_blocks = false;  // blocks (clusters) do not communicate through global memory
 };
 
 // Global addresses of the module's .global and .const variables.
@@ -139,6 +142,8 @@ uint64_t symbol_address(const ptx::Module& m, const SymbolTable& globals, const 
 void relocate(const ptx::Module& m, const SymbolTable& globals);
 
 std::unique_ptr<Program> lower(const ptx::Module& m, const ptx::Function& entry, const SymbolTable& globals);
+
+void analyse(Program& p);  // sim/machine/analysis.cc: fills Instr::pipe and what follows from the whole text
 
 // First offset of shared memory that a block may use; below is reserved, as on the device.
 constexpr uint32_t kSharedBase = 1024;
