@@ -90,4 +90,5 @@ export const attention: Case = {
   tolerance: 1e-5,
   layouts: true,
   half: true,
+  halfway: 2, // scores and weights
 };

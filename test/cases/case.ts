@@ -36,6 +36,8 @@ export interface Case {
   /** Whether inputs may have any strides and, with `half`, be bf16 or f16. Optimizers work on flat f32 buffers only. */
   readonly layouts: boolean;
   readonly half: boolean;
+  /** How often a device that computes in half precision may round on the way, beside the result: for what kernels store. Default 0. */
+  readonly halfway?: number;
 }
 
 interface Spec<Name extends string> {

@@ -47,4 +47,5 @@ export const norm: Case = {
   tolerance: 2e-5, // values of 10 ± 1 lose three bits of their deviations
   layouts: true,
   half: true,
+  halfway: 2, // the sum with the residual
 };

@@ -273,6 +273,40 @@ void test_muon(const Backend& k, Rng& rng) {
     }
 }
 
+// The copy that kernels compute with is p, rounded; a step that is skipped leaves it.
+void test_copies(const Backend& k, Rng& rng) {
+  constexpr int64_t n = 20011;  // two pieces and a ragged end
+  for (const DType type : {DType::bf16, DType::f16}) {
+    Floats p(n), m(n), v(n), g(n);
+    Buffer<uint16_t> copy(n), expected(n);
+    g.normal(rng);
+    StepState state = fresh();
+    state.lr = 0.01f;
+    state.updates = 1;
+    const auto check = [&](const char* name, auto&& step) {
+      p.normal(rng);
+      m.fill(0.1f);
+      v.fill(0.1f);
+      copy.fill(0x1234);
+      state.skip = 1;
+      step();
+      bool untouched = true;
+      for (const uint16_t bits : copy) untouched = untouched && bits == 0x1234;
+      CHECK_MSG(untouched, "%s writes the copy though the step is skipped", name);
+      state.skip = 0;
+      step();
+      k.copy.run({view(p.data(), DType::f32, {n}, {1}), view(expected.data(), type, {n}, {1})});
+      CHECK_MSG(copy.same_bits(expected) && copy.guarded(), "%s: the copy is not p, rounded", name);
+    };
+    for (const Optimizer kind : {Optimizer::adamw, Optimizer::adam, Optimizer::sgd, Optimizer::lion})
+      check("optimizer", [&] {
+        k.optimizer.run(
+            {kind, p.data(), m.data(), v.data(), g.data(), copy.data(), type, n, 15000, &state, 0.9, 0.99, 1e-8f, 0.1f, 0, false});
+      });
+    check("muon_apply", [&] { k.muon_apply.run({p.data(), g.data(), copy.data(), type, n, &state, 0.1f, 1.5f}); });
+  }
+}
+
 void test_grad_norm(const Backend& k, Rng& rng) {
   for (const int64_t n : {0, 1, 15, 16, 17, 1000, 65536, 200001})
     for (const double size : {1e-20, 1.0, 1e25}) {  // squares that leave f32
@@ -326,6 +360,7 @@ int main() {
   test_optimizers(k, rng);
   test_golden(k);
   test_muon(k, rng);
+  test_copies(k, rng);
   test_grad_norm(k, rng);
   return result();
 }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { setDefaultDevice } from '../../lib/tensor/device.ts';
 import type { Case, Instance } from '../cases/case.ts';
 import { DISTINCT } from '../cases/index.ts';
-import { DEVICE, DEVICES, isSimulated, onDevice } from './devices.ts';
+import { DEVICE, DEVICES, onDevice } from './devices.ts';
 
 export interface CheckOptions {
   /** Sizes of dimensions. */
@@ -18,9 +18,6 @@ export interface CheckOptions {
 }
 
 const SEED = Number(process.env.HEDDLE_SEED ?? 20240607);
-
-/** A simulated card computes so many instances where others compute 20. */
-const SIMULATED_SHARE = 3;
 
 /**
  * A test for every case on every device, which is the default device meanwhile: `problem` says what is wrong with an instance, or
@@ -46,9 +43,8 @@ function checkCase(
       const found = problem(instance, c);
       if (found !== undefined) throw new Error(found);
     });
-    const numRuns = isSimulated(device) ? Math.ceil((runs * SIMULATED_SHARE) / 20) : runs;
     setDefaultDevice(device);
-    const result = fc.check(property, { seed: SEED, numRuns, endOnFailure: true });
+    const result = fc.check(property, { seed: SEED, numRuns: runs, endOnFailure: true });
     setDefaultDevice(DEVICE);
     const error = result.errorInstance;
     t.false(result.failed, `${error instanceof Error ? error.message : error} (HEDDLE_SEED=${result.seed})`);

@@ -2,6 +2,7 @@
 import { backward } from '../../lib/autograd/index.ts';
 import * as ops from '../../lib/ops/index.ts';
 import { tensor } from '../../lib/tensor/create.ts';
+import { computesHalf, type Device } from '../../lib/tensor/device.ts';
 import type { DType } from '../../lib/tensor/dtype.ts';
 import { scope, type Tensor } from '../../lib/tensor/tensor.ts';
 import { type Case, Draw, eachIndex, type HostInput, type Instance, positionIn } from '../cases/case.ts';
@@ -23,6 +24,7 @@ export interface Run {
   readonly values: Readonly<Record<string, Float64Array>>;
   readonly y: ArrayLike<number>;
   readonly dtype: DType;
+  readonly device: Device;
   /** The upstream gradient, and the gradients by the names of the inputs. */
   readonly dy: Float64Array;
   readonly gradients: ReadonlyMap<string, Float32Array>;
@@ -76,21 +78,21 @@ export function runInstance(instance: Instance, options: RunOptions = {}): Run {
     const dy = draw.floats(y.shape).data;
     const gradients = new Map<string, Float32Array>();
     if (y.requiresGrad) {
-      const gradient = tensor(Float32Array.from(dy), { shape: y.shape });
+      const gradient = tensor(Float32Array.from(dy), { shape: y.shape, device: y.device });
       for (let i = 0; i < backwards; i++) backward(y, { gradient, retainGraph: i + 1 < backwards });
       for (const name of instance.differentiable) {
         const g = tensors[name]?.grad;
         if (g) gradients.set(name, g.dataSync<'f32'>());
       }
     }
-    return { values, y: y.dataSync(), dtype: y.dtype, dy, gradients };
+    return { values, y: y.dataSync(), dtype: y.dtype, device: y.device, dy, gradients };
   });
 }
 
-type Judgement = Pick<Case, 'tolerance' | 'floor'>;
+type Judgement = Pick<Case, 'tolerance' | 'floor' | 'halfway'>;
 
 /** What is wrong with a run's result, compared with the host's; undefined when nothing is. */
-export function forwardProblem(instance: Instance, run: Run, { tolerance, floor = 1e-3 }: Judgement): string | undefined {
+export function forwardProblem(instance: Instance, run: Run, { tolerance, floor = 1e-3, halfway = 0 }: Judgement): string | undefined {
   const reference = instance.reference(run.values);
   // Half precision may round the exact result once; a neighbour of it when the f32 result lies on the other side of a tie.
   const rounding = run.dtype === 'bf16' ? 2 ** -8 : run.dtype === 'f16' ? 2 ** -11 : 0;
@@ -100,9 +102,10 @@ export function forwardProblem(instance: Instance, run: Run, { tolerance, floor 
   }
   if (run.y.length !== reference.length) return `${instance.label}: ${run.y.length} elements instead of ${reference.length}`;
   const largest = Array.from(reference).reduce((m, x) => Math.max(m, Math.abs(x)), floor);
+  const stored = computesHalf(run.device) ? halfway * rounding * largest : 0;
   for (let i = 0; i < reference.length; i++) {
     const [got, want] = [run.y[i] as number, reference[i] as number];
-    const most = rounding * Math.abs(want) + tolerance * largest + 2 ** -24; // the last: f16's smallest step
+    const most = rounding * Math.abs(want) + stored + tolerance * largest + 2 ** -24; // the last: f16's smallest step
     if (!(Math.abs(got - want) <= most)) return `${instance.label}: element ${i} is ${got}, expected ${want} ± ${most}`;
   }
   return undefined;

@@ -16,6 +16,7 @@ import {
   zeros,
 } from '../../../lib/index.ts';
 import '../../../lib/ops/methods.ts';
+import { DEVICE } from '../../run/devices.ts';
 import { build, families, idsOf, modern, small, someIds } from '../models/support.ts';
 
 const HALVES = ['bf16', 'f16'] as const;
@@ -65,7 +66,7 @@ test('gradients through the copy are nearly those of the parameter', (t) => {
     const error = g.sub(w).abs().max().itemSync() / w.abs().max().itemSync();
     t.true(error > 0 && error < 0.2, `${i}: ${error}`);
   }
-  for (const [i, g] of gradients('tf32').entries()) t.deepEqual(values(g), values(want[i] as Tensor), 'the CPU computes in f32');
+  if (DEVICE === 'cpu') for (const [i, g] of gradients('tf32').entries()) t.deepEqual(values(g), values(want[i] as Tensor)); // in f32
 });
 
 const OPTIMIZERS: Readonly<Record<string, (model: GPT) => Optimizer>> = {

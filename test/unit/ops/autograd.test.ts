@@ -3,6 +3,7 @@ import { backward, noGrad } from '../../../lib/autograd/index.ts';
 import * as ops from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
 import { memory, randn, scope, type Tensor, tensor, zeros } from '../../../lib/tensor/index.ts';
+import { DEVICE } from '../../run/devices.ts';
 
 const leaf = (...values: number[]): Tensor => tensor(values, { requiresGrad: true });
 const gradient = (x: Tensor): number[] | undefined => (x.grad ? [...x.grad.dataSync()] : undefined);
@@ -131,9 +132,9 @@ test('a step leaves nothing behind', (t) => {
       w.zeroGrad();
     });
   step();
-  const before = memory('cpu');
+  const before = memory(DEVICE);
   for (let i = 0; i < 5; i++) step();
-  const after = memory('cpu');
+  const after = memory(DEVICE);
   t.is(after.tensors, before.tensors);
   t.is(after.used, before.used);
 });

@@ -4,6 +4,7 @@ import { backward, noGrad } from '../../../lib/autograd/index.ts';
 import * as ops from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
 import { memory, ones, randn, resetPeakMemory, scope, type Tensor, tensor, zeros } from '../../../lib/tensor/index.ts';
+import { DEVICE } from '../../run/devices.ts';
 
 const f = (...shape: number[]): Tensor => zeros(shape, { requiresGrad: true });
 const ids = (...shape: number[]): Tensor => zeros(shape, { dtype: 'i32' });
@@ -61,7 +62,7 @@ for (const [name, [shape, make, inputs]] of Object.entries(EMPTY))
     const y = make(...inputs);
     t.deepEqual([...y.shape], shape);
     t.true(y.dataSync().every((v) => v === 0));
-    backward(y, { gradient: ones(shape) });
+    backward(y, { gradient: ones(shape, { device: y.device }) });
     for (const x of inputs) {
       t.deepEqual([...(x.grad?.shape ?? [])], [...x.shape]);
       t.true(x.grad?.dataSync().every((v) => v === 0));
@@ -70,24 +71,28 @@ for (const [name, [shape, make, inputs]] of Object.entries(EMPTY))
 
 test('a tensor without any element prints and reads', async (t) => {
   const x = zeros([2, 0]);
-  t.is(String(x), 'Tensor f32 (2, 0) on cpu []');
+  t.is(String(x), `Tensor f32 (2, 0) on ${DEVICE} []`);
   t.deepEqual(await x.data(), new Float32Array(0));
 });
 
 /** The most memory beyond what was there, while `run` runs. */
-function peakOf(run: () => void): number {
-  const before = memory('cpu').used;
-  resetPeakMemory('cpu');
+function peakOf(run: () => void, device = DEVICE): number {
+  const before = memory(device).used;
+  resetPeakMemory(device);
   scope(run);
-  return memory('cpu').peak - before;
+  return memory(device).peak - before;
 }
 
-test('attention’s memory grows as T, not as T²', (t) => {
+test('attention’s memory grows as T, not as T², on the CPU', (t) => {
   const run = (T: number) =>
     peakOf(() => {
-      const [q, k, v] = [1, 2, 3].map((seed) => randn([1, T, 2, 16], { seed, requiresGrad: true })) as [Tensor, Tensor, Tensor];
+      const [q, k, v] = [1, 2, 3].map((seed) => randn([1, T, 2, 16], { seed, requiresGrad: true, device: 'cpu' })) as [
+        Tensor,
+        Tensor,
+        Tensor,
+      ];
       backward(ops.attention(q, k, v, { causal: true }).sum());
-    });
+    }, 'cpu');
   run(64);
   const [short, long] = [run(512), run(2048)];
   t.true(long <= 4.2 * short, `${short} bytes for T = 512, ${long} for T = 2048`);
