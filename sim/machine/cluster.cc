@@ -111,7 +111,7 @@ void start_cluster(Machine& m, uint64_t number) {
   for (auto& b : c->blocks)
     for (Warp& w : b->warps) {
       ++n;
-      w.priority = m.options.seed == 0 ? ~n : m.options.seed == 1 ? n : m.random();
+      w.priority = m.options.seed == 0 ? ~n : m.options.seed == 1 ? 1ull << 62 | n : m.random();  // above Machine::lowest_priority
     }
   if (m.options.race) race::begin_cluster(m, *c);
   m.clusters.push_back(std::move(c));

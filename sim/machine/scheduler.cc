@@ -126,6 +126,7 @@ uint32_t run_warp(Machine& m, Warp& w, uint32_t quantum, bool fair) {
   const Instr* code = w.program->code.data();
   w.current = choose_fragment(m, w);
   w.yielded = w.changed = false;
+  if (w.fragments.size() > 1) reconverge(m, w, true);  // the fragment may have stopped just where others wait for it
   const uint32_t all = quantum;
   while (quantum) {
     uint32_t pc = w.fragments[w.current].pc;
@@ -192,14 +193,16 @@ class Watch {
     idle_ += executed;
     if (idle_ <= m.options.spin_limit) return false;
     repeats_ = seen_.insert(state_of(w)).second ? 0 : repeats_ + 1;
-    if (repeats_ < kRepeats) return false;
+    uint64_t warps = 0;
+    for (auto& c : m.clusters)
+      for (auto& b : c->blocks) warps += b->warps.size();
+    if (repeats_ < 1000 + 64 * warps) return false;  // everybody has had a turn
     seen_.clear();
     idle_ = repeats_ = 0;
     return true;
   }
 
  private:
-  static constexpr uint64_t kRepeats = 1000;
   static uint64_t state_of(const Warp& w) {
     uint64_t h = uint64_t(w.index) << 32 | w.block->cluster->number;
     auto mix = [&](uint64_t v) { h = (h ^ v) * 0x9e3779b97f4a7c15ull, h ^= h >> 29; };
