@@ -39,6 +39,23 @@ __global__ void readers_race(int* out) {
   out[threadIdx.x] = v;
 }
 
+// All lanes store to one place: the same value, or each its own.
+template <bool Bug>
+__global__ void together(int* out) {
+  __shared__ int value;
+  value = Bug ? int(threadIdx.x) : 7;  // planted: race, lanes store different values
+  __syncwarp();
+  out[threadIdx.x] = value;
+}
+
+// Warps that store the same value do no harm; strict mode reports them.
+__global__ void same_value(int* out) {
+  __shared__ int value;
+  value = 7;
+  __syncthreads();
+  out[threadIdx.x] = value;
+}
+
 template <bool Bug>
 __global__ void blocks_race(int* out) {
   if (threadIdx.x == 0) {
@@ -148,6 +165,12 @@ void check_races() {
   expect_detected(__FILE__, "race, read then write", "readers_race", "data race on shared",
                   [&] { readers_race<true><<<1, 192>>>(out.get()); });
   expect_clean("race, read then write", [&] { readers_race<false><<<1, 192>>>(out.get()); });
+  EXPECT_PLANTED("race, lanes store different values", together, "store different values", <<<1, 32>>>(out.get()));
+  expect_clean("race, warps store the same value", [&] { same_value<<<1, 64>>>(out.get()); });
+  simSetStrict(1);
+  expect_error("strict: warps store the same value", "data race on shared",
+               [&] { same_value<<<1, 64>>>(out.get()), cudaDeviceSynchronize(); });
+  simSetStrict(0);
   EXPECT_PLANTED("race between blocks", blocks_race, "of another block", <<<4, 32>>>(out.get()));
   EXPECT_PLANTED("race with an atomic", plain_and_atomic, "data race on global", <<<2, 1>>>(out.get()));
   EXPECT_PLANTED("race, no fence before the ticket", last_block, "data race on global",

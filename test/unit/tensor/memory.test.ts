@@ -18,7 +18,7 @@ import { DEVICE } from '../../run/devices.ts';
 
 const MiB = 1 << 20;
 /** Fewer rounds of the same where a card may be simulated. */
-const [STEPS, PARTS] = DEVICE === 'cpu' ? [1000, 40] : [20, 6];
+const [STEPS, PARTS, PLACES] = DEVICE === 'cpu' ? [1000, 40, 4] : [20, 6, 2];
 
 function tiny(): GPT {
   return new GPT(gptConfig({ vocabSize: 32, contextLength: 32, layers: 2, heads: 2, width: 32 }), { seed: 1 });
@@ -120,7 +120,7 @@ test.serial('a batch too large fails wherever memory ends, leaves nothing behind
     }
     optimizer.zeroGrad();
   }
-  t.true(places.size > 3, [...places].join());
+  t.true(places.size >= PLACES, [...places].join());
   const loss = step(model, optimizer, 2);
   t.true(loss < expected);
   optimizer.dispose();

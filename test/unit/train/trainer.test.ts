@@ -12,6 +12,7 @@ import {
   type TrainConfig,
   type TrainerEvent,
 } from '../../../lib/index.ts';
+import { DEVICE } from '../../run/devices.ts';
 import { bitsOf, endOf, eventsOf, lossesOf, type Setup, temporaryFolder, tokens, trainerOf } from './run_support.ts';
 
 const { bestCheckpoint, latestCheckpoint } = checkpoint;
@@ -171,7 +172,7 @@ test.serial('accumulation equals the full batch to fp32 rounding, with target co
   }
 });
 
-test.serial('1, 2 and 4 threads give equal bits for a whole run', async (t) => {
+(DEVICE === 'cpu' ? test.serial : test.serial.skip)('1, 2 and 4 threads give equal bits for a whole run', async (t) => {
   // The recipe of configs/char-cpu.yaml, five steps of it.
   const model = { vocabSize: 65, contextLength: 64, layers: 4, heads: 4, width: 128, dropout: 0.1 } as const;
   const train = { steps: 5, contextLength: 64, batchSize: 12 };
@@ -324,6 +325,7 @@ test.serial('a run leaves no memory behind', async (t) => {
 
 test.serial('what does not fit is refused', (t) => {
   t.throws(() => trainerOf({ train: { contextLength: 32 } }), { message: "train.contextLength must be at most the model's 16, got 32" });
+  if (DEVICE !== 'cpu') return;
   t.throws(() => trainerOf({ train: { policy: { compute: 'bf16', lossScale: 1 } } }), {
     message: /train\.policy\.compute must be f32 or tf32 on the CPU, got bf16/,
   });
