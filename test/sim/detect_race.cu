@@ -50,8 +50,8 @@ __global__ void together(int* out) {
 
 // Warps that store the same value do no harm; strict mode reports them.
 __global__ void same_value(int* out) {
-  __shared__ int value;
-  value = 7;
+  __shared__ volatile int value;
+  value = int(blockDim.x);
   __syncthreads();
   out[threadIdx.x] = value;
 }
