@@ -92,6 +92,7 @@ void analyse(Program& p) {
     i.pipe = uint8_t(i.source ? pipe_of(*i.source) : Pipe::control);
     if (!i.source) continue;
     if (talks_to_other_blocks(*i.source)) p.independent_blocks = false;
+    if (i.source->opcode == "st" && has_any(*i.source, "b8", "u8", "s8")) p.stores_bytes = true;
     if (i.source->opcode == "cp" && !has(*i.source, "bulk")) p.uses_cp_async = true;
   }
   mark_compare_swap_loads(p);

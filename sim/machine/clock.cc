@@ -106,6 +106,7 @@ void begin_launch(Machine& m) {
   s.per_block = uint32_t(round_up(m.launch.block.count(), 32));
   s.threads = uint32_t(m.launch.cluster.count()) * s.per_block;
   s.agents = 0;
+  s.granule = m.launch.program->stores_bytes ? 1 : 2;
   released.clear();
 }
 

@@ -99,6 +99,7 @@ struct Warp {
   std::unordered_map<uint32_t, std::vector<float>> wgmma_accumulators;  // first register -> true values
 
   uint64_t proxy_fenced[32] = {}, acquired[32] = {};  // Machine::events at the last fence.proxy.async, at the last synchronisation
+  const uint8_t* stored = nullptr;                    // what the lanes of a store are about to write
   std::unique_ptr<race::ThreadClock[]> clock;         // with the race detector only
 
   Warp();

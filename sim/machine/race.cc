@@ -15,8 +15,9 @@ constexpr size_t kRemembered = 64;  // warps whose reads of one cell are kept
 struct Accessor {  // the thread or agent that accesses now
   Epoch epoch;
   const Clock* base;
-  uint32_t issuer = ~0u, issuer_time = 0;  // agents: ordered after this
   const Program* program;
+  uint32_t issuer = ~0u, issuer_time = 0;  // agents: ordered after this
+  bool silent = false;                     // stores what is there already
 };
 
 bool ordered(uint32_t cluster, uint32_t thread, uint32_t time, const Accessor& a) {
@@ -132,12 +133,15 @@ void check_fenced(const Cell& c, const Accessor& a, Place&& place) {
        site(a.program, w.site).c_str());
 }
 
-void check(Shadow& s, uint64_t first, uint64_t last, const Accessor& a, const Where& where) {
+void check(Shadow& s, uint64_t offset, uint64_t bytes, const Accessor& a, const Where& where) {
+  const uint64_t first = offset / s.granule, last = (offset + bytes - 1) / s.granule;
   const Epoch& now = a.epoch;
   for (uint64_t k = first; k <= last; ++k) {
     Cell& c = s.cells[k];
-    auto place = [&] { return where.name((k - first) * kGranule); };
-    if (!(c.write.kind & now.kind & Atomic) && !ordered(c.write, a))
+    auto place = [&] { return where.name((k - first) * s.granule); };
+    // Of lanes that store together one wins. Warps may store the same value (compilers let them).
+    const bool together = now.step && c.write.step == now.step && c.write.cluster == now.cluster && now.kind & Write;
+    if (!together && !a.silent && !(c.write.kind & now.kind & Atomic) && !ordered(c.write, a))
       report(a, place(), c.write.kind, c.write.thread, c.write.cluster, c.write.site);
     if (now.kind & AsyncProxy && where.block) check_fenced(c, a, place);
     each(s, c, [&](const Accesses& e) {
@@ -168,7 +172,8 @@ Accessor thread_accessor(Warp& w, int lane, int kind) {
   e.kind = uint8_t(kind);
   e.time = t.own;
   e.site = w.pc;
-  return {e, t.base.get(), ~0u, 0, w.program};
+  e.step = uint32_t(w.machine->profile.warp_instructions);
+  return {e, t.base.get(), w.program};
 }
 Accessor agent_accessor(const Agent& a, int kind) {
   const Program* p = a.cluster->blocks[0]->warps[0].program;
@@ -178,25 +183,38 @@ Accessor agent_accessor(const Agent& a, int kind) {
   e.kind = uint8_t(kind);
   e.time = a.time;
   e.site = uint32_t(a.site - p->code.data());
-  return {e, a.base.get(), a.issuer, a.issuer_time, p};
+  return {e, a.base.get(), p, a.issuer, a.issuer_time};
+}
+
+bool silent(const Warp& w, int lane, int kind, const uint8_t* there, uint64_t bytes) {
+  return kind == Write && w.stored && !w.machine->options.strict && !memcmp(w.stored + uint64_t(lane) * bytes, there, bytes);
+}
+
+// Accesses of earlier launches do not matter, so cells of another size are simply replaced.
+void prepare(Shadow& s, uint64_t bytes) {
+  if (s.granule == state().granule) return;
+  s = {};
+  s.granule = state().granule;
+  s.cells.resize(bytes / s.granule + 2);
 }
 
 void record_shared(const Accessor& a, Block& b, uint32_t offset, uint32_t bytes) {
-  if (b.shadow.cells.empty()) b.shadow.cells.resize(b.shared.size() / kGranule + 1);
-  check(b.shadow, offset / kGranule, (offset + bytes - 1) / kGranule, a, {&b, offset});
+  prepare(b.shadow, b.shared.size());
+  check(b.shadow, offset, bytes, a, {&b, offset});
 }
 void record_global(const Accessor& a, Allocation& al, uint64_t address, uint64_t bytes) {
   if (al.kind == Allocation::Params || !bytes) return;
-  if (al.shadow.cells.empty()) al.shadow.cells.resize((al.end - al.begin) / kGranule + 2);
-  const uint64_t at = address - al.begin;
-  check(al.shadow, at / kGranule, (at + bytes - 1) / kGranule, a, {nullptr, at});
+  prepare(al.shadow, al.end - al.begin);
+  check(al.shadow, address - al.begin, bytes, a, {nullptr, address - al.begin});
 }
 
 }  // namespace
 
 void shared_access(Warp& w, int lane, Block& b, uint32_t offset, uint32_t bytes, int kind) {
   try {
-    record_shared(thread_accessor(w, lane, kind), b, offset, bytes);
+    Accessor a = thread_accessor(w, lane, kind);
+    a.silent = silent(w, lane, kind, b.shared.data() + offset, bytes);
+    record_shared(a, b, offset, bytes);
   } catch (...) {
     w.fault_lane = lane;
     throw;
@@ -204,7 +222,9 @@ void shared_access(Warp& w, int lane, Block& b, uint32_t offset, uint32_t bytes,
 }
 void global_access(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t bytes, int kind) {
   try {
-    record_global(thread_accessor(w, lane, kind), a, address, bytes);
+    Accessor accessor = thread_accessor(w, lane, kind);
+    accessor.silent = silent(w, lane, kind, reinterpret_cast<const uint8_t*>(address), bytes);
+    record_global(accessor, a, address, bytes);
   } catch (...) {
     w.fault_lane = lane;
     throw;

@@ -52,6 +52,7 @@ struct Epoch {
   uint32_t thread : 16 = 0, kind : 8 = 0;
   uint32_t time = 0;
   uint32_t site = 0;  // index in Program::code
+  uint32_t step = 0;  // which execution of an instruction by a warp
 };
 struct Accesses {  // of lanes of one warp at one time
   uint32_t cluster = 0;
@@ -64,11 +65,11 @@ struct Cell {
   uint32_t more = 0;  // index in Shadow::more
 };
 struct Shadow {
+  uint32_t granule = 0;  // bytes per cell: 1 for kernels that store bytes, else 2; 0: no cells yet
   std::vector<Cell> cells;
   std::vector<std::vector<Accesses>> more;  // of cells that several warps read
   std::vector<uint32_t> unused;
 };
-constexpr uint32_t kGranule = 2;  // bytes per cell: neighbouring bytes count as one object
 
 struct Agent {  // one operation of the async engine; ordered after its issuer's past
   Cluster* cluster;

@@ -78,12 +78,40 @@ void ld_run(Warp& w, const Instr& i) {
   if (i.flags & kStrong && w.machine->options.race)
     for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], true, i.flags & kAcquire, false); });
 }
+// Lanes of one store may write to one place: one of them wins (CUDA C++ Programming Guide, SIMT Architecture). Strict mode wants their
+// values to be equal.
+template <class T, class L>
+void check_lanes_agree(Warp& w, const Instr& i, uint8_t* const* p) {
+  for_lanes(w.mask, [&](int l) {
+    for_lanes(w.mask & ((1u << l) - 1), [&](int before) {
+      for (int k = 0; p[before] == p[l] && k < i.count; ++k)
+        if (const L* a = w.reg<L>(i.r[1 + k]); T(a[l]) != T(a[before]))
+          w.fault(l, "lanes %d and %d store different values to the same address", before, l);
+    });
+  });
+}
+
+// What the lanes store, for the race detector.
+template <class T, class L>
+void gather(Warp& w, const Instr& i, uint8_t* to) {
+  for (int k = 0; k < i.count; ++k) {
+    const L* a = w.reg<L>(i.r[1 + k]);
+    for_lanes(w.mask, [&](int l) {
+      const T v = T(a[l]);
+      memcpy(to + (size_t(l) * i.count + size_t(k)) * sizeof(T), &v, sizeof(T));
+    });
+  }
+}
+
 template <class T, class L>
 void st_run(Warp& w, const Instr& i) {
   uint64_t address[32];
-  uint8_t* p[32];
+  uint8_t *p[32], stored[32 * 64];
   lane_addresses(w, i, i.r[0], address);
+  if (w.machine->options.race) gather<T, L>(w, i, stored), w.stored = stored;
   resolve(w, i, Space(i.space), address, sizeof(T) * i.count, access_kind(i, Write), p);
+  w.stored = nullptr;
+  if (w.machine->options.race && w.machine->options.strict && !(i.flags & kStrong)) check_lanes_agree<T, L>(w, i, p);
   if (i.flags & kStrong && w.machine->options.race)
     for_lanes(w.mask, [&](int l) { race::atomic_order(w, l, p[l], false, false, i.flags & kRelease); });
   bool changed = false;

@@ -130,6 +130,7 @@ struct Program {
   std::vector<std::unique_ptr<std::vector<uint32_t>>> branch_tables;
   bool uses_async_proxy = false;
   bool uses_cp_async = false;
+  bool stores_bytes = false;
   bool independent_blocks = false;  // blocks (clusters) do not communicate through global memory
 };
 
