@@ -52,10 +52,69 @@ using Row = std::conditional_t<std::is_same_v<T, float>, FloatRow, IntegerRow>;
 
 enum class Result : uint8_t { f32, f16, s32 };
 
+// A register of a 16-bit format as the 8 rows (columns for B) of 8 k values that its lanes hold.
+template <class F>
+void convert_halves(const uint32_t* reg, FloatRow* rows) {
+  uint16_t half[64];
+  float value[64];
+  memcpy(half, reg, sizeof half);
+  for (int j = 0; j < 64; ++j) value[j] = F::get(half[j], 0);
+  memcpy(rows, value, sizeof value);
+}
+
+void transpose(FloatRow* r) {
+  FloatRow t[8], s[8];
+  for (int k = 0; k < 8; k += 2) {
+    t[k] = __builtin_shufflevector(r[k], r[k + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    t[k + 1] = __builtin_shufflevector(r[k], r[k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int k = 0; k < 8; k += 4)
+    for (int j = 0; j < 2; ++j) {
+      s[k + 2 * j] = __builtin_shufflevector(t[k + j], t[k + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      s[k + 2 * j + 1] = __builtin_shufflevector(t[k + j], t[k + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int k = 0; k < 4; ++k) {
+    r[k] = __builtin_shufflevector(s[k], s[k + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    r[k + 4] = __builtin_shufflevector(s[k], s[k + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+// Two f32 registers of C or D as their 8 rows, and back.
+using FloatQuad = float __attribute__((vector_size(16)));
+void interleave(const uint32_t* even, const uint32_t* odd, FloatRow* rows) {
+  for (int g = 0; g < 8; ++g) {
+    FloatQuad x, y;
+    memcpy(&x, even + 4 * g, 16), memcpy(&y, odd + 4 * g, 16);
+    rows[g] = __builtin_shufflevector(x, y, 0, 4, 1, 5, 2, 6, 3, 7);
+  }
+}
+void separate(const FloatRow* rows, uint32_t* even, uint32_t* odd) {
+  for (int g = 0; g < 8; ++g) {
+    const FloatQuad x = __builtin_shufflevector(rows[g], rows[g], 0, 2, 4, 6), y = __builtin_shufflevector(rows[g], rows[g], 1, 3, 5, 7);
+    memcpy(even + 4 * g, &x, 16), memcpy(odd + 4 * g, &y, 16);
+  }
+  for (int l = 0; l < 32; ++l) {
+    even[l] = Traits<float>::put(std::bit_cast<float>(even[l]));
+    odd[l] = Traits<float>::put(std::bit_cast<float>(odd[l]));
+  }
+}
+
 // Fragments to matrices.  M is 8 or 16.
 template <int M, int K, class FA, class FB>
 void gather(Warp& w, const uint32_t* ra, const uint32_t* rb, typename FA::value (*a)[K], Row<typename FB::value>* b) {
   constexpr int E = FA::per_register, span = 4 * E, rows = M / 8;
+  if constexpr (E == 2 && std::is_same_v<typename FA::value, float>) {
+    FloatRow part[8];
+    for (int k = 0; k < rows * K / span; ++k) {
+      convert_halves<FA>(w.reg<uint32_t>(ra[k]), part);
+      for (int g = 0; g < 8; ++g) memcpy(&a[g + k % rows * 8][k / rows * span], &part[g], sizeof part[g]);
+    }
+    for (int k = 0; k < K / span; ++k) {
+      convert_halves<FB>(w.reg<uint32_t>(rb[k]), b + k * span);
+      transpose(b + k * span);
+    }
+    return;
+  }
   for (int k = 0; k < rows * K / span; ++k) {
     auto* reg = w.reg<uint32_t>(ra[k]);
     for (int l = 0; l < 32; ++l)
@@ -78,27 +137,25 @@ void mma_run(Warp& w, const Instr& i) {
   Row<float> b[K], d[16];
   const uint32_t *rd = i.r, *ra = rd + nd, *rb = ra + 2 * K / span, *rc = rb + K / span;
   gather<16, K, FA, FB>(w, ra, rb, a, b);
-  for (int k = 0; k < nd; ++k) {
-    auto* reg = w.reg<uint32_t>(rc[k]);
-    for (int l = 0; l < 32; ++l) {
-      if (R == Result::f16)
-        for (int e = 0; e < 2; ++e) d[l / 4 + k * 8][l % 4 * 2 + e] = f16_to_float(uint16_t(reg[l] >> 16 * e));
-      else
-        d[l / 4 + k / 2 * 8][l % 4 * 2 + k % 2] = std::bit_cast<float>(reg[l]);
-    }
+  for (int k = 0; k < 2; ++k)
+    if constexpr (R == Result::f16)
+      convert_halves<F16Format>(w.reg<uint32_t>(rc[k]), d + 8 * k);
+    else
+      interleave(w.reg<uint32_t>(rc[2 * k]), w.reg<uint32_t>(rc[2 * k + 1]), d + 8 * k);
+  for (int m = 0; m < 16; m += 8) {  // eight chains of additions at a time: one alone waits for itself
+    Row<float> sum[8];
+    for (int j = 0; j < 8; ++j) sum[j] = d[m + j];
+    for (int k = 0; k < K; ++k)
+      for (int j = 0; j < 8; ++j) sum[j] += a[m + j][k] * b[k];
+    for (int j = 0; j < 8; ++j) d[m + j] = sum[j];
   }
-  for (int m = 0; m < 16; ++m) {
-    Row<float> sum = d[m];
-    for (int k = 0; k < K; ++k) sum += a[m][k] * b[k];
-    d[m] = sum;
-  }
-  for (int k = 0; k < nd; ++k) {
-    auto* reg = w.reg<uint32_t>(rd[k]);
-    for (int l = 0; l < 32; ++l) {
-      if (R == Result::f16)
+  for (int k = 0; k < 2; ++k) {
+    if constexpr (R == Result::f16) {
+      auto* reg = w.reg<uint32_t>(rd[k]);
+      for (int l = 0; l < 32; ++l)
         reg[l] = float_to_f16(d[l / 4 + k * 8][l % 4 * 2]) | uint32_t(float_to_f16(d[l / 4 + k * 8][l % 4 * 2 + 1])) << 16;
-      else
-        reg[l] = Traits<float>::put(d[l / 4 + k / 2 * 8][l % 4 * 2 + k % 2]);
+    } else {
+      separate(d + 8 * k, w.reg<uint32_t>(rd[2 * k]), w.reg<uint32_t>(rd[2 * k + 1]));
     }
   }
   w.machine->profile.mma_flops += 2 * 16 * 8 * K;

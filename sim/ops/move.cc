@@ -35,6 +35,18 @@ void mov_unpack(Warp& w, const Instr& i) {
 }
 void mov_pack(Warp& w, const Instr& i) {
   const int part = int(i.flags);
+  if (i.count == 2) {
+    auto *low = w.reg<uint32_t>(i.r[1]), *high = w.reg<uint32_t>(i.r[2]);
+    const uint32_t keep = part < 32 ? (1u << part) - 1 : ~0u;
+    if (i.wide) {
+      auto* d = w.reg<uint64_t>(i.r[0]);
+      each_lane(w.mask, [&](int l) { d[l] = (low[l] & keep) | uint64_t(high[l] & keep) << part; });
+    } else {
+      auto* d = w.reg<uint32_t>(i.r[0]);
+      each_lane(w.mask, [&](int l) { d[l] = (low[l] & keep) | high[l] << part; });
+    }
+    return;
+  }
   for_lanes(w.mask, [&](int l) {
     uint64_t v = 0;
     for (int k = 0; k < i.count; ++k) v |= (uint64_t(w.reg<uint32_t>(i.r[k + 1])[l]) & ((1ull << part) - 1)) << part * k;

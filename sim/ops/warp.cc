@@ -9,6 +9,11 @@ namespace {
 template <class F>
 void for_members(Warp& w, uint32_t mask_slot, F&& f) {
   const auto* m = w.reg<uint32_t>(mask_slot);
+  if (w.mask == ~0u) {  // usually the whole warp takes part
+    uint32_t all = ~0u;
+    for (int l = 0; l < 32; ++l) all &= m[l];
+    if (all == ~0u) return f(all);
+  }
   uint32_t left = w.mask, waiting = 0;
   while (left) {
     const int first = __builtin_ctz(left);
