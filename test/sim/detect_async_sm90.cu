@@ -216,6 +216,7 @@ void check_clusters() {
 }  // namespace
 
 int main() {
+  simSetArch(90);
   check_mbarriers();
   check_proxies();
   check_strict();

@@ -1,0 +1,94 @@
+// detect_threads.cu - several threads of the host: the same results and messages as one, and the profile of a launch.
+#include <cstdlib>
+
+#include "detect.h"
+#include "gpu/gpu.cuh"
+
+namespace {
+
+// Blocks 5, 11, 17, ... write out of bounds.
+template <bool Bug>
+__global__ void some_blocks_fail(int* out, int n) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  out[Bug && blockIdx.x % 6 == 5 && threadIdx.x == 40 ? i + n : i] = i;  // planted: several blocks fail
+}
+
+// Every thread with its own amount of work.
+__global__ void uneven(unsigned* out) {
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  unsigned v = i;
+  for (unsigned k = 0; k < i % 97; ++k) v = v * 1664525u + 1013904223u;
+  out[i] = v;
+}
+
+__global__ void strided(float* out, const float* in) {
+  __shared__ float tile[32 * 32];
+  const int lane = int(threadIdx.x);
+  tile[lane] = in[lane * 32];     // 32 sectors, 4 would do
+  tile[lane * 32] = float(lane);  // 32 lanes in one bank
+  __syncwarp();
+  out[lane] = tile[lane];
+  atomicAdd(out + 32, 1.0f);
+}
+
+void check_threads() {
+  const int n = 64 * 64;
+  DeviceBuffer<int> out(n);
+  DeviceBuffer<unsigned> values(n);
+  std::string first;
+  std::vector<unsigned> expected;
+  for (const int threads : {1, 2, 3, 4}) {
+    simSetThreads(threads);
+    const std::string name = std::to_string(threads) + " threads: ";
+    uneven<<<64, 64>>>(values.get());
+    const std::vector<unsigned> v = values.read();
+    if (expected.empty()) expected = v;
+    expect((name + "the same values").c_str(), v == expected);
+    expect_clean(name.c_str(), [&] { some_blocks_fail<false><<<64, 64>>>(out.get(), n); });
+    some_blocks_fail<true><<<64, 64>>>(out.get(), n);
+    cudaDeviceSynchronize();
+    const std::string message = simLastMessage();
+    if (first.empty()) first = message;
+    expect((name + "the lowest block is reported").c_str(), message.find("block (5,0,0)") != std::string::npos && message == first,
+           message);
+    simReset();
+  }
+}
+
+double field(const std::string& json, const std::string& object, const std::string& name) {
+  size_t at = object.empty() ? 0 : json.find("\"" + object + "\":{");
+  if (at == std::string::npos) return -1;
+  at = json.find("\"" + name + "\":", at);
+  return at == std::string::npos ? -1 : atof(json.c_str() + at + name.size() + 3);
+}
+
+void check_profile() {
+  simSetProfile(1);
+  simProfileClear();
+  DeviceBuffer<float> out(33), in(std::vector<float>(1024, 1.0f));
+  strided<<<2, 32>>>(out.get(), in.get());
+  cudaDeviceSynchronize();
+  expect("profile: one record", simProfileCount() == 1);
+  const std::string json = simProfileJson(0);
+  const auto same = [&](const char* what, const char* object, const char* name, double want) {
+    const double got = field(json, object, name);
+    expect(what, got == want, std::to_string(got) + ", expected " + std::to_string(want));
+  };
+  same("profile: load requests", "globalLoad", "requests", 2);
+  same("profile: load sectors", "globalLoad", "sectors", 64);
+  same("profile: ideal sectors", "globalLoad", "idealSectors", 8);
+  same("profile: bytes stored", "globalStore", "bytes", 256);
+  same("profile: conflicts of stores", "sharedStore", "conflicts", 62);
+  same("profile: conflicts of loads", "sharedLoad", "conflicts", 0);
+  same("profile: atomics", "", "atomics", 64);
+  same("profile: barriers", "pipes", "sync", 2);
+  simSetProfile(0);
+}
+
+}  // namespace
+
+int main() {
+  check_threads();
+  check_profile();
+  return report();
+}
