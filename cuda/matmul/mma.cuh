@@ -22,9 +22,11 @@ constexpr int kMmaThreads = 128;
 template <class T, int Tile, bool AKMajor, bool BKMajor>
 struct WarpTile {
   static constexpr int kSide = Tile / 2, kRows = kSide / 16, kPairs = kSide / 16;
+  // Fragments of this step of k and of the next; large tiles of tf32 have no registers left for a second set
+  static constexpr bool kAhead = Tile == kSmallTile || sizeof(T) == 2;
   FragmentReader<T, Tile, AKMajor, true> read_a;
   FragmentReader<T, Tile, BKMajor, false> read_b;
-  uint32_t a[2][kRows][4], b[2][kPairs][4];  // of this step of k and of the next
+  uint32_t a[kAhead + 1][kRows][4], b[kAhead + 1][kPairs][4];
   float sum[kRows][2 * kPairs][4];
 
   __device__ WarpTile(int row, int col) : read_a(row), read_b(col), sum{} {}
@@ -121,18 +123,25 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
       for (int s = 0; s < p.stages - 1; ++s) load(s);
       wait_for_stage(p.stages);
       __syncthreads();
-      if (tiles > 0) warp_tile.read(0, base, 0);
+      constexpr bool kAhead = decltype(warp_tile)::kAhead;
+      if (kAhead && tiles > 0) warp_tile.read(0, base, 0);
       int reading = 0, writing = p.stages - 1;
       for (; tiles > 0; --tiles) {
-        warp_tile.read(1, base + reading * kStage, 1);
+        warp_tile.read(kAhead, base + reading * kStage, kAhead);
         load(writing);  // the stage that was read last
         writing = writing + 1 == p.stages ? 0 : writing + 1;
         warp_tile.multiply(0);
+        if constexpr (!kAhead) {
+          warp_tile.read(0, base + reading * kStage, 1);
+          warp_tile.multiply(0);
+        }
         reading = reading + 1 == p.stages ? 0 : reading + 1;
         wait_for_stage(p.stages);
         __syncthreads();
-        if (tiles > 1) warp_tile.read(0, base + reading * kStage, 0);
-        warp_tile.multiply(1);
+        if constexpr (kAhead) {
+          if (tiles > 1) warp_tile.read(0, base + reading * kStage, 0);
+          warp_tile.multiply(1);
+        }
       }
       ptx::wait_copies<0>();
     } else {

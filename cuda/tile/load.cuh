@@ -26,15 +26,17 @@ class TileLoader {
     limit_ = static_cast<int>(left < Rows ? left : Rows);
     place_ = static_cast<uint32_t>((row * kRowChunks + (chunk ^ (KMajor ? swizzle_k_major(row) : swizzle_mn_major<T>(row)))) * 16);
     from_ = from + (KMajor ? (row0 + row) * ld + k0 + along_ : (k0 + row) * ld + row0 + along_);
+    whole_ = max(0, min(kChunk, limit_ - along_)) * static_cast<int>(sizeof(T));
     step_ = kStep * ld;
     advance_ = KMajor ? kDepth : kDepth * ld;
   }
 
   // The tile at k0, `depth` (1 to kDepth) of which exist, on its way to shared memory; then to the next tile.
   __device__ void copy(uint32_t shared, int depth) {
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-      ptx::copy_async(shared + place_ + i * kStep * kRowChunks * 16, from_ + i * step_, count(i, depth) * static_cast<int>(sizeof(T)));
+    if (depth == kDepth)  // all but the last
+      copy_chunks(shared, [&](int i) { return KMajor ? (row_ + i * kStep < limit_ ? 16 : 0) : whole_; });
+    else
+      copy_chunks(shared, [&](int i) { return count(i, depth) * static_cast<int>(sizeof(T)); });
     from_ += advance_;
   }
 
@@ -65,6 +67,12 @@ class TileLoader {
   }
 
  private:
+  template <class F>
+  __device__ void copy_chunks(uint32_t shared, F bytes) const {
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) ptx::copy_async(shared + place_ + i * kStep * kRowChunks * 16, from_ + i * step_, bytes(i));
+  }
+
   // The first n elements, then zeros; rare, so few registers matter more than time.
   static __device__ Vector<T, kChunk> part_of_chunk(const T* from, int n) {
     constexpr int kBits = 8 * static_cast<int>(sizeof(T));
@@ -95,6 +103,7 @@ class TileLoader {
   const T* from_;
   int64_t step_, advance_;
   int row_, along_, limit_;
+  int whole_;  // M- or N-major: bytes of this thread's chunks that exist
   uint32_t place_;
   Vector<T, kChunk> value_[kLoads];
 };
