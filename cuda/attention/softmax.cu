@@ -15,7 +15,7 @@ constexpr int kWarps = 8;
 
 // p = dropout(softmax(scale * scores)); lse. p may be scores.
 template <class T>
-__global__ void __launch_bounds__(32 * kWarps)
+__global__ void __launch_bounds__(32 * kWarps, 2)
     attention_softmax_kernel(AttentionShape s, AttentionPart part, const float* scores, T* p, float* lse, int64_t ld, int64_t rows) {
   const int lane = threadIdx.x % 32;
   const Dropout dropout(s);
@@ -32,6 +32,7 @@ __global__ void __launch_bounds__(32 * kWarps)
     const float max = warp_reduce<Max>(mine.max);
     const float sum = warp_reduce<Add>(mine.max == kNegativeInfinity ? 0.0f : mine.sum * expf(mine.max - max));
     const float factor = sum == 0.0f ? 0.0f : 1.0f / sum;
+#pragma unroll 1
     for (int64_t j = lane; j < ld; j += 32) {
       float v = 0;
       if (at.sees(j) && sum != 0.0f) v = expf(x[j] * s.scale - max) * factor * dropout.keep(at.first_element + j);
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(32 * kWarps)
 //   p = e^(scale * score - lse);  P = k p;  dS = scale * p (k dP - delta)
 // P may be the scores, dS may be dP.
 template <class T>
-__global__ void __launch_bounds__(32 * kWarps)
+__global__ void __launch_bounds__(32 * kWarps, 2)
     attention_gradient_kernel(AttentionShape s, AttentionPart part, AttentionRows<T> a, const float* scores, const float* dp, T* p, T* ds,
                               int64_t ld, int64_t rows) {
   const int lane = threadIdx.x % 32;
@@ -59,6 +60,7 @@ __global__ void __launch_bounds__(32 * kWarps)
     for (int64_t d = lane; d < s.D; d += 32) delta = fmaf(to_float(o[d]), to_float(d_o[d]), delta);
     delta = warp_reduce<Add>(delta);
     const float lse = a.lse[at.query(s)];
+#pragma unroll 1
     for (int64_t j = lane; j < ld; j += 32) {
       float kept = 0, gradient = 0;
       if (lse != kNegativeInfinity && at.sees(j)) {
