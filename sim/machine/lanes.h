@@ -4,6 +4,10 @@
 // computed.  Operations are stateless structs with a static `op`.
 #pragma once
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include <bit>
 #include <cmath>
 #include <type_traits>
@@ -15,7 +19,11 @@ namespace sim {
 // ---- 16-bit floating point ----
 
 inline float bf16_to_float(uint16_t b) { return std::bit_cast<float>(uint32_t(b) << 16); }
+#ifdef __F16C__
+inline float f16_to_float(uint16_t b) { return _cvtsh_ss(b); }
+#else
 float f16_to_float(uint16_t b);
+#endif
 uint16_t float_to_bf16(float f);  // round to nearest even
 uint16_t float_to_f16(float f);
 uint16_t double_to_bf16(double d);
@@ -51,7 +59,7 @@ struct Traits<float> {
   using lane = uint32_t;
   using value = float;
   static value get(lane l) { return std::bit_cast<float>(l); }
-  static lane put(value v) { return std::bit_cast<uint32_t>(v); }
+  static lane put(value v) { return v != v ? 0x7fffffffu : std::bit_cast<uint32_t>(v); }  // the canonical NaN (9.7.3)
 };
 template <>
 struct Traits<double> {
@@ -82,6 +90,7 @@ using LaneOf = typename Traits<T>::lane;
 template <class F>
 inline void each_lane(uint32_t mask, F&& f) {
   if (mask == ~0u) {
+#pragma GCC ivdep  // operands are whole registers: the same lanes or other ones
     for (int l = 0; l < 32; ++l) f(l);
   } else {
     for_lanes(mask, f);

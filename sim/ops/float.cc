@@ -49,6 +49,23 @@ struct Fma {
     return std::fma(a, b, c);
   }
 };
+// The sum rounded to odd: rounding it again, to 11 or 8 bits, then gives what one rounding of the exact sum gives.
+inline double odd_sum(double a, double b) {
+  const double s = a + b, t = s - a, error = (a - (s - t)) + (b - t);
+  if (error == 0 || !std::isfinite(s)) return s;
+  const uint64_t bits = std::bit_cast<uint64_t>(s);
+  if (bits & 1) return s;
+  return std::bit_cast<double>((error > 0) == (s > 0) ? bits + 1 : bits - 1);
+}
+struct AddHalf {
+  static double op(double a, double b) { return odd_sum(a, b); }
+};
+struct SubHalf {
+  static double op(double a, double b) { return odd_sum(a, -b); }
+};
+struct FmaHalf {  // the product of two halves is exact in double
+  static double op(double a, double b, double c) { return odd_sum(a * b, c); }
+};
 struct FmaRelu {
   template <class T>
   static T op(T a, T b, T c) {
@@ -184,6 +201,24 @@ struct Sat {  // .sat: clamp to [0, 1], NaN becomes 0
   }
 };
 
+// The operation on f16 and bf16, which are computed in double.
+template <class Op>
+struct OnHalves {
+  using type = Op;
+};
+template <>
+struct OnHalves<Add> {
+  using type = AddHalf;
+};
+template <>
+struct OnHalves<Sub> {
+  using type = SubHalf;
+};
+template <>
+struct OnHalves<Fma> {
+  using type = FmaHalf;
+};
+
 template <int N, class Op, class T>
 constexpr Handler plain() {
   if constexpr (N == 1)
@@ -197,6 +232,7 @@ constexpr Handler plain() {
 // All floating-point types of one operation.
 template <int N, class Op>
 void emit_float(Decoder& d, Type t) {
+  using Half = typename OnHalves<Op>::type;
   const bool ftz = d.take("ftz"), sat = d.take("sat");
   Handler h = nullptr;
   switch (t) {
@@ -208,16 +244,16 @@ void emit_float(Decoder& d, Type t) {
       h = plain<N, Op, double>();
       break;
     case Type::f16:
-      h = sat ? plain<N, Sat<Op>, F16>() : plain<N, Op, F16>();
+      h = sat ? plain<N, Sat<Half>, F16>() : plain<N, Half, F16>();
       break;
     case Type::bf16:
-      h = plain<N, Op, BF16>();
+      h = plain<N, Half, BF16>();
       break;
     case Type::f16x2:
-      h = sat ? packed<Sat<Op>, F16, N> : packed<Op, F16, N>;
+      h = sat ? packed<Sat<Half>, F16, N> : packed<Half, F16, N>;
       break;
     case Type::bf16x2:
-      h = packed<Op, BF16, N>;
+      h = packed<Half, BF16, N>;
       break;
     default:
       d.unsupported("type");

@@ -7,6 +7,7 @@
 
 namespace sim {
 
+#ifndef __F16C__
 float f16_to_float(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16, exponent = h >> 10 & 31, fraction = h & 1023;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
@@ -14,6 +15,7 @@ float f16_to_float(uint16_t h) {
   const float v = float(fraction) * 0x1p-24f;
   return sign ? -v : v;
 }
+#endif
 uint16_t float_to_bf16(float f) {
   uint32_t b = std::bit_cast<uint32_t>(f);
   if ((b & 0x7fffffff) > 0x7f800000) return 0x7fff;
@@ -103,7 +105,13 @@ uint16_t pack_f16(double v) {
 uint16_t pack_bf16(double v) { return v != v ? 0x7fff : uint16_t(std::bit_cast<uint32_t>(float(v)) >> 16); }
 
 uint16_t double_to_f16(double v) { return pack_f16(round_to(v, kF16)); }
-uint16_t float_to_f16(float f) { return double_to_f16(f); }
+uint16_t float_to_f16(float f) {
+#ifdef __F16C__
+  return f != f ? 0x7fff : uint16_t(_cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT));
+#else
+  return double_to_f16(f);
+#endif
+}
 uint16_t double_to_bf16(double v) { return pack_bf16(round_to(v, kBf16)); }
 
 namespace {

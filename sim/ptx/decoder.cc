@@ -140,6 +140,7 @@ uint32_t Decoder::source(const Operand& o, Type t) {
     }
     case Operand::Special: {
       if (o.name == "%clock" || o.name == "%clock64" || o.name.starts_with("%globaltimer")) unsupported("only mov reads " + o.name);
+      if (o.name.starts_with("%reserved_smem_offset_")) return lowering_.constant(lowering_.reserved_offset(o.name.substr(22)), t);
       const uint32_t slot = lowering_.special(o.name);
       if (slot == kNone) unsupported("unknown special register " + o.name);
       return slot;

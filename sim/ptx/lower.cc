@@ -59,10 +59,10 @@ CallOperands call_operands(const Statement& s) {
 }  // namespace
 
 std::vector<std::span<const Family>> all_families() {
-  return {integer_families(),  bits_families(),      logic_families(),   carry_families(),  float_families(),
-          convert_families(),  move_families(),      compare_families(), memory_families(), atomic_families(),
-          fence_families(),    control_families(),   call_families(),    warp_families(),   async_families(),
-          mbarrier_families(), tensormap_families(), matrix_families(),  mma_families(),    wgmma_families()};
+  return {integer_families(), bits_families(),    logic_families(),  carry_families(),    float_families(),     convert_families(),
+          move_families(),    compare_families(), memory_families(), atomic_families(),   fence_families(),     control_families(),
+          call_families(),    warp_families(),    async_families(),  mbarrier_families(), tensormap_families(), matrix_families(),
+          mma_families(),     wgmma_families(),   wmma_families()};
 }
 
 uint64_t symbol_address(const ptx::Module& m, const SymbolTable& globals, const std::string& name) {
@@ -106,6 +106,8 @@ std::unique_ptr<Program> Lowering::run() {
   for (auto& c : program_->calls)
     if (c->target == kNone && !c->callee->function) fail("internal: a callee was not lowered");
   program_->local_bytes = stack_bytes();
+  record_forms(*program_);
+  analyse(*program_);
   return std::move(program_);
 }
 
@@ -182,6 +184,17 @@ uint32_t Lowering::special(Special s) {
   const uint32_t slot = new_register(s == Special::dynamic_smem_base64 ? Type::b64 : Type::b32);
   program_->specials.push_back({s, slot});
   return slot;
+}
+// 10. Special Registers: shared memory that the system keeps; cooperative groups use 288 bytes at offset_1.
+uint32_t Lowering::reserved_offset(const std::string& which) {
+  constexpr uint32_t first = 256, bytes = 288;
+  if (which == "begin" || which == "0") return 0;
+  if (which == "end" || which == "cap") return kSharedBase;
+  if (which != "1") fail("unknown special register %%reserved_smem_offset_%s", which.c_str());
+  for (const SharedObject& o : program_->shared)
+    if (o.begin == first) return first;
+  program_->shared.push_back({"reserved shared memory", first, first + bytes});
+  return first;
 }
 uint32_t Lowering::carry() {
   if (carry_ == kNone) carry_ = new_register(Type::pred);

@@ -24,6 +24,8 @@ struct Body {
   std::vector<std::pair<std::vector<uint32_t>*, const ptx::BranchTable*>> tables;
 };
 
+void record_forms(const Program& p);
+
 class Lowering {
  public:
   Lowering(const ptx::Module& m, const ptx::Function& f, const SymbolTable& globals);
@@ -33,8 +35,9 @@ class Lowering {
   uint32_t constant(uint64_t bits, Type t);
   uint32_t special(const std::string& name);  // kNone: there is no such special register
   uint32_t special(Special s);
-  uint32_t carry();                            // the condition code: a predicate
-  const Place* find(const std::string& name);  // null: no variable
+  uint32_t reserved_offset(const std::string& which);  // %reserved_smem_offset_...
+  uint32_t carry();                                    // the condition code: a predicate
+  const Place* find(const std::string& name);          // null: no variable
   uint32_t dynamic_slot(bool wide) { return special(wide ? Special::dynamic_smem_base64 : Special::dynamic_smem_base); }
   bool is_dynamic(const std::string& name) const { return dynamic_.count(name) != 0; }
   const ptx::Module& module() const { return module_; }
