@@ -96,7 +96,7 @@ struct Warp {
   uint32_t wgmma_group = 0;
   uint64_t wgmma_count = 0;
   std::vector<Wgmma> wgmma;
-  std::unordered_map<uint32_t, std::vector<float>> wgmma_accumulators;  // first register -> true values
+  std::unordered_map<uint32_t, std::vector<double>> wgmma_accumulators;  // first register -> true values
 
   uint64_t proxy_fenced[32] = {}, acquired[32] = {};  // Machine::events at the last fence.proxy.async, at the last synchronisation
   const uint8_t* stored = nullptr;                    // what the lanes of a store are about to write

@@ -97,12 +97,13 @@ void read_operand(Warp& w, const Shape& s, Type type, uint64_t descriptor, bool 
   }
 }
 
-// Accumulators as a dense 16 x n matrix.
-float& dense(std::vector<float>& c, const Shape& s, int lane, int i) {  // i-th value of a lane's fragment
+// Accumulators as a dense 16 x n matrix.  They are kept in double and rounded when they are delivered, so that sums are at
+// least as exact as the device's, whose order and width the manual leaves open.
+double& dense(std::vector<double>& c, const Shape& s, int lane, int i) {  // i-th value of a lane's fragment
   return c[size_t(lane / 4 + i / 2 % 2 * 8) * size_t(s.n) + size_t(i / 4 * 8 + lane % 4 * 2 + i % 2)];
 }
 
-void capture(Warp& w, const Instr& i, std::vector<float>& c) {
+void capture(Warp& w, const Instr& i, std::vector<double>& c) {
   const Shape s = shape_of(i);
   c.assign(size_t(16 * s.n), 0);
   for (int k = 0; k < s.registers(); ++k) {
@@ -111,21 +112,23 @@ void capture(Warp& w, const Instr& i, std::vector<float>& c) {
       if (s.half_d)
         for (int e = 0; e < 2; ++e) dense(c, s, l, k * 2 + e) = f16_to_float(uint16_t(reg[l] >> 16 * e));
       else
-        dense(c, s, l, k) = std::bit_cast<float>(reg[l]);
+        dense(c, s, l, k) = s.integer ? double(int32_t(reg[l])) : double(std::bit_cast<float>(reg[l]));
       reg[l] = kPoison;
     }
   }
 }
-void deliver(Warp& w, const Instr& i, std::vector<float>& c) {
+void deliver(Warp& w, const Instr& i, std::vector<double>& c) {
   const Shape s = shape_of(i);
   for (int k = 0; k < s.registers(); ++k) {
     auto* reg = w.reg<uint32_t>(i.r[k]);
     for (int l = 0; l < 32; ++l) {
       if (reg[l] != kPoison) w.fault(l, "accumulator register %d was modified while wgmma was in flight", k);
       if (s.half_d)
-        reg[l] = float_to_f16(dense(c, s, l, k * 2)) | uint32_t(float_to_f16(dense(c, s, l, k * 2 + 1))) << 16;
+        reg[l] = double_to_f16(dense(c, s, l, k * 2)) | uint32_t(double_to_f16(dense(c, s, l, k * 2 + 1))) << 16;
+      else if (s.integer)
+        reg[l] = uint32_t(int32_t(dense(c, s, l, k)));
       else
-        reg[l] = std::bit_cast<uint32_t>(dense(c, s, l, k));
+        reg[l] = Traits<float>::put(float(dense(c, s, l, k)));
     }
   }
 }
@@ -154,23 +157,19 @@ void execute(Warp& w, Wgmma& op) {
   read_operand(w, s, s.type_b, op.desc_b, s.transpose_b, 0, uint32_t(s.n), b, "wgmma B");
   for (int n = 0; n < s.n; ++n)
     for (int k = 0; k < s.k; ++k) bt[k][n] = b[size_t(n) * kDepth + size_t(k)] * float(s.scale_b);
-  std::vector<float>& c = w.wgmma_accumulators.at(op.instr->r[0]);
+  std::vector<double>& c = w.wgmma_accumulators.at(op.instr->r[0]);
   for (int m = 0; m < 16; ++m) {
-    float* row = &c[size_t(m * s.n)];
-    if (!op.accumulate) std::fill_n(row, s.n, 0.0f);
-    if (s.integer) {  // products of bytes and sums of 32 of them are exact in f32; the accumulator holds an s32
-      for (int n = 0; n < s.n; ++n) {
-        float sum = 0;
-        for (int k = 0; k < s.k; ++k) sum += a[size_t(m) * kDepth + size_t(k)] * bt[k][n];
-        const int64_t v = int64_t(std::bit_cast<int32_t>(row[n])) + int64_t(sum);
-        row[n] = std::bit_cast<float>(int32_t(s.satfinite ? std::clamp<int64_t>(v, INT32_MIN, INT32_MAX) : v));
-      }
-      continue;
-    }
+    double* row = &c[size_t(m * s.n)];
+    if (!op.accumulate) std::fill_n(row, s.n, 0.0);
     for (int k = 0; k < s.k; ++k) {
-      const float x = a[size_t(m) * kDepth + size_t(k)] * float(s.scale_a);
-      for (int n = 0; n < s.n; ++n) row[n] += x * bt[k][n];
+      const double x = double(a[size_t(m) * kDepth + size_t(k)]) * s.scale_a;
+      for (int n = 0; n < s.n; ++n) row[n] += x * double(bt[k][n]);
     }
+    if (s.integer)
+      for (int n = 0; n < s.n; ++n) {  // exact in double; clamped or modulo 2^32
+        const int64_t v = int64_t(row[n]);
+        row[n] = int32_t(s.satfinite ? std::clamp<int64_t>(v, INT32_MIN, INT32_MAX) : v);
+      }
   }
   w.machine->profile.mma_flops += uint64_t(2 * 16 * s.n * s.k);
 }
