@@ -180,7 +180,7 @@ namespace {
 
 constexpr Family kFamilies[] = {
     {"bra", bra, "9.7.12 bra", "all"},
-    {"ret", exit, "9.7.12 ret", "in kernels and called functions (calls are expanded in place; no recursion, no indirect calls)"},
+    {"ret", exit, "9.7.12 ret", "in kernels and functions"},
     {"exit", exit, "9.7.12 exit", "all"},
     {"trap", trap, "9.7.19 trap", "an error"},
     {"brkpt", trap, "9.7.19 brkpt", "an error"},
