@@ -54,45 +54,72 @@ std::string target_of(const std::string& text) {
   return text.substr(p, text.find_first_of(" \t\r\n,", p) - p);
 }
 
-}  // namespace
+PtxImage image_of(std::string text) {
+  PtxImage image;
+  image.text = std::move(text);
+  image.target = target_of(image.text);
+  image.arch = image.target.rfind("sm_", 0) == 0 ? atoi(image.target.c_str() + 3) : 0;
+  const char last = image.target.empty() ? '0' : image.target.back();
+  image.suffix = isalpha(static_cast<unsigned char>(last)) ? last : 0;
+  return image;
+}
 
-std::vector<PtxImage> ptx_images(const void* wrapper) {
-  const Wrapper& w = *static_cast<const Wrapper*>(wrapper);
-  if (w.magic != 0x466243b1) fail("fat binary wrapper: bad magic %08x", w.magic);
-  const Container& c = *reinterpret_cast<const Container*>(w.data);
-  if (c.magic != 0xba55ed50) fail("fat binary: bad magic %08x", c.magic);
+constexpr uint32_t kWrapperMagic = 0x466243b1, kContainerMagic = 0xba55ed50;
+
+std::vector<PtxImage> images_in(const uint8_t* container) {
+  const Container& c = *reinterpret_cast<const Container*>(container);
+  if (c.magic != kContainerMagic) fail("fat binary: bad magic %08x", c.magic);
   std::vector<PtxImage> images;
-  const uint8_t* p = w.data + c.header_size;
+  const uint8_t* p = container + c.header_size;
   const uint8_t* end = p + c.size;
   while (p + sizeof(EntryHeader) <= end) {
     const EntryHeader& e = *reinterpret_cast<const EntryHeader*>(p);
     const uint8_t* payload = p + e.header_size;
     if (e.kind == kPtx) {
-      PtxImage image;
+      std::string text;
       if (e.flags & kZstd)
-        image.text = inflate_zstd(payload, e.compressed_size, e.uncompressed_size);
+        text = inflate_zstd(payload, e.compressed_size, e.uncompressed_size);
       else if (e.flags & kLz4 || e.compressed_size)
         fail("unknown compression of the embedded PTX (flags %#lx): compile with nvcc --no-compress", e.flags);
       else
-        image.text.assign(reinterpret_cast<const char*>(payload), e.size);
-      image.text.resize(strnlen(image.text.data(), image.text.size()));
-      image.target = target_of(image.text);
-      image.arch = atoi(image.target.c_str() + 3);
-      char last = image.target.empty() ? '0' : image.target.back();
-      image.suffix = isalpha(static_cast<unsigned char>(last)) ? last : 0;
-      images.push_back(std::move(image));
+        text.assign(reinterpret_cast<const char*>(payload), e.size);
+      text.resize(strnlen(text.data(), text.size()));
+      images.push_back(image_of(std::move(text)));
     }
     p = payload + e.size;
   }
   return images;
 }
 
+}  // namespace
+
+std::vector<PtxImage> ptx_images(const void* wrapper) {
+  const Wrapper& w = *static_cast<const Wrapper*>(wrapper);
+  if (w.magic != kWrapperMagic) fail("fat binary wrapper: bad magic %08x", w.magic);
+  return images_in(w.data);
+}
+
+std::vector<PtxImage> images_of(const void* data) {
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  uint32_t magic = 0;
+  const size_t n = strnlen(static_cast<const char*>(data), sizeof(magic));
+  if (n == sizeof(magic)) memcpy(&magic, data, n);
+  if (magic == kWrapperMagic) return ptx_images(data);
+  if (magic == kContainerMagic) return images_in(bytes);
+  if (magic == 0x464c457f) fail("a cubin is machine code, which the simulator cannot execute: load PTX");
+  PtxImage image = image_of(static_cast<const char*>(data));
+  if (!image.arch) fail("neither PTX with a .target sm_NN nor a fat binary");
+  return {std::move(image)};
+}
+
 const PtxImage* choose_image(const std::vector<PtxImage>& images, int arch) {
   const PtxImage* best = nullptr;
+  int best_rank = -1;
   for (const PtxImage& i : images) {
-    const bool exact = i.suffix == 'a' && i.arch == arch;
-    if (!exact && (i.suffix == 'a' || i.arch > arch)) continue;
-    if (!best || exact || (i.arch > best->arch && !best->suffix)) best = &i;
+    // 11.1.2 .target: `a` runs on that architecture alone, `f` on later ones of the same family, plain targets on every later one.
+    const bool runs = i.suffix == 'a' ? i.arch == arch : i.suffix == 'f' ? i.arch / 10 == arch / 10 && i.arch <= arch : i.arch <= arch;
+    const int rank = i.arch * 4 + (i.suffix == 'a' ? 2 : i.suffix == 'f' ? 1 : 0);
+    if (runs && rank > best_rank) best = &i, best_rank = rank;
   }
   return best;
 }

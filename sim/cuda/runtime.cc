@@ -1,11 +1,12 @@
-// Modules, kernels and launches behind the CUDA runtime API.
+// Devices, modules and kernels behind the CUDA runtime API.
 #include "sim/cuda/runtime.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 
+#include "sim/cuda/memory.h"
+#include "sim/cuda/work.h"
 #include "sim/ptx/decode.h"
 
 namespace sim {
@@ -15,107 +16,191 @@ Runtime& runtime() {
   return *r;
 }
 
-Card Card::from_environment() {
-  const char* s = getenv("SIM_ARCH");  // 80, 90, sm_90 ...
-  int arch = s ? atoi(*s == 's' ? s + 3 : s) : 90;
-  return {arch / 10, arch % 10};
+ThreadState& this_thread() {
+  static thread_local ThreadState state;
+  return state;
 }
 
-// Parses the PTX for the simulated card and places the module's variables.
-void Runtime::load(LoadedModule& m) {
-  if (m.module) return;
-  const PtxImage* image = choose_image(m.images, card.arch());
-  if (!image) {
-    std::string have;
-    for (const PtxImage& i : m.images) have += " " + i.target;
-    fail("the object has no PTX for sm_%d (it has:%s); compile with -gencode arch=compute_%d,code=compute_%d", card.arch(),
-         have.empty() ? " none" : have.c_str(), card.arch(), card.arch());
+Runtime::Runtime() {
+  const Options options = Options::from_environment();
+  for (const Card& card : cards_from_environment()) {
+    auto d = std::make_unique<Device>();
+    d->ordinal = int(devices.size());
+    d->card = card;
+    d->machine.options = options;
+    d->machine.device = d->ordinal;
+    d->machine.multiprocessors = uint32_t(card.multiprocessors);
+    global_memory().track(options.init);
+    open_device(*d);
+    devices.push_back(std::move(d));
   }
-  m.module = ptx::parse(image->text);
-  for (const ptx::Variable& v : m.module->variables) {
-    if (v.space != ptx::Space::global && v.space != ptx::Space::constant) continue;
-    if (v.external) fail("extern variable %s: relocatable device code is not supported", v.name.c_str());
-    const uint64_t at = global_memory().allocate(v.size, Allocation::Module);
-    memset(reinterpret_cast<void*>(at), 0, v.size);
-    memcpy(reinterpret_cast<void*>(at), v.init.data(), std::min<size_t>(v.size, v.init.size()));
-    m.globals[v.name] = at;
-    m.variables[v.name] = {at, v.size};
+  if (const char* s = getenv("SIM_DRIVER")) {
+    int major = 0, minor = 0;
+    if (sscanf(s, "%d.%d", &major, &minor) < 1 && std::string(s) != "none")
+      fprintf(stderr, "sim: SIM_DRIVER: expected none or a version as 12.2, got %s\n", s);
+    driver_version = major * 1000 + minor * 10;
   }
+  if (const char* s = getenv("SIM_FAULT")) fault_at = strtoull(s, nullptr, 10);
 }
 
-Program& Runtime::program(Kernel& k) {
-  if (k.program) return *k.program;
-  load(*k.owner);
-  const ptx::Function* f = k.owner->module->find(k.name);
-  if (!f || !f->entry) fail("kernel %s is not in the PTX", k.name.c_str());
-  k.program = lower(*k.owner->module, *f, k.owner->globals);
-  global_memory().adopt(k.program->params.data(), k.program->params.size(), Allocation::Params);
-  return *k.program;
+Device& device_of(int ordinal) {
+  auto& devices = runtime().devices;
+  require(ordinal >= 0 && size_t(ordinal) < devices.size(), cudaErrorInvalidDevice);
+  return *devices[size_t(ordinal)];
+}
+
+cudaError_t driver_problem() {
+  const Runtime& r = runtime();
+  if (r.driver_version / 1000 < CUDART_VERSION / 1000) return cudaErrorInsufficientDriver;
+  return r.devices.empty() ? cudaErrorNoDevice : cudaSuccess;
+}
+
+cudaError_t note(cudaError_t code) {
+  if (code != cudaSuccess && code != cudaErrorNotReady) this_thread().last = code;
+  return code;
+}
+
+cudaError_t failed(const Error& error) {
+  runtime().report(error.what());
+  return cudaErrorUnknown;
+}
+
+void Runtime::report(const std::string& what) {
+  message = what;
+  fflush(stdout);
+  fprintf(stderr, "sim: %s\n", what.c_str());
+}
+
+Kernel* Module::kernel(const std::string& name) {
+  auto& k = kernels[name];
+  if (!k) {
+    k = std::make_unique<Kernel>();
+    k->owner = this;
+    k->name = name;
+    runtime().handles.insert(k.get());
+  }
+  return k.get();
 }
 
 namespace {
 
-void print_profile(const Kernel& k, const Machine& m) {
-  const Profile& p = m.profile;
-  const Dim3 &g = m.launch.grid, &b = m.launch.block;
-  fprintf(stderr, "sim: %s <<<(%u,%u,%u), %u>>>\n", readable(k.name).c_str(), g.x, g.y, g.z, unsigned(b.count()));
-  fprintf(stderr, "  %lu warp instructions, %.1f active lanes on average, %lu divergent branches\n", (unsigned long)p.warp_instructions,
-          double(p.thread_instructions) / double(std::max<uint64_t>(1, p.warp_instructions)), (unsigned long)p.divergent_branches);
-  fprintf(stderr, "  global: %lu bytes read, %lu written, %.2f sectors per request, %.0f%% of sector bytes used; TMA: %lu bytes\n",
-          (unsigned long)p.global_load_bytes, (unsigned long)p.global_store_bytes,
-          double(p.global_sectors) / double(std::max<uint64_t>(1, p.global_requests)),
-          100.0 * double(p.global_load_bytes + p.global_store_bytes) / double(std::max<uint64_t>(1, p.global_sectors * 32)),
-          (unsigned long)p.bulk_bytes);
-  fprintf(stderr, "  shared: %lu wavefronts, %lu of them bank conflicts; tensor cores: %.3f MFLOP\n",
-          (unsigned long)(p.shared_requests + p.shared_conflicts), (unsigned long)p.shared_conflicts, double(p.mma_flops) * 1e-6);
+// PTX for the card, parsed; devices that use the same image share the result.
+LoadedImage& choose(Module& m, Device& d) {
+  auto at = m.loaded.find(d.ordinal);
+  if (at != m.loaded.end()) return at->second;
+  const PtxImage* image = choose_image(m.images, d.card.arch);
+  if (!image) {
+    std::string have;
+    for (const PtxImage& i : m.images) have += " " + i.target;
+    runtime().report(format("no PTX for sm_%d in the object (it has:%s); compile with -gencode arch=compute_%d,code=compute_%d",
+                            d.card.arch, have.empty() ? " none" : have.c_str(), d.card.arch, d.card.arch));
+    refuse(cudaErrorNoKernelImageForDevice);
+  }
+  LoadedImage loaded;
+  loaded.image = image;
+  for (auto& [other, l] : m.loaded)
+    if (l.image == image) loaded.module = l.module;
+  if (!loaded.module) {
+    try {
+      loaded.module = ptx::parse(image->text);
+    } catch (const Error& e) {
+      runtime().report(e.what());
+      refuse(cudaErrorInvalidPtx);
+    }
+  }
+  return m.loaded[d.ordinal] = std::move(loaded);
 }
 
 }  // namespace
 
-cudaError_t Runtime::launch(Kernel& k, const Launch& shape, void** args) {
-  if (sticky != cudaSuccess) return sticky;
-  try {
-    Program& p = program(k);
-    Launch l = shape;
-    l.program = &p;
-    const uint32_t* required = p.function->cluster;
-    if (required[0]) {
-      if (l.cluster.count() == 1)
-        l.cluster = {required[0], required[1], required[2]};
-      else if (l.cluster.x != required[0] || l.cluster.y != required[1] || l.cluster.z != required[2])
-        return last = cudaErrorInvalidClusterSize;
+// Places the module's variables in the device's memory, except __managed__ ones, which exist once.
+LoadedImage& Runtime::load(Module& m, Device& d) {
+  LoadedImage& loaded = choose(m, d);
+  if (loaded.globals.size()) return loaded;
+  for (const ptx::Variable& v : loaded.module->variables) {
+    if (v.space != ptx::Space::global && v.space != ptx::Space::constant) continue;
+    if (v.external) {
+      report(format("extern variable %s: relocatable device code (-rdc=true) is not supported", v.name.c_str()));
+      refuse(cudaErrorInvalidPtx);
     }
-    const uint64_t threads = l.block.count();
-    if (threads == 0 || threads > 1024 || l.block.z > 64 || l.grid.count() == 0 || l.grid.y > 65535 || l.grid.z > 65535)
-      return last = cudaErrorInvalidConfiguration;
-    if (p.function->max_threads && threads > p.function->max_threads) return last = cudaErrorLaunchOutOfResources;
-    if (l.grid.x % l.cluster.x || l.grid.y % l.cluster.y || l.grid.z % l.cluster.z || l.cluster.count() > (k.non_portable_cluster ? 16 : 8))
-      return last = cudaErrorInvalidClusterSize;
-    if (l.cluster.count() > 1 && card.arch() < 90) return last = cudaErrorInvalidConfiguration;
-    if (int(l.dynamic_bytes) > k.max_dynamic_shared || int(l.dynamic_bytes + p.static_shared) > card.shared_optin())
-      return last = cudaErrorInvalidValue;
-    if (p.static_shared > 48 * 1024) fail("%u bytes of static shared memory (at most 48 KiB)", p.static_shared);
-    for (size_t n = 0; n < p.param_offsets.size(); ++n) memcpy(p.params.data() + p.param_offsets[n], args[n], p.param_sizes[n]);
-    const auto start = std::chrono::steady_clock::now();
-    run(machine, l);
-    kernel_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-    if (machine.options.profile) print_profile(k, machine);
-    return cudaSuccess;
-  } catch (const Error& e) {
-    message = e.what();
-    fprintf(stderr, "sim: error in %s (seed %lu)\nsim: %s\n", readable(k.name).c_str(), (unsigned long)machine.options.seed,
-            message.c_str());
-    return last = sticky = cudaErrorLaunchFailure;
+    auto managed = m.managed.find(v.name);
+    uint64_t at = managed == m.managed.end() ? 0 : managed->second;
+    if (!at) {
+      at = place_variable(d, v.size, managed != m.managed.end());
+      memset(reinterpret_cast<void*>(at), 0, v.size);
+      memcpy(reinterpret_cast<void*>(at), v.init.data(), std::min<size_t>(v.size, v.init.size()));
+      if (managed != m.managed.end()) managed->second = at;
+    }
+    loaded.globals[v.name] = at;
+    loaded.variables[v.name] = {at, v.size};
   }
+  relocate(*loaded.module, loaded.globals);
+  return loaded;
+}
+
+KernelOnDevice& Runtime::kernel_on(Kernel& k, Device& d) { return k.on[d.ordinal]; }
+
+Program& Runtime::program(Kernel& k, Device& d) {
+  KernelOnDevice& on = kernel_on(k, d);
+  if (on.program) return *on.program;
+  LoadedImage& image = load(*k.owner, d);
+  const ptx::Function* f = image.module->find(k.name);
+  require(f && f->entry, cudaErrorInvalidDeviceFunction);
+  try {
+    on.program = lower(*image.module, *f, image.globals);
+  } catch (const Error& e) {
+    report(std::string("kernel ") + readable(k.name) + ": " + e.what());
+    refuse(cudaErrorInvalidPtx);
+  }
+  global_memory().adopt(on.program->params.data(), on.program->params.size(), Allocation::Params);
+  return *on.program;
+}
+
+Kernel* Runtime::find_kernel(const void* p) {
+  auto it = kernels.find(p);
+  if (it != kernels.end()) return it->second;
+  return handles.count(p) ? const_cast<Kernel*>(static_cast<const Kernel*>(p)) : nullptr;
+}
+
+void Runtime::unload(Module* m) {
+  for (auto& [name, k] : m->kernels) {
+    for (auto& [ordinal, on] : k->on)
+      if (on.program) global_memory().release(reinterpret_cast<uint64_t>(on.program->params.data()));
+    handles.erase(k.get());
+  }
+  for (auto& [ordinal, image] : m->loaded)
+    for (auto& [name, variable] : image.variables)
+      if (!m->managed.count(name)) release_block(variable.first);
+  std::erase_if(kernels, [&](auto& entry) { return entry.second->owner == m; });
+  std::erase_if(modules, [&](auto& owned) { return owned.get() == m; });
 }
 
 }  // namespace sim
 
 extern "C" {
-void simSetSeed(unsigned long long seed) { sim::runtime().machine.options.seed = seed; }
-void simSetRace(int on) { sim::runtime().machine.options.race = on != 0; }
-void simSetProfile(int on) { sim::runtime().machine.options.profile = on != 0; }
-void simSetArch(int arch) { sim::runtime().card = {arch / 10, arch % 10}; }
+void simSetSeed(unsigned long long seed) {
+  for (auto& d : sim::runtime().devices) d->machine.options.seed = seed;
+}
+void simSetRace(int on) {
+  for (auto& d : sim::runtime().devices) d->machine.options.race = on != 0;
+}
+void simSetProfile(int on) {
+  for (auto& d : sim::runtime().devices) d->machine.options.profile = on != 0;
+}
+void simSetInit(int on) {
+  for (auto& d : sim::runtime().devices) d->machine.options.init = on != 0;
+  sim::global_memory().track(on != 0);
+}
+void simSetStrict(int on) {
+  for (auto& d : sim::runtime().devices) d->machine.options.strict = on != 0;
+}
+void simSetThreads(int threads) {
+  for (auto& d : sim::runtime().devices) d->machine.options.threads = uint32_t(std::max(1, threads));
+}
+void simSetArch(int arch) {
+  setenv("SIM_CARDS", std::to_string(arch).c_str(), 1);
+  sim::runtime().devices[0]->card = sim::cards_from_environment()[0];
+}
 double simKernelMs() { return std::exchange(sim::runtime().kernel_ms, 0.0); }
 void simPrintInstructions() {
   std::vector<sim::Family> all;
@@ -126,7 +211,8 @@ void simPrintInstructions() {
 }
 const char* simLastMessage() { return sim::runtime().message.c_str(); }
 void simReset() {
-  sim::runtime().sticky = sim::runtime().last = cudaSuccess;
+  for (auto& d : sim::runtime().devices) d->sticky = cudaSuccess, d->sticky_seen = false;
+  sim::this_thread().last = cudaSuccess;
   sim::runtime().message.clear();
 }
 }
