@@ -2,8 +2,8 @@
 // dw = sum over rows of dy * d * rstd, db = sum over rows of dy. `low`, what rounding the mean to f32 lost, is mean(d): it is taken
 // off again.
 //
-// A fixed number of blocks share the rows. Each adds up dw and db over its rows, in f32, and leaves them in the workspace as two rows
-// of C; a second kernel adds these in the order of the blocks.
+// As many blocks as the shape asks for share the rows. Each adds up dw and db over its rows, in f32, and leaves them in the workspace as
+// two rows of C; a second kernel adds these in the order of the blocks.
 #include "common/reduce.cuh"
 #include "common/row.cuh"
 #include "kernels.h"
@@ -12,12 +12,13 @@
 namespace heddle::cuda {
 namespace {
 
-constexpr int kWarps = 8;       // of a block
-constexpr int kPartGroups = 8;  // of a block that adds the partial sums
+constexpr int kWarps = 8;             // of a block
+constexpr int kPartGroups = 8;        // of a block that adds the partial sums
+constexpr int64_t kMostBlocks = 256;  // on every card: the order of the sums does not depend on its size
 
-int64_t blocks_of(const NormBackwardArgs& a, const Card& card) {
-  const int64_t wanted = a.cols <= warp_cols(true) ? (a.rows + kWarps - 1) / kWarps : a.rows, most = 2 * card.multiprocessors;
-  return wanted < most ? wanted : most;
+int64_t blocks_of(const NormBackwardArgs& a) {
+  const int64_t wanted = a.cols <= warp_cols(true) ? (a.rows + kWarps - 1) / kWarps : a.rows;
+  return wanted < kMostBlocks ? wanted : kMostBlocks;
 }
 
 // dx = rstd * (g - c - k * d), and the normalised value is d * rstd + shift.
@@ -194,14 +195,14 @@ void rows_as(const NormBackwardArgs& a, unsigned blocks, float* partial) {
 
 }  // namespace
 
-size_t norm_backward_workspace(const NormBackwardArgs& a, int index) {
+size_t norm_backward_workspace(const NormBackwardArgs& a, int) {
   if (!a.dw && !a.db) return 0;
-  return static_cast<size_t>(blocks_of(a, card(index)) * 2 * a.cols) * sizeof(float);
+  return static_cast<size_t>(blocks_of(a) * 2 * a.cols) * sizeof(float);
 }
 
 void norm_backward(const NormBackwardArgs& a) {
   if (a.cols == 0) return;
-  const unsigned blocks = static_cast<unsigned>(blocks_of(a, *queue().card));
+  const unsigned blocks = static_cast<unsigned>(blocks_of(a));
   float* const partial = a.dw || a.db ? static_cast<float*>(a.workspace) : nullptr;
   if (blocks)
     dispatch_float(a.type, [&](auto type) {

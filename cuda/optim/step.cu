@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kMostPartials = 1024;
 
-__global__ void begin(StepBeginArgs a) {
+__global__ void __launch_bounds__(32) begin(StepBeginArgs a) {
   StepState& s = *a.state;
   s.lr = a.lr;
   if (!a.keep_clip) {

@@ -38,7 +38,7 @@ Card read(int index) {
   c.memory = p.totalGlobalMem;
   c.cooperative = p.cooperativeLaunch != 0;
   check(cudaSetDevice(index), "cudaSetDevice");
-  c.hopper = has_hopper_code();
+  c.hopper = c.sm == 90 && has_hopper_code();  // code for sm_90a runs on no other
   return c;
 }
 

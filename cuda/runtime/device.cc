@@ -12,6 +12,7 @@
 #include "runtime/card.h"
 #include "runtime/error.h"
 #include "runtime/fault.h"
+#include "runtime/lost.h"
 #include "runtime/probe.h"
 #include "runtime/queue.h"
 #include "runtime/staging.h"
@@ -69,15 +70,26 @@ void copy_out(void* to, const void* from, size_t bytes) {
   worker->staging->copy_out(to, from, bytes, queue().stream);
 }
 
+std::string name_of(int index) { return "cuda:" + std::to_string(index); }
+
 // On the JavaScript thread, which has its own current device. Null: no memory left.
 void* allocate(int index, size_t bytes) {
-  check(cudaSetDevice(index), "cudaSetDevice");
+  const auto works = [&](cudaError_t e, const char* what) {
+    if (is_fatal(e)) throw OpError(lost_text(name_of(index), e, what), ErrorCode::device);
+    check(e, what);
+  };
+  works(cudaSetDevice(index), "cudaSetDevice");
   void* p = nullptr;
   const cudaError_t e = cudaMalloc(&p, bytes);
-  if (e == cudaSuccess) return p;
-  cudaGetLastError();
-  if (e != cudaErrorMemoryAllocation) check(e, "cudaMalloc");
-  return nullptr;
+  if (e != cudaErrorMemoryAllocation) works(e, "cudaMalloc");
+  if (e != cudaSuccess) cudaGetLastError();
+  return p;
+}
+
+int64_t available(int index) {
+  size_t free = 0, total = 0;
+  const bool known = cudaSetDevice(index) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess;
+  return known ? static_cast<int64_t>(free) : -1;
 }
 
 // On the worker; or when the stream has ended and the allocator goes.
@@ -123,18 +135,17 @@ std::unique_ptr<Device> make_cuda_device(int index) {
   const cuda::Card& card = cuda::card(index);
   cuda::check(cudaSetDevice(index), "cudaSetDevice");
   if (const std::string problem = cuda::probe(card); !problem.empty())
-    throw OpError("cuda:" + std::to_string(index) + ": " + problem, ErrorCode::device);
+    throw OpError(cuda::name_of(index) + ": " + problem, ErrorCode::device);
   auto worker = std::make_shared<cuda::Worker>();
   auto device = std::make_unique<Device>();
-  device->name = "cuda:" + std::to_string(index);
+  device->name = cuda::name_of(index);
   device->backend = &cuda::backend;
   device->card = index;
   device->computes_half = true;
   device->copy_in = cuda::copy_in;
   device->copy_out = cuda::copy_out;
-  auto failure = std::make_shared<std::string>();
   device->stream = std::make_unique<Stream>(Stream::Hooks{
-      [worker, failure, index] {
+      [worker, index] {
         cuda::worker = worker.get();
         try {
           worker->make(index);
@@ -145,8 +156,9 @@ std::unique_ptr<Device> make_cuda_device(int index) {
       [worker] { worker->leave(); },
       [worker] { return worker->finish(); },
   });
-  const auto source = [index](size_t bytes) { return cuda::allocate(index, bytes); };
-  device->memory = std::make_unique<Allocator>(Allocator::Source{source, cuda::release}, device->stream.get());
+  const Allocator::Source source{[index](size_t bytes) { return cuda::allocate(index, bytes); }, cuda::release,
+                                 [index] { return cuda::available(index); }, device->name};
+  device->memory = std::make_unique<Allocator>(source, device->stream.get());
   return device;
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "runtime/error.h"
+#include "runtime/lost.h"
 
 namespace heddle::cuda {
 namespace {
@@ -17,12 +18,14 @@ Queue& queue() {
   return *current;
 }
 
+std::string lost_text(const std::string& device, cudaError_t e, const char* what) {
+  return device + " is lost: " + text_of(e) + ", found by " + what +
+         ". What was on it is gone and this process cannot use it again; the CPU still works, and a new process can go on "
+         "from the last checkpoint";
+}
+
 std::string lost_message(cudaError_t e, const char* what) {
-  const std::string name = current ? "cuda:" + std::to_string(current->card->index) : "the CUDA device";
-  const std::string message =
-      name + " is lost: " + text_of(e) + ", found by " + what +
-      ". What was on it is gone and this process cannot use it again; the CPU still works, and a new process can go on "
-      "from the last checkpoint";
+  const std::string message = lost_text(current ? "cuda:" + std::to_string(current->card->index) : "the CUDA device", e, what);
   if (current && current->lost.empty()) current->lost = message;
   return current ? current->lost : message;
 }

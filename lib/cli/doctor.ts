@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
-import { fileURLToPath } from 'node:url';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { DeviceInfo } from '../native/addon.ts';
-import { binaryPath, hasGpu, type NativeInfo, packageVersion, platformName } from '../native/load.ts';
+import { binaryPath, hasGpu, type NativeInfo, packageRoot, packageVersion, platformName } from '../native/load.ts';
 import { HeddleError } from '../util/errors.ts';
 
 /** One line of the report. `problem`: heddle does not work; `note`: it works, but could do better. */
@@ -24,7 +25,7 @@ const MEMORY_MINIMUM_GIB = 2;
  */
 export async function runDoctor(options: { json: boolean }): Promise<number> {
   const { findings: native, info, devices } = examineBinary();
-  const findings = [examineNode(), ...native, examineMemory(), ...examineCuda(info), ...devices.flatMap(examineDevice)];
+  const findings = [examineNode(), ...native, examineMemory(), ...(await examineCuda(info, devices)), ...devices.flatMap(examineDevice)];
   const ok = findings.every((f) => f.status !== 'problem');
   if (options.json) {
     const facts = { version: packageVersion(), platform: platformName(), node: process.versions.node };
@@ -39,7 +40,7 @@ export async function runDoctor(options: { json: boolean }): Promise<number> {
 
 function line({ name, status, value, remedy }: Finding): string {
   const mark = { ok: '✓', note: '!', problem: '✗' }[status];
-  return `${mark} ${name.padEnd(13)} ${value}${remedy ? `\n    → ${remedy}` : ''}`;
+  return `${mark} ${name.padEnd(14)} ${value}${remedy ? `\n    → ${remedy}` : ''}`;
 }
 
 function examineNode(): Finding {
@@ -114,17 +115,23 @@ function examineMemory(): Finding {
   return { name: 'memory', status: 'note', value, remedy };
 }
 
-function examineCuda(info: NativeInfo | undefined): Finding[] {
+async function examineCuda(info: NativeInfo | undefined, devices: readonly DeviceInfo[]): Promise<Finding[]> {
   if (!info) return [];
   const { cuda, cudaVersion, cudaArchs } = info;
-  if (!cuda) return [{ name: 'CUDA', status: 'ok', value: `${cudaVersion}; kernels for ${cudaArchs}` }];
+  const simulated = devices.some((d) => d.simulated) ? 'simulated, ' : '';
+  if (!cuda) return [{ name: 'CUDA', status: 'ok', value: `${simulated}${cudaVersion}; kernels for ${cudaArchs}` }];
   if (!hasGpu()) return [{ name: 'CUDA', status: 'ok', value: `${cuda}; no NVIDIA GPU here` }];
   const built = cudaArchs !== '';
   const value = `${cuda}; an NVIDIA GPU is here, driver ${driverVersion() ?? 'unknown'}`;
-  const remedy = built
-    ? `install driver ${CUDA_DRIVER_MINIMUM} or newer`
-    : 'install the CUDA compiler (developer.nvidia.com/cuda-downloads: nvcc 12.8 or newer), then npx heddle build';
+  const remedy = built ? `install driver ${CUDA_DRIVER_MINIMUM} or newer` : await compilerRemedy();
   return [{ name: 'CUDA', status: 'note', value, remedy }];
+}
+
+// The compiler that the kernels need, by the script that builds with it: so both say the same.
+async function compilerRemedy(): Promise<string> {
+  const script = pathToFileURL(path.join(packageRoot(), 'scripts/tools.mjs')).href;
+  const { nvcc, cudaRemedy } = (await import(script)) as { nvcc(): string | undefined; cudaRemedy(): string };
+  return nvcc() ? 'npx heddle build' : `install the CUDA compiler: ${cudaRemedy()}; then npx heddle build`;
 }
 
 // A GPU: what it is, and whether every family of kernels computes on it what the CPU does. In a process of its own, as above.
@@ -136,19 +143,22 @@ function examineDevice(device: DeviceInfo): Finding[] {
   if (problem) return [{ name, status: 'note', value, remedy: problem }];
   const found: Finding = { name, status: 'ok', value };
   const script = fileURLToPath(import.meta.url.replace(/doctor\.(ts|js)$/, 'self_test.$1'));
-  const loaders = process.execArgv.filter((a) => a.startsWith('--import')); // tsx, when this runs from sources
+  // tsx, when this runs from sources
+  const loaders = process.execArgv.flatMap((a, i, all) =>
+    a === '--import' ? [a, all[i + 1] ?? ''] : a.startsWith('--import=') ? [a] : [],
+  );
   const child = spawnSync(process.execPath, [...loaders, script, name], { encoding: 'utf8', timeout: 300_000 });
   const test = `${name} kernels`;
   if (child.status !== 0 || !child.stdout.startsWith('{')) {
     const said = child.signal ? `ended with ${child.signal}` : (child.stderr.trim().split('\n').at(-1) ?? '');
-    return [found, { name: test, status: 'problem', value: `the self-test ${said}`, remedy: 'npx heddle build, or report this' }];
+    return [found, { name: test, status: 'problem', value: `${card}: the self-test ${said}`, remedy: 'npx heddle build, or report this' }];
   }
   const verdicts = Object.entries(JSON.parse(child.stdout) as Record<string, string>);
   const bad = verdicts.filter(([, verdict]) => verdict !== 'ok');
   if (bad.length === 0)
-    return [found, { name: test, status: 'ok', value: `as on the CPU: ${verdicts.map(([family]) => family).join(', ')}` }];
+    return [found, { name: test, status: 'ok', value: `${card}, as on the CPU: ${verdicts.map(([family]) => family).join(', ')}` }];
   const wrong = bad.map(([family, verdict]) => `${family}: ${verdict}`).join('; ');
-  return [found, { name: test, status: 'problem', value: wrong, remedy: "use device 'cpu' and report this" }];
+  return [found, { name: test, status: 'problem', value: `${card}: ${wrong}`, remedy: "use device 'cpu' and report this" }];
 }
 
 function driverVersion(): string | undefined {

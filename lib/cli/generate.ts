@@ -6,6 +6,7 @@ import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
 import { note, print, printJSON } from './output.ts';
 import { samplingOf } from './sample.ts';
+import { markSimulated } from './training.ts';
 
 const NO_CONFIG: GenerateSection = {
   ...{ prompt: '', maxTokens: 200, temperature: 0.8, topK: 0, topP: 1, minP: 0 },
@@ -54,6 +55,7 @@ export const run = command(
     const { openModel } = await import('../train/open.ts');
     const { generate, streamText } = await import('../generate/index.ts');
     const { describeDevice } = await import('../tensor/device.ts');
+    await markSimulated(values.device ?? 'auto');
     const opened = await openModel(path, {
       ...(values.device !== undefined && { device: values.device }),
       ...(values.compute !== undefined && { compute: values.compute as Compute }),

@@ -1,6 +1,21 @@
 // What goes where: stdout holds what a command was asked for, stderr everything said on the way.
 import { HeddleError } from '../util/errors.ts';
 
+let mark = '';
+
+/**
+ * From now on every line of `note` and the title of every table says so: what a simulated card computed must not pass for what a real
+ * one did. Empty: no longer.
+ */
+export function markLines(text: string): void {
+  mark = text === '' ? '' : `[${text}] `;
+}
+
+/** The text with what its lines are marked with, once. */
+export function marked(text: string): string {
+  return mark === '' ? text : text.replace(/^(?=.)/gm, mark).replaceAll(mark + mark, mark);
+}
+
 /** A line (or several) on stdout. */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -8,7 +23,7 @@ export function print(text: string): void {
 
 /** A line on stderr. */
 export function note(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${marked(text)}\n`);
 }
 
 /** One JSON object on one line of stdout; numbers that JSON lacks become null. */
@@ -22,7 +37,7 @@ export function table(title: string, rows: readonly (readonly [string, string])[
   const right = Math.max(...rows.map(([, value]) => value.length), title.length - left - 3);
   const rule = (a: string, b: string, c: string) => `${a}${'─'.repeat(left + 2)}${b}${'─'.repeat(right + 2)}${c}`;
   const body = rows.map(([name, value]) => `│ ${name.padEnd(left)} │ ${value.padEnd(right)} │`);
-  return [title, rule('┌', '┬', '┐'), ...body, rule('└', '┴', '┘')].join('\n');
+  return [marked(title), rule('┌', '┬', '┐'), ...body, rule('└', '┴', '┘')].join('\n');
 }
 
 /** A number with `digits` after the point; what is missing or not finite is a dash. */

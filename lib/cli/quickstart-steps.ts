@@ -11,7 +11,7 @@ import { formatCount, formatDuration } from '../train/metrics/format.ts';
 import { MetricsRecorder } from '../train/metrics/recorder.ts';
 import { finetune, openModel, type PreparedRun, prepareRun, pretrain, type RunHooks, type RunResult } from '../train/session.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { figure, note, table } from './output.ts';
+import { figure, marked, note, table } from './output.ts';
 import { samplingOf } from './sample.ts';
 import { RunView } from './view.ts';
 
@@ -139,7 +139,7 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 async function generateStep(run: RunConfig, folder: string): Promise<void> {
   const { model, tokenizer } = await openModel(folder, { device: run.device });
   const { prompt } = run.generate;
-  process.stderr.write(prompt);
+  process.stderr.write(marked(prompt));
   for await (const piece of streamText(model, tokenizer as Tokenizer, prompt, samplingOf(run.generate))) process.stderr.write(piece);
   process.stderr.write('\n');
   model.dispose();

@@ -4,7 +4,7 @@ import type { MetricsRecorder } from '../train/metrics/recorder.ts';
 import type { RunHooks, RunResult } from '../train/pretrain.ts';
 import type { OptionTable, Positional } from './args.ts';
 import { interruptible } from './interrupt.ts';
-import { figure, note, print, printJSON, table } from './output.ts';
+import { figure, markLines, note, print, printJSON, table } from './output.ts';
 import { sampler } from './sample.ts';
 import { RunView } from './view.ts';
 
@@ -48,7 +48,16 @@ export async function loadConfig(
 ): Promise<RunConfig> {
   const { loadRunConfig } = await import('../train/config.ts');
   const over = { ...(data !== undefined && { data }), ...(device !== undefined && { device }), ...(seed !== undefined && { seed }) };
-  return loadRunConfig(file, { set, ...over });
+  const run = loadRunConfig(file, { set, ...over });
+  await markSimulated(run.device);
+  return run;
+}
+
+/** Marks what is said of a run when a simulated card computes it; `auto` never chooses one. */
+export async function markSimulated(device: string): Promise<void> {
+  if (!device.startsWith('cuda')) return; // what needs no native addon does without
+  const { gpuInfo } = await import('../tensor/device.ts');
+  if (gpuInfo(device)?.simulated) markLines('simulated');
 }
 
 /** Every figure that a result has by contract; null where a command has none. */

@@ -1,6 +1,6 @@
 import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
-import { print } from './output.ts';
+import { marked, print } from './output.ts';
 import { CONFIG, loadConfig, printResult, RUN_OPTIONS } from './training.ts';
 import { RunView } from './view.ts';
 
@@ -24,26 +24,29 @@ export const run = command(
   async ({ values, positionals: [file = ''] }) => {
     const config = await loadConfig(file, values);
     const { verifyResume } = await import('../train/session.ts');
+    const { describeDevice } = await import('../tensor/device.ts');
     const steps = values.steps ?? DEFAULT_STEPS;
     const view = new RunView('verify-resume', 2 * steps);
-    let [done, rates] = [0, 0];
+    let [done, rates, device] = [0, 0, ''];
     const verdict = await interruptible('Stopping.', (signal) =>
       verifyResume(config, {
         ...{ signal, steps },
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
-        onEvent(event) {
+        onEvent(event, { model }) {
           signal.throwIfAborted();
           if (event.type !== 'step') return;
           if (done === 0) view.start(0);
+          device = describeDevice(model.device);
           rates += event.tokensPerSecond;
           view.event({ ...event, step: ++done });
         },
       }),
     ).finally(() => view.end());
-    if (values.json) printResult('verify-resume', config, { ...verdict, tokensPerSecond: rates / done });
-    else if (verdict.equal) print(`Equal bit for bit: ${steps} steps, and ${Math.floor(steps / 2)} with the rest after a new start.`);
-    else print(`Not equal: ${verdict.firstDifference} differs after ${steps} steps.`);
+    if (values.json) printResult('verify-resume', config, { ...verdict, tokensPerSecond: rates / done, device });
+    else if (verdict.equal)
+      print(marked(`Equal bit for bit: ${steps} steps, and ${Math.floor(steps / 2)} with the rest after a new start.`));
+    else print(marked(`Not equal: ${verdict.firstDifference} differs after ${steps} steps.`));
     return verdict.equal ? 0 : 1;
   },
 );

@@ -2,7 +2,7 @@ import type { PrepareProgress } from '../data/index.ts';
 import { type CurvePoint, lossCurve } from '../train/metrics/curve.ts';
 import { ProgressLine } from '../train/metrics/progress.ts';
 import type { TrainerEvent } from '../train/trainer.ts';
-import { figure, note } from './output.ts';
+import { figure, marked, note } from './output.ts';
 
 /** Preparing says nothing for so long. */
 const QUIET_MS = 500;
@@ -24,7 +24,7 @@ export class RunView {
 
   /** A line of text, above the progress line. */
   say(text: string): void {
-    if (this.#line) this.#line.note(text);
+    if (this.#line) this.#line.note(marked(text));
     else note(text);
   }
 
@@ -34,7 +34,7 @@ export class RunView {
     if (this.#phase !== phase) {
       this.#phase = phase;
       this.#phaseStart = now;
-      this.#begin(new ProgressLine({ label: `${phase} text: %`, total: 100 }));
+      this.#begin(new ProgressLine({ label: marked(`${phase} text: %`), total: 100 }));
     }
     // What is over in a moment needs no line.
     if (now - this.#phaseStart > QUIET_MS)
@@ -43,14 +43,14 @@ export class RunView {
 
   /** Training begins after `from` steps done before; `where`: what to say of the device. */
   start(from: number, where?: string): void {
-    this.#begin(new ProgressLine({ label: this.#label, total: this.#steps, from }));
+    this.#begin(new ProgressLine({ label: marked(this.#label), total: this.#steps, from }));
     if (where !== undefined) this.say(where);
     if (from > 0) this.say(`going on after step ${from}`);
   }
 
   /** How far an evaluation is, in batches. */
   evaluate(batches: number, of: number): void {
-    if (this.#phase !== 'evaluate') this.#begin(new ProgressLine({ label: 'evaluate: batch', total: of }));
+    if (this.#phase !== 'evaluate') this.#begin(new ProgressLine({ label: marked('evaluate: batch'), total: of }));
     this.#phase = 'evaluate';
     this.#line?.update({ step: batches });
   }

@@ -11,6 +11,8 @@ export interface MemoryStats {
   peak: number;
   /** Free, kept for the next allocation. */
   cached: number;
+  /** The largest free block. */
+  largest: number;
   /** What `setMemoryLimit` set; 0: no limit. */
   limit: number;
   /** Living allocations. */
@@ -69,6 +71,8 @@ export interface Native extends Ops {
   setMemoryLimit(device: string, bytes: number): void;
   resetPeak(device: string): void;
   releaseCache(device: string): void;
+  /** Tensors made from now on are filled with bytes of 255 and lie between canaries; who writes on these is an error. For tests. */
+  setGuarded(device: string, on: boolean): void;
   setThreads(threads: number): void;
   info(): NativeInfo;
   devices(): DeviceInfo[];

@@ -55,13 +55,13 @@ export function hasGpu(): boolean {
 
 /**
  * Path of the native binary. Where there is no GPU and a clone has built the simulated one (`npm run build:sim`), that build;
- * otherwise one built here (build/Release) before the prebuilt one of this platform.
+ * otherwise one built here (build/Release) before the prebuilt one of this platform. `gpu`: whether this machine has one.
  * @throws NativeLoadError when there is none
  */
-export function binaryPath(): string {
+export function binaryPath(gpu: boolean = hasGpu()): string {
   const root = packageRoot();
   const simulated = path.join(root, 'build', 'sim', 'Release', 'heddle.node');
-  if (!process.env.HEDDLE_PREBUILD && !hasGpu() && existsSync(simulated)) return simulated;
+  if (!process.env.HEDDLE_PREBUILD && !gpu && existsSync(simulated)) return simulated;
   try {
     return (require('node-gyp-build') as NodeGypBuild).resolve(root);
   } catch (cause) {

@@ -3,7 +3,7 @@ import { ArgumentError } from '../util/errors.ts';
 
 export type { DeviceInfo, MemoryStats } from '../native/addon.ts';
 
-/** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one. */
+/** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one that works, never a simulated one. */
 export type Device = string;
 
 let defaultDevice: Device = 'auto';

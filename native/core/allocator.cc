@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,9 @@
 namespace heddle {
 namespace {
 
+// A block more than so many times the request is left whole: cut for what may live long, it would serve nothing of its size again.
+constexpr size_t kWorthCutting = 4;
+
 // Small blocks in steps of 256 bytes, larger ones in steps of an eighth of their power of two: near sizes share blocks.
 size_t round_up(size_t bytes) {
   size_t step = 256;
@@ -18,85 +23,137 @@ size_t round_up(size_t bytes) {
   return std::max<size_t>(256, (bytes + step - 1) / step * step);
 }
 
-std::string mib(double bytes) {
+std::string mib(int64_t bytes) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f MiB", bytes / (1 << 20));
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
   return text;
 }
 
 }  // namespace
 
 Allocator::~Allocator() {  // the stream has ended: nothing is in use
-  for (auto& [p, block] : live_) source_.release(p, block.bytes);
-  for (auto& [bytes, p] : free_) source_.release(p, bytes);
+  for (const auto& [number, s] : segments_) source_.release(s.base, s.bytes);
 }
 
-void* Allocator::take_cached(size_t bytes, size_t* size) {
-  const auto it = free_.lower_bound(bytes);
-  if (it == free_.end() || it->first > bytes + bytes / 4) return nullptr;
-  if (limit_ && used_ + static_cast<int64_t>(it->first) > limit_) return nullptr;
-  void* p = it->second;
-  *size = it->first;
-  cached_ -= static_cast<int64_t>(it->first);
-  free_.erase(it);
-  return p;
+void Allocator::put_free(Blocks::iterator it) {
+  Block& b = it->second;
+  b.op = nullptr;
+  cached_ += static_cast<int64_t>(b.bytes);
+  free_.emplace(std::tuple(b.bytes, b.segment, b.place), it);
+}
+
+// A free block of at least so many bytes, no longer among the free ones: nearly of that size, or cut to it.
+Allocator::Blocks::iterator Allocator::take_cached(size_t bytes, Cut cut) {
+  const auto found = free_.lower_bound({bytes, 0, 0});
+  if (found == free_.end()) return blocks_.end();
+  const auto it = found->second;
+  Block& b = it->second;
+  const size_t size = b.bytes;
+  const bool whole = size <= bytes + bytes / 4 && !(limit_ && used_ + static_cast<int64_t>(size) > limit_);
+  if (!whole && cut == Cut::worthwhile && size > bytes * kWorthCutting) return blocks_.end();
+  free_.erase(found);
+  cached_ -= static_cast<int64_t>(size);
+  if (!whole && size > bytes) {
+    b.bytes = bytes;
+    put_free(blocks_.emplace_hint(std::next(it), it->first + bytes, Block{size - bytes, b.segment, b.place + bytes, nullptr}));
+  }
+  return it;
+}
+
+// A new segment; where the system has none, whatever is cached serves.
+Allocator::Blocks::iterator Allocator::grow(size_t bytes, const char* op) {
+  // Blocks that fit nothing would pile up when shapes change all the time. The bound follows the peak, not what is in use
+  // now: between two steps nearly all is cached, and the next step wants every block of it again.
+  const int64_t wanted = used_ + static_cast<int64_t>(bytes), most = std::max(peak_, wanted);
+  if (wanted + cached_ > most + most / 2 + (64 << 20)) release_cache();
+  void* p = source_.allocate(bytes);
+  if (!p) {
+    if (const auto it = take_cached(bytes, Cut::always); it != blocks_.end()) return it;
+    if (cached_) {
+      release_cache();
+      stream_->wait();
+      p = source_.allocate(bytes);
+    }
+  }
+  if (!p) out_of_memory(bytes, op);
+  const int64_t number = next_segment_++;
+  segments_[number] = {static_cast<char*>(p), bytes};
+  return blocks_.emplace(static_cast<char*>(p), Block{bytes, number, 0, nullptr}).first;
 }
 
 void* Allocator::allocate(size_t bytes, const char* op) {
-  size_t size = round_up(bytes);
+  const size_t size = round_up(bytes);
   if (limit_ && used_ + static_cast<int64_t>(size) > limit_) out_of_memory(size, op);
-  void* p = take_cached(size, &size);
-  if (!p) {
-    // Blocks that fit nothing would pile up when shapes change all the time. The bound follows the peak, not what is in use
-    // now: between two steps nearly all is cached, and the next step wants every block of it again.
-    const int64_t wanted = used_ + static_cast<int64_t>(size), most = std::max(peak_, wanted);
-    if (wanted + cached_ > most + most / 2 + (64 << 20)) release_cache();
-    p = source_.allocate(size);
-    if (!p && cached_) {
-      release_cache();
-      stream_->wait();
-      p = source_.allocate(size);
-    }
-    if (!p) out_of_memory(size, op);
-  }
-  live_.emplace(p, Block{size, op});
-  used_ += static_cast<int64_t>(size);
+  auto it = take_cached(size, Cut::worthwhile);
+  if (it == blocks_.end()) it = grow(size, op);
+  it->second.op = op;
+  ++live_;
+  used_ += static_cast<int64_t>(it->second.bytes);
   peak_ = std::max(peak_, used_);
-  return p;
+  return it->first;
 }
 
 void Allocator::free(void* block) {
-  const auto it = live_.find(block);
-  const size_t size = it->second.bytes;
-  live_.erase(it);
-  used_ -= static_cast<int64_t>(size);
-  cached_ += static_cast<int64_t>(size);
-  free_.emplace(size, block);
+  auto it = blocks_.find(static_cast<char*>(block));
+  used_ -= static_cast<int64_t>(it->second.bytes);
+  --live_;
+  const auto joins = [&](Blocks::iterator other) {
+    const Block& b = other->second;
+    if (b.op || b.segment != it->second.segment) return false;
+    free_.erase({b.bytes, b.segment, b.place});
+    cached_ -= static_cast<int64_t>(b.bytes);
+    return true;
+  };
+  if (const auto after = std::next(it); after != blocks_.end() && joins(after)) {
+    it->second.bytes += after->second.bytes;
+    blocks_.erase(after);
+  }
+  if (it != blocks_.begin() && joins(std::prev(it))) {
+    const auto before = std::prev(it);
+    before->second.bytes += it->second.bytes;
+    blocks_.erase(it);
+    it = before;
+  }
+  put_free(it);
 }
 
 void Allocator::release_cache() {
-  for (const auto& [size, p] : free_) {
-    const auto release = source_.release;
-    stream_->enqueue_always("release memory", [release, block = p, bytes = size] { release(block, bytes); });
+  for (auto at = free_.begin(); at != free_.end();) {
+    const auto it = at->second;
+    const Block b = it->second;
+    if (b.bytes != segments_.at(b.segment).bytes) {  // a part is in use
+      ++at;
+      continue;
+    }
+    stream_->enqueue_always("release memory", [release = source_.release, p = it->first, bytes = b.bytes] { release(p, bytes); });
+    cached_ -= static_cast<int64_t>(b.bytes);
+    segments_.erase(b.segment);
+    blocks_.erase(it);
+    at = free_.erase(at);
   }
-  free_.clear();
-  cached_ = 0;
 }
 
 void Allocator::out_of_memory(size_t bytes, const char* op) const {
-  std::map<std::string, int64_t> holders;
-  for (const auto& [p, block] : live_) holders[block.op] += static_cast<int64_t>(block.bytes);
-  std::vector<std::pair<int64_t, std::string>> largest;
-  for (const auto& [name, held] : holders) largest.emplace_back(held, name);
-  std::sort(largest.rbegin(), largest.rend());
-  if (largest.size() > 5) largest.resize(5);
+  std::unordered_map<std::string, int64_t> holders;
+  for (const auto& [p, block] : blocks_)
+    if (block.op) holders[block.op] += static_cast<int64_t>(block.bytes);
+  std::vector<std::pair<int64_t, std::string>> largest_holders;
+  for (const auto& [name, held] : holders) largest_holders.emplace_back(held, name);
+  std::sort(largest_holders.rbegin(), largest_holders.rend());
+  if (largest_holders.size() > 5) largest_holders.resize(5);
   std::string who;
-  for (const auto& [held, name] : largest) who += (who.empty() ? "" : ", ") + name + " " + mib(static_cast<double>(held));
-  std::string message = std::string(op) + ": out of memory: asked for " + mib(static_cast<double>(bytes)) + ", " +
-                        mib(static_cast<double>(used_)) + " in use" +
-                        (limit_ ? " of a limit of " + mib(static_cast<double>(limit_)) : std::string(" and the system gives no more"));
-  const size_t block = free_.empty() ? 0 : free_.rbegin()->first;
-  message += ", largest free block " + mib(static_cast<double>(block)) + ". Made by: " + (who.empty() ? "nothing" : who);
+  for (const auto& [held, name] : largest_holders) who += (who.empty() ? "" : ", ") + name + " " + mib(held);
+
+  const auto size = static_cast<int64_t>(bytes);
+  const bool limited = limit_ && used_ + size > limit_;
+  const int64_t free = limited ? limit_ - used_ : source_.available ? source_.available() : -1;
+  std::string message = std::string(op) + ": out of memory: asked for " + mib(size) + ", " + mib(used_) + " in use" +
+                        (limited ? " of a limit of " + mib(limit_) : " and " + source_.name + " gives no more");
+  if (free >= 0) message += ", " + mib(free) + " free";
+  message += ", largest free block " + mib(largest()) + ". Made by: " + (who.empty() ? "nothing" : who);
+  const int64_t too_much = free >= 0 && free < size ? size - free : size;
+  message += ". It would fit with " + mib(too_much) + " less in use (smaller micro-batches and more accumulation, a shorter context)";
+  if (limited) message += " or with a limit of " + mib(used_ + size);
   throw OpError(message, ErrorCode::out_of_memory);
 }
 

@@ -1,24 +1,28 @@
 #pragma once
 // A caching allocator in stream order: a freed block may be given out again at once, because whatever still uses it was
 // enqueued earlier on the same stream. Runs on the instance's JavaScript thread alone, so its figures are exact and the same
-// in every run. Blocks go back to the system through the stream, after their last use.
+// in every run. What the system gave goes back to it through the stream, after its last use.
+//
+// A segment is what the system gave. It is one block at first; a request that is smaller cuts a block in two, and free
+// neighbours become one again.
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <string>
-#include <unordered_map>
+#include <tuple>
 
 namespace heddle {
 
 class Stream;
 
 struct MemoryStats {
-  int64_t used;    // bytes in live tensors, as rounded
-  int64_t peak;    // the most that `used` has been
-  int64_t cached;  // free, kept for the next allocation
-  int64_t limit;   // 0: none
-  int64_t blocks;  // live
+  int64_t used;     // bytes in live tensors, as rounded
+  int64_t peak;     // the most that `used` has been
+  int64_t cached;   // free, kept for the next allocation
+  int64_t largest;  // the largest free block
+  int64_t limit;    // 0: none
+  int64_t blocks;   // live
 };
 
 class Allocator {
@@ -27,9 +31,11 @@ class Allocator {
   struct Source {
     std::function<void*(size_t bytes)> allocate;
     void (*release)(void* block, size_t bytes);
+    std::function<int64_t()> available = nullptr;  // bytes that it still has; negative: it does not know
+    std::string name = "the system";               // for messages
   };
 
-  Allocator(Source source, Stream* stream) : source_(source), stream_(stream) {}
+  Allocator(Source source, Stream* stream) : source_(std::move(source)), stream_(stream) {}
   ~Allocator();
   Allocator(const Allocator&) = delete;
   Allocator& operator=(const Allocator&) = delete;
@@ -37,25 +43,38 @@ class Allocator {
   void* allocate(size_t bytes, const char* op);  // `op`: who asks, for the out-of-memory report
   void free(void* block);
 
-  MemoryStats stats() const { return {used_, peak_, cached_, limit_, static_cast<int64_t>(live_.size())}; }
+  MemoryStats stats() const { return {used_, peak_, cached_, largest(), limit_, live_}; }
   void set_limit(int64_t bytes) { limit_ = bytes; }
   void reset_peak() { peak_ = used_; }
-  void release_cache();
+  void release_cache();  // segments of which nothing is in use
 
  private:
   struct Block {
     size_t bytes;
-    const char* op;
+    int64_t segment;
+    size_t place;    // within its segment
+    const char* op;  // null: free
   };
+  struct Segment {
+    char* base;
+    size_t bytes;
+  };
+  using Blocks = std::map<char*, Block>;                                         // by address: neighbours are neighbours
+  using Free = std::map<std::tuple<size_t, int64_t, size_t>, Blocks::iterator>;  // by bytes, segment, place: the same in every run
+  enum class Cut : uint8_t { worthwhile, always };                               // when a block larger than the request is cut
 
-  void* take_cached(size_t bytes, size_t* size);
+  Blocks::iterator take_cached(size_t bytes, Cut cut);
+  Blocks::iterator grow(size_t bytes, const char* op);
+  void put_free(Blocks::iterator it);
+  int64_t largest() const { return free_.empty() ? 0 : static_cast<int64_t>(std::get<0>(free_.rbegin()->first)); }
   [[noreturn]] void out_of_memory(size_t bytes, const char* op) const;
 
   Source source_;
   Stream* stream_;
-  std::unordered_map<void*, Block> live_;
-  std::multimap<size_t, void*> free_;
-  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0;
+  Blocks blocks_;
+  std::map<int64_t, Segment> segments_;
+  Free free_;
+  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0, live_ = 0, next_segment_ = 0;
 };
 
 }  // namespace heddle

@@ -24,6 +24,7 @@ struct Device {
   void (*copy_in)(void* to_device, const void* from_host, size_t bytes);
   void (*copy_out)(void* to_host, const void* from_device, size_t bytes);
   int64_t copies_out = 0;  // how many were enqueued: reading back is what makes a program wait
+  bool guarded = false;    // tensors made from now on are poisoned and lie between canaries (tensor.cc): for tests
 
   std::function<void(int)> set_threads;  // CPU only; takes effect after what is enqueued
   int threads = 1;

@@ -6,8 +6,47 @@ namespace heddle {
 
 thread_local const char* current_op = "tensor";
 
-Storage::Storage(Device* d, size_t n, const char* op) : device(d), bytes(n), data(d->memory->allocate(n, op)) {}
-Storage::~Storage() { device->memory->free(data); }
+namespace {
+
+// Canaries are bytes of 255, and so is a fresh tensor: NaN in every float type, -1 as a number.
+constexpr size_t kGuard = 256;
+
+void poison(Device* device, char* from, size_t bytes) {
+  View view{};
+  view.data = from;
+  view.dtype = DType::u8;
+  view.rank = 1;
+  view.shape[0] = static_cast<int64_t>(bytes);
+  view.stride[0] = 1;
+  device->stream->enqueue("poison", [run = device->backend->fill.run, args = FillArgs{view, 255}] { run(args); });
+}
+
+void check_canaries(Device* device, const char* data, size_t bytes, const char* op) {
+  device->stream->enqueue(op, [copy = device->copy_out, data, bytes, op] {
+    unsigned char canaries[2 * kGuard];
+    copy(canaries, data - kGuard, kGuard);
+    copy(canaries + kGuard, data + bytes, kGuard);
+    for (size_t i = 0; i < sizeof canaries; ++i) {
+      if (canaries[i] == 255) continue;
+      const auto at = static_cast<int64_t>(i) - static_cast<int64_t>(kGuard) + static_cast<int64_t>(i < kGuard ? 0 : bytes);
+      throw OpError(std::string(op) + ": byte " + std::to_string(at) + " was written, outside of its " + std::to_string(bytes) + " bytes",
+                    ErrorCode::internal);
+    }
+  });
+}
+
+}  // namespace
+
+Storage::Storage(Device* d, size_t n, const char* by) : device(d), bytes(n), op(by), guard(d->guarded ? kGuard : 0) {
+  char* whole = static_cast<char*>(d->memory->allocate(n + 2 * guard, by));
+  data = whole + guard;
+  if (guard) poison(d, whole, n + 2 * guard);
+}
+
+Storage::~Storage() {
+  if (guard) check_canaries(device, static_cast<char*>(data), bytes, op);
+  device->memory->free(static_cast<char*>(data) - guard);
+}
 
 std::string text(const Shape& s) {
   std::string r = "(";

@@ -21,6 +21,8 @@ struct Storage {
 
   Device* device;
   size_t bytes;
+  const char* op;
+  size_t guard;  // bytes of canary before and after
   void* data;
 };
 

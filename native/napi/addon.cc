@@ -143,8 +143,13 @@ Napi::Value memory(const Call& c) {
   const Device& device = *c.get<Device*>(0, "device");
   const MemoryStats s = device.memory->stats();
   auto o = Napi::Object::New(c.env());
-  const std::pair<const char*, int64_t> fields[] = {{"used", s.used},   {"peak", s.peak},     {"cached", s.cached},
-                                                    {"limit", s.limit}, {"blocks", s.blocks}, {"copiesOut", device.copies_out}};
+  const std::pair<const char*, int64_t> fields[] = {{"used", s.used},
+                                                    {"peak", s.peak},
+                                                    {"cached", s.cached},
+                                                    {"largest", s.largest},
+                                                    {"limit", s.limit},
+                                                    {"blocks", s.blocks},
+                                                    {"copiesOut", device.copies_out}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;
@@ -165,6 +170,11 @@ Napi::Value reset_peak(const Call& c) {
 
 Napi::Value release_cache(const Call& c) {
   c.get<Device*>(0, "device")->memory->release_cache();
+  return {};
+}
+
+Napi::Value set_guarded(const Call& c) {
+  c.get<Device*>(0, "device")->guarded = c.get<bool>(1, "on");
   return {};
 }
 
@@ -275,6 +285,7 @@ constexpr Named kFunctions[] = {
     {"setMemoryLimit", set_memory_limit},
     {"resetPeak", reset_peak},
     {"releaseCache", release_cache},
+    {"setGuarded", set_guarded},
     {"setThreads", set_threads},
     {"info", info},
     {"devices", devices},

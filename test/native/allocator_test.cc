@@ -33,7 +33,8 @@ void give(void* p, size_t bytes) {
   std::free(p);
 }
 
-const Allocator::Source kSource{take, give};
+const Allocator::Source kSource{take, give,
+                                [] { return system_limit == SIZE_MAX ? int64_t{-1} : static_cast<int64_t>(system_limit - held); }};
 constexpr size_t kMiB = 1 << 20;
 
 struct Fixture {
@@ -60,7 +61,7 @@ void reuse() {
     CHECK(calls == before);
     CHECK(f.memory.stats().cached == 0);
     CHECK(f.memory.stats().peak == 2048);
-    // A block a quarter larger at most is used; a far larger one waits for its like.
+    // A block a quarter larger at most is used whole; a far larger one waits for its like.
     void* large = f.memory.allocate(10 * kMiB, "e");
     f.memory.free(large);
     void* small = f.memory.allocate(kMiB, "f");
@@ -71,6 +72,67 @@ void reuse() {
     CHECK(f.memory.allocate(0, "empty") != nullptr);
   }
   CHECK(held == 0);  // living and cached blocks went back
+}
+
+// A block is cut where that is worth it; its parts become one again, whatever goes first.
+void split_and_merge() {
+  {
+    Fixture f;
+    char* whole = static_cast<char*>(f.memory.allocate(4 * kMiB, "a"));
+    f.memory.free(whole);
+    const size_t before = calls;
+    void* first = f.memory.allocate(kMiB, "b");
+    void* second = f.memory.allocate(kMiB, "c");
+    void* third = f.memory.allocate(2 * kMiB, "d");
+    CHECK(first == whole && second == whole + kMiB && third == whole + 2 * kMiB);
+    CHECK(calls == before);
+    CHECK(f.memory.stats().used == static_cast<int64_t>(4 * kMiB));
+    CHECK(f.memory.stats().cached == 0 && f.memory.stats().largest == 0 && f.memory.stats().blocks == 3);
+    f.memory.free(first);
+    f.memory.free(third);
+    CHECK(f.memory.stats().largest == static_cast<int64_t>(2 * kMiB));
+    f.memory.release_cache();  // a part is in use: the segment stays
+    CHECK(f.memory.stats().cached == static_cast<int64_t>(3 * kMiB));
+    f.memory.free(second);
+    CHECK(f.memory.stats().largest == static_cast<int64_t>(4 * kMiB));
+    CHECK(f.memory.allocate(4 * kMiB, "e") == whole);
+    f.memory.free(whole);
+    CHECK(f.memory.allocate(kMiB / 2, "f") != whole);  // less than a quarter: for something larger
+    f.memory.release_cache();
+    f.stream->wait();
+    CHECK(held == kMiB / 2);
+  }
+  CHECK(held == 0);
+}
+
+// Whatever is cut and joined, blocks in use lie within what the system gave and never on each other.
+void disjoint() {
+  Fixture f;
+  check::Rng rng(5);
+  std::map<char*, size_t> live;
+  bool apart = true;
+  for (int i = 0; i < 5000; ++i) {
+    if (live.empty() || rng.below(5) < 3) {
+      const auto bytes = static_cast<size_t>(1 + (rng.below(4) ? rng.below(5000) : rng.below(400000)));
+      auto* p = static_cast<char*>(f.memory.allocate(bytes, "x"));
+      const auto after = live.lower_bound(p);
+      apart = apart && (after == live.end() || p + bytes <= after->first);
+      apart = apart && (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+      auto segment = blocks.upper_bound(p);
+      apart = apart && segment != blocks.begin() && p + bytes <= static_cast<char*>((--segment)->first) + segment->second;
+      live[p] = bytes;
+    } else {
+      auto it = live.begin();
+      std::advance(it, rng.below(static_cast<int64_t>(live.size())));
+      f.memory.free(it->first);
+      live.erase(it);
+    }
+    if (i % 500 == 499) f.memory.release_cache();
+  }
+  f.stream->wait();
+  CHECK(apart);
+  const auto s = f.memory.stats();
+  CHECK(s.used + s.cached == static_cast<int64_t>(held));
 }
 
 // The same sequence gives the same figures.
@@ -114,8 +176,9 @@ void limit() {
     code = e.code;
   }
   CHECK_MSG(message ==
-                "zeros: out of memory: asked for 1.0 MiB, 7.5 MiB in use of a limit of 8.0 MiB, largest free block 0.0 MiB. "
-                "Made by: softmax 4.0 MiB, matmul 3.5 MiB",
+                "zeros: out of memory: asked for 1.0 MiB, 7.5 MiB in use of a limit of 8.0 MiB, 0.5 MiB free, largest free block 0.0 MiB. "
+                "Made by: softmax 4.0 MiB, matmul 3.5 MiB. It would fit with 0.5 MiB less in use (smaller micro-batches and more "
+                "accumulation, a shorter context) or with a limit of 8.5 MiB",
             "%s", message.c_str());
   CHECK(code == ErrorCode::out_of_memory);
   CHECK(f.memory.stats().used == static_cast<int64_t>(7 * kMiB + kMiB / 2));  // nothing was taken
@@ -123,9 +186,8 @@ void limit() {
   CHECK(f.memory.allocate(3 * kMiB, "zeros") == a);
   // A cached block that is a little larger must not carry the sum over the limit.
   f.memory.free(b);
-  f.memory.allocate(kMiB + kMiB / 2, "x");
-  void* c = f.memory.allocate(3 * kMiB, "y");
-  CHECK(c != b);
+  f.memory.allocate(kMiB / 10 * 9, "x");
+  CHECK(f.memory.allocate(3 * kMiB + kMiB / 4, "y") == b);
   CHECK(f.memory.stats().used <= f.memory.stats().limit);
   f.memory.set_limit(0);
   CHECK(f.memory.allocate(64 * kMiB, "z") != nullptr);
@@ -138,14 +200,20 @@ void system_is_full() {
     system_limit = 8 * kMiB;
     void* a = f.memory.allocate(6 * kMiB, "a");
     f.memory.free(a);
-    void* b = f.memory.allocate(3 * kMiB, "b");  // only fits once the 6 MiB are given back
+    void* b = f.memory.allocate(7 * kMiB, "b");  // only fits once the 6 MiB are given back
     CHECK(b != nullptr);
     CHECK(f.memory.stats().cached == 0);
     const std::string message = check::error_of([&] { f.memory.allocate(6 * kMiB, "c"); });
     CHECK_MSG(message ==
-                  "c: out of memory: asked for 6.0 MiB, 3.0 MiB in use and the system gives no more, largest free block 0.0 MiB. "
-                  "Made by: b 3.0 MiB",
+                  "c: out of memory: asked for 6.0 MiB, 7.0 MiB in use and the system gives no more, 1.0 MiB free, largest free block "
+                  "0.0 MiB. Made by: b 7.0 MiB. It would fit with 5.0 MiB less in use (smaller micro-batches and more accumulation, a "
+                  "shorter context)",
               "%s", message.c_str());
+    // A large block is cut for a small request only when there is nothing else.
+    f.memory.free(b);
+    CHECK(f.memory.allocate(kMiB, "d") != b);
+    CHECK(f.memory.allocate(kMiB / 2, "e") == b);
+    CHECK(f.memory.stats().cached == static_cast<int64_t>(6 * kMiB + kMiB / 2));
     system_limit = SIZE_MAX;
   }
   CHECK(held == 0);
@@ -181,6 +249,8 @@ void changing_shapes() {
 
 int main() {
   reuse();
+  split_and_merge();
+  disjoint();
   exact();
   limit();
   system_is_full();

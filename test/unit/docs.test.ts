@@ -9,11 +9,13 @@ const PAGES = [
   'CHANGELOG.md',
   ...readdirSync('docs').flatMap((n) => (n.endsWith('.md') ? [`docs/${n}`] : [])),
 ];
-const FOLDERS = ['lib', 'native', 'test', 'scripts', 'configs', 'examples', 'bench'];
+const FOLDERS = ['lib', 'native', 'cuda', 'sim', 'cmake', 'test', 'scripts', 'configs', 'examples', 'bench'];
 
-/** Targets of links within the repository, relative to the page. */
+/** Targets of links within the repository, relative to the page; code in a block has none. */
 function links(text: string): string[] {
-  return [...text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].flatMap(([, to = '']) => (/^\w+:/.test(to) ? [] : [to]));
+  return [...text.replace(/^```[\s\S]*?^```/gm, '').matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].flatMap(([, to = '']) =>
+    /^\w+:/.test(to) ? [] : [to],
+  );
 }
 
 /** Code spans that look like a path of a file: `lib/nn/module.ts`, without placeholders or wildcards. */
@@ -23,7 +25,7 @@ function paths(text: string): string[] {
 }
 
 test('links and paths are found, and what is none is left alone', (t) => {
-  t.deepEqual(links('[a](docs/a.md#part) [b](https://b.example/x) [c](#here)'), ['docs/a.md']);
+  t.deepEqual(links('[a](docs/a.md#part) [b](https://b.example/x) [c](#here)\n```cpp\n[&](int x) {}\n```\n'), ['docs/a.md']);
   t.deepEqual(paths('`lib/a/b.ts` `lib/<x>/b.ts` `configs/` `model.safetensors` `native/cpu/*.cc`'), ['lib/a/b.ts']);
 });
 

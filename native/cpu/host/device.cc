@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -28,6 +29,14 @@ void* allocate(size_t bytes) {
 }
 
 void release(void* p, size_t) { std::free(p); }
+
+int64_t available() {
+#ifdef _SC_AVPHYS_PAGES
+  return static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+#else
+  return -1;
+#endif
+}
 
 void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 
@@ -72,7 +81,7 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
     });
     d->threads = n;
   };
-  device->memory = std::make_unique<Allocator>(Allocator::Source{allocate, release}, device->stream.get());
+  device->memory = std::make_unique<Allocator>(Allocator::Source{allocate, release, available}, device->stream.get());
   return device;
 }
 

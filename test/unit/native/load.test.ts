@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import test from 'ava';
@@ -26,6 +26,17 @@ test.serial('the binary of this folder loads and knows itself', (t) => {
   t.true(isas.every((name) => compiledIsas.includes(name)));
   t.true(isas.includes('baseline'));
   t.true(threads >= 1);
+});
+
+test.serial('the simulated device is for machines without a GPU', (t) => {
+  const simulated = path.join(packageRoot(), 'build/sim/Release/heddle.node');
+  const chosen = process.env.HEDDLE_PREBUILD;
+  delete process.env.HEDDLE_PREBUILD;
+  t.teardown(() => {
+    if (chosen !== undefined) process.env.HEDDLE_PREBUILD = chosen;
+  });
+  t.not(binaryPath(true), simulated);
+  t.is(binaryPath(false) === simulated, existsSync(simulated));
 });
 
 test.serial('no binary for this platform: the error names platform, folder and the command that builds', (t) => {

@@ -99,6 +99,8 @@ test('a disposed tensor is named as such', (t) => {
 test('ids outside their range are errors of the next wait, and the device works on', async (t) => {
   const bad = o.embedding(z([5, 4]), tensor([[0, 7]], { dtype: 'i32' }));
   await t.throwsAsync(bad.data(), { message: /^embedding: .*7/ });
+  const next = o.embedding(z([5, 4]), tensor([4, 5], { dtype: 'i32' }));
+  await t.throwsAsync(next.data(), { message: /^embedding: ids\[1\] must be within \[0, 5\), got 5$/ });
   const target = o.crossEntropy(z([1, 3]), tensor([3], { dtype: 'i32' }));
   await t.throwsAsync(target.data(), { message: /^crossEntropy: .*3/ });
   const picked = o.gather(z([2, 2]), 1, tensor([[0], [-1]], { dtype: 'i32' }));

@@ -1,9 +1,9 @@
 // Training in half precision and TF32 through the trainer; the CPU converts, which is slow and the same arithmetic.
 import test from 'ava';
 import { openCheckpoint } from '../../../lib/checkpoint/index.ts';
-import { computesHalf, memory, nn, synchronize, type TrainerEvent } from '../../../lib/index.ts';
+import { computesHalf, memory, nn, setDefaultDevice, synchronize, type TrainerEvent } from '../../../lib/index.ts';
 import { checkPolicy, computeOn, LossScale } from '../../../lib/train/policy.ts';
-import { DEVICE } from '../../run/devices.ts';
+import { DEVICE, DEVICES, onDevice } from '../../run/devices.ts';
 import { bitsOf, endOf, eventsOf, lossesOf, temporaryFolder, tokens, trainerOf } from './run_support.ts';
 
 type Step = TrainerEvent & { type: 'step' };
@@ -103,21 +103,25 @@ test('a run in bf16 resumes bit for bit, copies included', async (t) => {
   endOf(second);
 });
 
-test.serial('a step copies once from the device: its figures', async (t) => {
-  for (const gradientAccumulation of [1, 3]) {
-    const trainer = trainerOf({ train: { steps: 5, gradientAccumulation, logEvery: 1 } });
-    await synchronize(DEVICE);
-    const counts: number[] = [];
-    let before = memory(DEVICE).copiesOut;
-    for await (const event of trainer) {
-      if (event.type !== 'step') continue;
-      counts.push(memory(DEVICE).copiesOut - before);
-      before = memory(DEVICE).copiesOut;
+for (const device of DEVICES)
+  test.serial(`a step copies once from the device: its figures${onDevice(device)}`, async (t) => {
+    setDefaultDevice(device);
+    t.teardown(() => setDefaultDevice(DEVICE));
+    for (const gradientAccumulation of [1, 3]) {
+      const trainer = trainerOf({ train: { steps: 5, gradientAccumulation, logEvery: 1 } });
+      t.is(trainer.model.device, device);
+      await synchronize(device);
+      const counts: number[] = [];
+      let before = memory(device).copiesOut;
+      for await (const event of trainer) {
+        if (event.type !== 'step') continue;
+        counts.push(memory(device).copiesOut - before);
+        before = memory(device).copiesOut;
+      }
+      t.deepEqual(counts, [1, 1, 1, 1, 1]);
+      endOf(trainer);
     }
-    t.deepEqual(counts, [1, 1, 1, 1, 1]);
-    endOf(trainer);
-  }
-});
+  });
 
 test('a device that does not compute in a type says what it does', (t) => {
   const bf16 = nn.fillPolicy({ compute: 'bf16' });
