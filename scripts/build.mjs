@@ -43,10 +43,11 @@ export function build(stdio = 'inherit', { sim = false } = {}) {
   if (missing.length) throw new Error(explain(missing));
   if (sim && !nvcc()) throw new Error(`Missing: nvcc, the CUDA compiler, ${CUDA_MINIMUM} or newer. Install with\n    ${cudaRemedy()}`);
   const { program, headers } = locateBuildPackages(stdio);
-  const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers, ...(sim ? { HEDDLE_SIM: 'ON' } : {}) };
+  const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers };
   const out = path.join(root, 'build', ...(sim ? ['sim'] : []), 'cmake');
+  const options = sim ? ['--CDHEDDLE_SIM=ON'] : []; // kept in the CMake folder: ninja may configure it anew by itself
   const cmakeJs = (...args) =>
-    spawnSync(process.execPath, [program, ...args, '--directory', root, '--out', out], { stdio, cwd: root, env }).status === 0;
+    spawnSync(process.execPath, [program, ...args, ...options, '--directory', root, '--out', out], { stdio, cwd: root, env }).status === 0;
   // A CMake folder made at another place, or before ninja was installed, cannot be used again.
   const cacheFile = path.join(out, 'CMakeCache.txt');
   const cache = existsSync(cacheFile) ? readFileSync(cacheFile, 'utf8') : '';

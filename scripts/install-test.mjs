@@ -1,9 +1,13 @@
 // npm run test:package: packs what would be published, installs it as a stranger would (npm i, then npm ci with the lock file)
-// in an empty folder with no compiler, CMake, make or Python on PATH, and trains three steps there. Makes prebuilds/ anew.
+// in an empty folder with no compiler, CMake, make or Python on PATH, and trains three steps there. Makes prebuilds/ anew, with CUDA kernels
+// where nvcc is: for one architecture and Hopper, which takes a minute or two; HEDDLE_ARCHS asks for others.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { codeFor, SMALL } from './archs.mjs';
+import { gpuCodeProblem } from './fatbin.mjs';
+import { kernelSources } from './kernel-sources.mjs';
 import { fromBuild } from './prebuild.mjs';
 import { root } from './tools.mjs';
 
@@ -80,8 +84,21 @@ function checkTypes() {
   assert(status === 0, `its types serve a strict TypeScript user${status === 0 ? '' : `, but:\n${stdout}`}`);
 }
 
+// Only what was read in the file counts.
+function checkGpuCode() {
+  if (process.env.HEDDLE_CUDA !== 'ON') return console.log('not checked: GPU code (no CUDA compiler here, or HEDDLE_CUDA says no)');
+  const folder = path.join(root, `prebuilds/${process.platform}-${process.arch}`);
+  const wanted = codeFor(process.env.HEDDLE_ARCHS.split(','));
+  for (const name of readdirSync(folder)) {
+    const problem = gpuCodeProblem(readFileSync(path.join(folder, name)), wanted, kernelSources());
+    assert(!problem, `${name} holds GPU code for ${wanted.join(' ')}${problem ? `, but ${problem}` : ''}`);
+  }
+}
+
 try {
+  process.env.HEDDLE_ARCHS ??= SMALL.join(',');
   assert(fromBuild(), 'prebuilt binary');
+  checkGpuCode();
   const packed = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], { encoding: 'utf8' });
   const tarball = `../${JSON.parse(packed)[0].filename}`;
   mkdirSync(consumer);

@@ -2,25 +2,29 @@
 // kernel slow or unable to start: spilled registers, stack frames, serialised wgmma, more registers than a block of its
 // __launch_bounds__ may have. Needs nvcc, no GPU.
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
+import { HOPPER, PORTABLE } from './archs.mjs';
+import { kernelSources } from './kernel-sources.mjs';
+import { examine } from './ptxas.mjs';
 import { cudaRemedy, nvcc, root } from './tools.mjs';
 
-const PORTABLE = ['75', '80', '86', '89', '90', '100', '120'];
-const HOPPER = '90a'; // *_sm90.cu is compiled for it alone, as in cmake/cuda.cmake
-const REGISTERS = 65536; // of a multiprocessor, on every architecture in the list
 // As in cmake/cuda.cmake.
 const FLAGS = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-Inative', '-Icuda'];
-// What ptxas says when it has given up on something that the source relies on.
-const COMPLAINT = /Potential Performance Loss|setmaxnreg ignored|C75\d\d/;
 
 process.chdir(root);
 const args = process.argv.slice(2);
-const asked = args.find((a) => !a.startsWith('--'))?.split(',');
+const list = args.filter((a) => !a.startsWith('--')).flatMap((a) => a.split(','));
+const asked = list.length ? list : undefined;
 const compiler = nvcc();
 if (!compiler) {
   console.error(`resources: no CUDA compiler here. Install with\n    ${cudaRemedy()}`);
+  process.exit(1);
+}
+const unknown = list.filter((arch) => ![...PORTABLE, HOPPER].includes(arch)); // nothing would be compiled, and nothing found wrong
+if (unknown.length) {
+  console.error(`resources: architectures are ${[...PORTABLE, HOPPER].join(', ')}, got ${unknown.join(', ')}`);
   process.exit(1);
 }
 const work = mkdtempSync(path.join(tmpdir(), 'heddle-resources-'));
@@ -29,10 +33,7 @@ process.on('exit', () => rmSync(work, { recursive: true, force: true }));
 // What CMake would generate from native/build_info.h.in.
 writeFileSync(path.join(work, 'build_info.h'), '#define HEDDLE_CUDA_ARCHS ""\n');
 
-const sources = readdirSync('cuda', { recursive: true })
-  .filter((name) => name.endsWith('.cu'))
-  .map((name) => `cuda/${name}`)
-  .sort();
+const sources = kernelSources();
 const archsOf = (source) =>
   (source.endsWith('_sm90.cu') ? [HOPPER] : PORTABLE).filter(
     (arch) => !asked || asked.includes(arch) || (arch === '90' && asked.includes('90a')),
@@ -58,33 +59,6 @@ function compile({ source, arch }, index) {
       rmSync(folder, { recursive: true });
     });
   });
-}
-
-// One entry per kernel of ptxas' report, with the block size that its PTX states.
-function examine(report, ptx) {
-  const problems = report.split('\n').filter((text) => COMPLAINT.test(text));
-  const kernels = [];
-  const pattern =
-    /Compiling entry function '(\w+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads[\s\S]*?Used (\d+) registers/g;
-  for (const [, name, stack, stores, loads, registers] of report.matchAll(pattern)) {
-    const entry = new RegExp(`\\.entry ${name}\\([^{]*\\{`).exec(ptx)?.[0] ?? '';
-    const threads = (/\.maxntid (\d+)(?:, (\d+), (\d+))?/.exec(entry)?.slice(1) ?? []).reduce((n, d) => n * Number(d ?? 1), 1);
-    const bounded = /\.maxntid/.test(entry);
-    const kernel = {
-      name,
-      registers: Number(registers),
-      stack: Number(stack),
-      spills: Number(stores) + Number(loads),
-      threads: bounded ? threads : 0,
-    };
-    kernels.push(kernel);
-    if (kernel.spills) problems.push(`${name} spills ${kernel.spills} bytes of registers`);
-    if (kernel.stack) problems.push(`${name} has a stack frame of ${kernel.stack} bytes`);
-    if (!bounded) problems.push(`${name} has no __launch_bounds__: nothing says how many registers a thread may have`);
-    else if (Math.ceil(kernel.registers / 8) * 8 * threads > REGISTERS)
-      problems.push(`${name} needs ${kernel.registers} registers for ${threads} threads, a multiprocessor has ${REGISTERS}`);
-  }
-  return { kernels, problems };
 }
 
 async function main() {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
-import { cudaRemedy, explain, gpus, installer, installTools, missingTools, npm, nvcc, root } from './tools.mjs';
+import { explain, gpus, installer, installTools, missingTools, noCompiler, npm, nvcc, root } from './tools.mjs';
 
 const LOG = 'build/setup.log';
 const STAMPS = 'build/setup.json';
@@ -77,8 +77,11 @@ function installed() {
 function state() {
   const stamps = read(STAMPS, {});
   const options = NATIVE_OPTIONS.map((name) => process.env[name] ?? '');
-  const native = fingerprint(NATIVE_INPUTS, options, gpus(), process.platform, process.arch);
-  const sim = fingerprint([...NATIVE_INPUTS, 'sim'], process.platform, process.arch);
+  // With a GPU it matters whether its compiler is here: one that came since is used, and until then a prebuilt binary that came since.
+  const compiler = gpus().length > 0 ? [Boolean(nvcc())] : [];
+  const inputs = compiler.includes(false) ? [...NATIVE_INPUTS, 'prebuilds'] : NATIVE_INPUTS;
+  const native = fingerprint(inputs, options, gpus(), ...compiler, process.platform, process.arch);
+  const sim = fingerprint([...NATIVE_INPUTS, 'sim', 'test/sim', 'test/known-good/run_case.cc'], process.platform, process.arch);
   const types = fingerprint(['lib', 'tsconfig.json', 'package-lock.json']);
   return {
     native,
@@ -160,7 +163,9 @@ function main() {
   const { native, sim, types, stamps, packagesStale, nativeStale, typesStale } = todo;
   const done = (stamp) => writeFileSync(STAMPS, JSON.stringify(Object.assign(stamps, stamp)));
 
-  const missing = nativeStale ? missingTools() : []; // before the downloads
+  const lacksNvcc = nativeStale && gpus().length > 0 && !nvcc();
+  const prebuilt = lacksNvcc ? prebuiltWithCuda() : undefined; // then nothing is compiled
+  const missing = nativeStale && !prebuilt ? missingTools() : []; // before the downloads
   if (missing.length) {
     const how = installer();
     if (!how) fail(explain(missing));
@@ -175,11 +180,9 @@ function main() {
     });
   }
   if (nativeStale) {
-    const prebuilt = gpus().length && !nvcc() ? prebuiltWithCuda() : undefined;
     step('native addon', (stdio) => (prebuilt ? take(prebuilt) : build(stdio)));
     done({ native });
-    if (gpus().length && !nvcc() && !prebuilt)
-      console.log(`setup: a GPU is here, but not the CUDA compiler. Install with\n    ${cudaRemedy()}`);
+    if (lacksNvcc && !prebuilt) console.log(`setup: ${noCompiler()}`);
   }
   if (wantsSim(todo)) {
     rmSync(SIM_BINARY, { force: true }); // it would be used in place of build/Release

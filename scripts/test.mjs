@@ -3,16 +3,14 @@
 // --all: with test/long/, and the whole suite at each level.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
-import { ava, ctest, runSteps } from './run.mjs';
-import { cudaRemedy, gpus, nvcc, root } from './tools.mjs';
+import { kernelTests } from './kernel-tests.mjs';
+import { ava, ctest, node, runSteps } from './run.mjs';
+import { cudaRemedy, gpus, noCompiler, nvcc, root } from './tools.mjs';
 
 const all = process.argv.includes('--all');
-// The folders whose tests depend on what a kernel computes.
-const kernelFolders = ['test/cases', ...['tensor', 'autograd', 'ops', 'nn', 'optim'].map((name) => `test/unit/${name}`)];
-const kernelTests = all
-  ? []
-  : kernelFolders.filter((folder) => existsSync(path.join(root, folder))).map((folder) => `${folder}/**/*.test.ts`);
+const tests = all ? [] : kernelTests;
 const env = all ? { HEDDLE_TEST: 'all' } : {};
 
 process.env.SIM_CARDS ??= '80,90,75';
@@ -26,20 +24,27 @@ const others = isas.filter((name) => name !== isa);
 const absent = compiledIsas.filter((name) => !isas.includes(name));
 
 // Real cards take one test file at a time: their memory is not shared out.
-const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), ...kernelTests], { ...env, HEDDLE_TEST_DEVICE: name });
+const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), ...tests], { ...env, HEDDLE_TEST_DEVICE: name });
+
+// Where setup took a prebuilt binary instead of compiling, for lack of nvcc, there are none.
+const nativeTests = existsSync(path.join(root, 'build/cmake/CTestTestfile.cmake'));
+
+const simulatorTests = [
+  ["simulator's own tests", () => ctest('build/sim/cmake', ['--parallel', String(availableParallelism())])],
+  ['known-good kernels', () => node(['scripts/known-good.mjs'])],
+];
 
 runSteps([
-  ['native tests', () => ctest('build/cmake')],
+  ...(nativeTests ? [['native tests', () => ctest('build/cmake')]] : []),
+  ...(existsSync(simulated) ? simulatorTests : []),
   [`suite at ${isa}`, () => ava([], env)],
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
-  ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(kernelTests, { ...env, HEDDLE_CPU: name })]),
+  ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
 ]);
+if (!nativeTests) console.log('not run: native tests (nothing was compiled here)');
 if (absent.length) console.log(`not run: ${absent.join(', ')} (this CPU does not have it)`);
 for (const { name, card, problem } of cards.filter((c) => c.problem)) console.log(`not run: ${name} (${card}): ${problem}`);
 if (cards.length === 0) {
   console.log(`not run: CUDA (${cuda})`);
-  if (!nvcc())
-    console.log(
-      `The CUDA compiler would add ${gpus().length ? "this machine's GPU" : 'a simulated GPU'}. Install with\n    ${cudaRemedy()}`,
-    );
+  if (!nvcc()) console.log(gpus().length ? noCompiler() : `The CUDA compiler would add a simulated GPU. Install with: ${cudaRemedy()}`);
 }

@@ -49,6 +49,9 @@ export function cudaRemedy() {
   return 'the CUDA Toolkit from developer.nvidia.com/cuda-downloads';
 }
 
+// For a machine with a GPU: one line, with the command.
+export const noCompiler = () => `an NVIDIA GPU is here, but not the CUDA compiler that its kernels need. Install with: ${cudaRemedy()}`;
+
 // A list for people; empty when the machine can compile.
 export function missingTools() {
   const missing = [];

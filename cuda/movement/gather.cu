@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kBlock) gather_kernel(GatherArgs a, int64_t n,
 }
 
 // A thread per (i, k) goes through the picks: neighbouring k are neighbours in memory.
-__global__ void __launch_bounds__(kBlock) gather_backward_kernel(GatherBackwardArgs a, Fault* fault) {
+__global__ void __launch_bounds__(kBlock, 2) gather_backward_kernel(GatherBackwardArgs a, Fault* fault) {
   const int64_t column = int64_t{blockIdx.x} * kBlock + threadIdx.x;
   if (column >= a.outer * a.inner) return;
   const int64_t i = column / a.inner, k = column - i * a.inner;

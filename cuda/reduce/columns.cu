@@ -9,7 +9,7 @@ namespace {
 constexpr int kWarps = 8;
 
 template <int V, class State, class T>
-__global__ void __launch_bounds__(32 * kWarps) columns_kernel(const __grid_constant__ ReducePlan p, const T* x) {
+__global__ void __launch_bounds__(32 * kWarps, 2) columns_kernel(const __grid_constant__ ReducePlan p, const T* x) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t inner = p.kept.size[0], blocks = (inner + 32 * V - 1) / (32 * V);
   const int64_t rest = blockIdx.x / blocks, outer = rest / p.chunks, chunk = rest - outer * p.chunks;

@@ -11,7 +11,7 @@ constexpr int kBlock = 256;
 
 // A block takes W outputs; 256/W groups of threads share the chunks.
 template <int W, class State>
-__global__ void __launch_bounds__(kBlock) combine_kernel(const __grid_constant__ ReducePlan p) {
+__global__ void __launch_bounds__(kBlock, 2) combine_kernel(const __grid_constant__ ReducePlan p) {
   constexpr int kGroups = kBlock / W;
   const int group = threadIdx.x / W;
   const int64_t output = int64_t{blockIdx.x} * W + threadIdx.x % W;

@@ -1,7 +1,9 @@
-// Trains a few steps at the instruction set in $HEDDLE_CPU and prints a digest of all parameters: for test/unit/levels.test.ts.
+// Trains a few steps, at the instruction set in $HEDDLE_CPU or on the device of the first argument, and prints a digest of all parameters:
+// for test/unit/levels.test.ts and test/unit/ops/kernels.test.ts.
 import { createHash } from 'node:crypto';
-import { AdamW, GPT, type GPTConfigInput, gptConfig, RandomSource, scope, type Tensor, tensor } from '../../lib/index.ts';
+import { AdamW, GPT, type GPTConfigInput, gptConfig, RandomSource, scope, setDefaultDevice, type Tensor, tensor } from '../../lib/index.ts';
 
+setDefaultDevice(process.argv[2] ?? 'cpu');
 const [V, B, T] = [301, 3, 50];
 const sizes = { vocabSize: V, contextLength: T, layers: 2, heads: 4, width: 76, headSize: 20 };
 const configs: readonly GPTConfigInput[] = [
