@@ -1,10 +1,11 @@
 // npm run mutants [-- --sample N | NAME ...]: plants bugs in CUDA kernels, one at a time, and fails for each that the npm test of its op
 // does not notice on the simulated device. The bugs are in test/mutants/*.json:
-//   { "name": what it breaks, "file": "cuda/...", "find": text that occurs once, "replace": what takes its place,
-//     "units": the .cu files to compile anew when `file` is a header, "tests": files for ava, "match": titles (optional), "env": {} (optional) }
-// Only the unit is compiled; it is linked before the engine's archive, whose own copy of it is then left out.
+//   { "name": what it breaks, "file": "cuda/...", "find": text that occurs once, "replace": what takes its place (or lists of both),
+//     "units": the .cu files to compile anew when `file` is a header, "tests": files for ava, "match": titles (optional), "env": {} (optional),
+//     "says": what the failing tests' output must contain, where a check of the simulator is to notice it (optional) }
+// Only the unit is compiled, for the one card simulated; it is linked before the engine's archive, whose own copy of it is then left out.
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { root } from './tools.mjs';
 
@@ -12,16 +13,22 @@ process.chdir(root);
 const BUILT = path.join(root, 'build/sim/cmake');
 const WORK = path.join(root, 'build/mutants');
 const SOURCES = path.join(WORK, 'src');
+const BINARY = path.join(WORK, 'build/Release/heddle.node');
 
 const mutants = readdirSync('test/mutants')
   .filter((name) => name.endsWith('.json'))
   .sort()
   .flatMap((name) => JSON.parse(readFileSync(`test/mutants/${name}`, 'utf8')));
+const twice = mutants.find(({ name }, i) => mutants.findIndex((m) => m.name === name) !== i);
+if (twice) throw new Error(`two mutants are called ${twice.name}`);
 const args = process.argv.slice(2);
 const at = args.indexOf('--sample');
 const chosen = at >= 0 ? sample(Number(args[at + 1])) : args.length ? mutants.filter((m) => args.includes(m.name)) : mutants;
-if (chosen.length === 0) {
-  console.error(`mutants: no such mutant; there are:\n${mutants.map((m) => `  ${m.name}`).join('\n')}`);
+const unknown = at >= 0 ? [] : args.filter((name) => !mutants.some((m) => m.name === name));
+if (chosen.length === 0 || unknown.length > 0) {
+  console.error(
+    `mutants: no such mutant: ${unknown.join(', ') || args.join(' ')}; there are:\n${mutants.map((m) => `  ${m.name}`).join('\n')}`,
+  );
   process.exit(1);
 }
 if (!existsSync(path.join(BUILT, 'libengine.a'))) {
@@ -41,79 +48,93 @@ const objects = (folder) =>
     .filter((name) => name.endsWith('.o'))
     .map((name) => path.join(folder, name));
 
-// The unit as CMake compiles it, from the changed sources.
-function compile(unit, object) {
+const cardOf = (env = {}) => env.SIM_CARDS ?? '80';
+
+// The unit as CMake compiles it, from the changed sources, but for one architecture.
+function compile(unit, object, card) {
   const entry = JSON.parse(readFileSync(path.join(BUILT, 'compile_commands.json'), 'utf8')).find((c) => c.file === path.join(root, unit));
   if (!entry) throw new Error(`${unit} is not a source of the simulated build`);
   const command = entry.command
     .replaceAll(`${root}/cuda`, `${SOURCES}/cuda`)
     .replaceAll(`${root}/native`, `${SOURCES}/native`)
+    .replace(/ --generate-code=arch=compute_(\d+),\S+/g, (option, arch) => (arch === card ? option : ''))
     .replace(/ -o \S+/, ` -o ${object}`);
   execFileSync('sh', ['-c', command], { cwd: BUILT, stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
-function link(changed, binary) {
-  mkdirSync(path.dirname(binary), { recursive: true });
+function link(changed) {
   const archives = [path.join(BUILT, 'libengine.a'), path.join(BUILT, 'sim/libcudart_sim.a')];
   const inputs = [...objects(path.join(BUILT, 'CMakeFiles/heddle.dir')), ...changed, ...archives];
-  execFileSync(process.env.CXX ?? 'c++', ['-shared', '-fPIC', '-o', binary, ...inputs, '-Wl,--exclude-libs,ALL', '-ldl', '-lpthread'], {
+  execFileSync(process.env.CXX ?? 'c++', ['-shared', '-fPIC', '-o', BINARY, ...inputs, '-Wl,--exclude-libs,ALL', '-ldl', '-lpthread'], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
 }
 
-// 'noticed', 'MISSED', or why it could not be tried.
-function attempt({ file, find, replace, units = [file], tests, match, env }) {
+function clear() {
   rmSync(WORK, { recursive: true, force: true });
+  mkdirSync(path.dirname(BINARY), { recursive: true });
+}
+
+const firstLine = (text) => text.trim().split('\n')[0];
+
+// What became of it, and by which test or why.
+function attempt({ file, find, replace, units = [file], tests, match, env, says = '' }) {
+  clear();
   for (const folder of ['cuda', 'native']) cpSync(folder, path.join(SOURCES, folder), { recursive: true });
-  const text = readFileSync(file, 'utf8');
-  if (text.split(find).length !== 2) return `STALE: ${file} must have this text once: ${find}`;
-  writeFileSync(
-    path.join(SOURCES, file),
-    text.replace(find, () => replace),
-  );
-  const binary = path.join(WORK, 'build/Release/heddle.node');
+  let text = readFileSync(file, 'utf8');
+  for (const [i, part] of [find].flat().entries()) {
+    if (text.split(part).length !== 2) return ['STALE', `${file} must have this text once: ${part}`];
+    text = text.replace(part, () => [replace].flat()[i]);
+  }
+  writeFileSync(path.join(SOURCES, file), text);
   try {
     const changed = units.map((unit, i) => {
       const object = path.join(WORK, `${i}.o`);
-      compile(unit, object);
+      compile(unit, object, cardOf(env));
       return object;
     });
-    link(changed, binary);
+    link(changed);
+    execFileSync(process.execPath, ['-e', `require(${JSON.stringify(BINARY)})`], { stdio: ['ignore', 'ignore', 'pipe'] });
   } catch (e) {
-    return `STALE: does not compile: ${
-      String(e.stderr ?? e.message)
-        .trim()
-        .split('\n')[0]
-    }`;
+    return ['STALE', `does not build: ${firstLine(String(e.stderr ?? e.message))}`];
   }
-  return testsPass({ tests, match, env }, WORK) ? 'MISSED' : 'noticed';
+  const { passed, output } = runTests({ tests, match, env });
+  if (passed) return ['MISSED', 'its tests pass'];
+  const why = /^sim: (?!no PTX|error in)(.*)/m.exec(output)?.[1] ?? / \[fail\]: (.*)/.exec(output)?.[1] ?? 'the tests do not end';
+  return output.includes(says) ? ['noticed', why.slice(0, 140)] : ['MISSED', `nothing says "${says}", but: ${why.slice(0, 140)}`];
 }
 
-// With the addon of that folder; '': the simulated build itself.
-function testsPass({ tests, match = [], env = {} }, prebuild) {
+// With the addon in WORK, on a machine with a GPU too.
+function runTests({ tests, match = [], env = {} }) {
   const titles = match.flatMap((title) => ['--match', title]);
-  const { status } = spawnSync(process.execPath, ['node_modules/ava/entrypoints/cli.mjs', ...titles, ...tests], {
-    env: { ...process.env, ...(prebuild ? { HEDDLE_PREBUILD: prebuild } : {}), HEDDLE_TEST_DEVICE: 'cuda', SIM_CARDS: '80', ...env },
-    stdio: 'ignore',
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['node_modules/ava/entrypoints/cli.mjs', ...titles, ...tests], {
+    env: { ...process.env, HEDDLE_PREBUILD: WORK, HEDDLE_TEST_DEVICE: 'cuda', SIM_CARDS: cardOf(env), ...env },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+    maxBuffer: 1 << 28,
     timeout: 300_000,
   });
-  return status === 0;
+  return { passed: status === 0, output: stdout + stderr }; // the simulator's messages come on stderr
 }
 
 // A test that fails without any bug notices nothing.
 const sound = new Map();
 function soundWithoutBug({ tests, match, env }) {
   const key = JSON.stringify([tests, match, env]);
-  if (!sound.has(key)) sound.set(key, testsPass({ tests, match, env }, ''));
+  if (!sound.has(key)) {
+    clear();
+    symlinkSync(path.join(root, 'build/sim/Release/heddle.node'), BINARY);
+    sound.set(key, runTests({ tests, match, env }).passed);
+  }
   return sound.get(key);
 }
 
 let failures = 0;
 for (const mutant of chosen) {
   const start = Date.now();
-  const outcome = soundWithoutBug(mutant) ? attempt(mutant) : 'UNSOUND: its tests fail without the bug';
+  const [outcome, by] = soundWithoutBug(mutant) ? attempt(mutant) : ['UNSOUND', 'its tests fail without the bug'];
   if (outcome !== 'noticed') failures++;
-  console.log(`${outcome.padEnd(8)} ${mutant.name} (${((Date.now() - start) / 1000).toFixed(0)} s)`);
+  console.log(`${outcome.padEnd(8)} ${mutant.name} (${((Date.now() - start) / 1000).toFixed(0)} s): ${by}`);
 }
 rmSync(WORK, { recursive: true, force: true });
 console.log(`mutants: ${chosen.length - failures} of ${chosen.length} noticed`);

@@ -37,7 +37,7 @@ const simulatorTests = [
 runSteps([
   ...(nativeTests ? [['native tests', () => ctest('build/cmake')]] : []),
   ...(existsSync(simulated) ? simulatorTests : []),
-  [`suite at ${isa}`, () => ava([], env)],
+  [`suite at ${isa}`, () => ava([], { ...env, ...(working.length ? { HEDDLE_TEST_CARDS: 'apart' } : {}) })],
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
   ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
 ]);

@@ -107,8 +107,15 @@ export class Draw {
 export const awayFromZero = (x: number): number => (x < 0 ? x - 0.05 : x + 0.05);
 export const positive = (x: number): number => Math.abs(x) + 0.1;
 
-/** A size: 1, small and odd ones, and up to `max`. */
-export const size = (max: number): fc.Arbitrary<number> => fc.integer({ min: 1, max: Math.max(1, max) });
+/** Where vectors, warps and tiles of kernels end, and one to either side. */
+const EDGES = [16, 32, 64, 128, 256].flatMap((edge) => [edge - 1, edge, edge + 1]);
+
+/** A size up to `max`: small and odd ones, and those around the edges. */
+export function size(max: number): fc.Arbitrary<number> {
+  const any = fc.integer({ min: 1, max: Math.max(1, max) });
+  const edges = EDGES.filter((edge) => edge <= max);
+  return edges.length === 0 ? any : fc.oneof(any, fc.constantFrom(...edges));
+}
 export const shape = (max: number, minRank = 0, maxRank = 4): fc.Arbitrary<number[]> =>
   fc.array(size(max), { minLength: minRank, maxLength: maxRank }).map((dims) => {
     // No more than some thousand elements, unless dimensions are to be large.

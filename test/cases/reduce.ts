@@ -37,7 +37,7 @@ export const reduce: Case = {
         const chosen = gone.flatMap((yes, d) => (yes ? [draw.integer(2) ? d : d - dims.length] : []));
         return instance({
           label: `${kind} (${dims}) over ${all ? 'all' : chosen}${keepDims ? ', kept' : ''}`,
-          inputs: { x: draw.floats(dims) },
+          inputs: { x: draw.floats(dims, position ? Math.round : (v) => v) }, // of equal ones the first
           run: ({ x }) => {
             if (kind === 'argmax' || kind === 'argmin') return POSITION_CALLS[kind](x, one, keepDims);
             return VALUE_CALLS[kind](x, all ? { keepDims } : { dim: chosen, keepDims });

@@ -7,13 +7,17 @@ const chosen = process.env.HEDDLE_TEST_DEVICE;
 setDefaultDevice(chosen ?? 'cpu');
 
 /** Names as tensors give them: `cpu`, `cuda:0`. At another instruction set than the machine's best only the CPU is of interest. */
-export const DEVICES: readonly Device[] =
+export const EVERY_DEVICE: readonly Device[] =
   chosen !== undefined
     ? [chosen === 'cuda' ? 'cuda:0' : chosen]
     : ['cpu', ...(process.env.HEDDLE_CPU ? [] : gpus().filter((d) => d.problem === ''))].map((d) => (typeof d === 'string' ? d : d.name));
 
+/** Those that tests of kernels run on. `npm test` gives each card a run of its own, and leaves it out of the run of the whole suite. */
+export const DEVICES: readonly Device[] =
+  process.env.HEDDLE_TEST_CARDS === 'apart' ? EVERY_DEVICE.filter((device) => device === 'cpu') : EVERY_DEVICE;
+
 /** The one that a test uses which does not run on each: what the run was asked for, or the CPU. */
-export const DEVICE: Device = DEVICES[0] as Device;
+export const DEVICE: Device = EVERY_DEVICE[0] as Device;
 
 /** For titles: nothing for the CPU, `, on cuda:0 (simulated sm_80)` for others. */
 export function onDevice(device: Device): string {

@@ -7,7 +7,7 @@ import type { GPT, GPTConfigInput } from '../../../lib/models/index.ts';
 import { COMPUTES } from '../../../lib/nn/index.ts';
 import { memory } from '../../../lib/tensor/device.ts';
 import { FileError } from '../../../lib/util/errors.ts';
-import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
+import { computesIn, EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { scaledError } from '../../run/error.ts';
 import { readIndex } from '../../run/fixture_files.ts';
 import { runModelFixture, runModels } from '../../run/fixtures_models.ts';
@@ -56,7 +56,7 @@ async function logitsIn(folder: string): Promise<Float32Array[]> {
   return logits(model);
 }
 
-for (const device of DEVICES)
+for (const device of EVERY_DEVICE)
   for (const compute of COMPUTES)
     if (device === 'cpu' || compute === 'f32' || compute === 'tf32' || computesIn(device, compute))
       test(`the models of the golden fixtures, in ${compute}${onDevice(device)}`, async (t) => {

@@ -3,6 +3,7 @@ import { native } from '../../../lib/native/addon.ts';
 import { setThreads } from '../../../lib/tensor/device.ts';
 import { checkAll } from '../../run/check.ts';
 import { type Run, runInstance } from '../../run/compare.ts';
+import { DEVICES } from '../../run/devices.ts';
 
 const before = native.info().threads;
 test.after.always(() => setThreads(before));
@@ -20,3 +21,5 @@ checkAll('1, 2 and 4 threads give the same bits', { max: 300, runs: 3, on: (devi
   });
   return found.every((b) => b === found[0]) ? undefined : `${instance.label}: results differ`;
 });
+
+if (!DEVICES.includes('cpu')) test.skip("threads are the CPU's alone", () => undefined);

@@ -1,7 +1,7 @@
 // Tensors and models on several devices; what needs a second one runs where there is a GPU, simulated ones included.
 import test from 'ava';
 import { AdamW, backward, describeDevice, type GPT, gpuInfo, memory, scope, type Tensor, tensor } from '../../../lib/index.ts';
-import { DEVICES, onDevice } from '../../run/devices.ts';
+import { DEVICES, EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { build, idsOf, someIds } from '../models/support.ts';
 
 const values = (t: Tensor): number[] => [...t.dataSync()];
@@ -55,7 +55,7 @@ for (const device of DEVICES) {
   });
 }
 
-const [other] = DEVICES.filter((device) => device !== 'cpu');
+const [other] = EVERY_DEVICE.filter((device) => device !== 'cpu');
 if (other !== undefined)
   test('tensors on different devices: the error names both', (t) => {
     const [a, b] = [tensor([1], { device: 'cpu' }), tensor([1], { device: other })];

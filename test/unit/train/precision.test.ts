@@ -3,7 +3,7 @@ import test from 'ava';
 import { openCheckpoint } from '../../../lib/checkpoint/index.ts';
 import { computesHalf, memory, nn, setDefaultDevice, synchronize, type TrainerEvent } from '../../../lib/index.ts';
 import { checkPolicy, computeOn, LossScale } from '../../../lib/train/policy.ts';
-import { DEVICE, DEVICES, onDevice } from '../../run/devices.ts';
+import { DEVICE, EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { bitsOf, endOf, eventsOf, lossesOf, temporaryFolder, tokens, trainerOf } from './run_support.ts';
 
 type Step = TrainerEvent & { type: 'step' };
@@ -103,7 +103,7 @@ test('a run in bf16 resumes bit for bit, copies included', async (t) => {
   endOf(second);
 });
 
-for (const device of DEVICES)
+for (const device of EVERY_DEVICE)
   test.serial(`a step copies once from the device: its figures${onDevice(device)}`, async (t) => {
     setDefaultDevice(device);
     t.teardown(() => setDefaultDevice(DEVICE));

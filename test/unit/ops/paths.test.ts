@@ -1,0 +1,275 @@
+// Paths of the CUDA kernels that the cases' small shapes do not reach: large tiles, sums cut into chunks, rows for a whole block, several
+// blocks. The CPU says what is right; its own kernels are held against float64 at such sizes in test/native.
+import test from 'ava';
+import { backward } from '../../../lib/autograd/index.ts';
+import { native } from '../../../lib/native/addon.ts';
+import * as ops from '../../../lib/ops/index.ts';
+import '../../../lib/ops/methods.ts';
+import { type Device, full, gpuInfo, randn, scope, type Tensor, tensor } from '../../../lib/tensor/index.ts';
+import { Draw } from '../../cases/case.ts';
+import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
+import { scaledError } from '../../run/error.ts';
+
+type Float = 'f32' | 'bf16' | 'f16';
+
+/** Makes leaves of equal bits on any device. */
+class Maker {
+  #seed = 0;
+  readonly #device: Device;
+  readonly #dtype: Float;
+  constructor(device: Device, dtype: Float) {
+    this.#device = device;
+    this.#dtype = dtype;
+  }
+  draw(...shape: number[]): Tensor {
+    const x = scope(() =>
+      randn(shape, { seed: ++this.#seed, device: 'cpu' })
+        .to(this.#dtype)
+        .to(this.#device)
+        .detach(),
+    );
+    x.requiresGrad = true;
+    return x;
+  }
+  /** i32 from 0 to below - 1. */
+  ints(below: number, ...shape: number[]): Tensor {
+    const { data } = new Draw(++this.#seed).ints(shape, below);
+    return tensor(Int32Array.from(data), { shape, device: this.#device });
+  }
+  full(value: number, ...shape: number[]): Tensor {
+    return full(shape, value, { device: this.#device });
+  }
+}
+
+/** y, and with an upstream gradient of its shape those of the leaves. */
+function withGradients(y: Tensor, ...leaves: Tensor[]): Tensor[] {
+  backward(y, { gradient: randn([...y.shape], { seed: 99, device: 'cpu' }).to(y.device) });
+  return [y, ...leaves.map((x) => x.grad as Tensor)];
+}
+
+/** What a device may differ from the CPU by: orders of sums in f32, one rounding of the result to 16 bits. */
+const TOLERANCE = { f32: 4e-6, bf16: 2 ** -7, f16: 2 ** -10 } as const;
+
+/** The largest of the scaled errors; NaN if one of them is. */
+function worst(got: readonly Tensor[], want: readonly ArrayLike<number>[]): number {
+  return Math.max(...got.map((x, i) => scaledError(x.dataSync(), want[i] as ArrayLike<number>)));
+}
+
+/** The same as on the CPU, on every device that computes in the type. `exact`: the same bits. */
+function agrees(title: string, make: (m: Maker) => Tensor[], { dtypes = ['f32'] as readonly Float[], exact = false } = {}): void {
+  for (const device of DEVICES.filter((d) => d !== 'cpu'))
+    for (const dtype of dtypes)
+      if (dtype === 'f32' || computesIn(device, dtype))
+        test(`${title}, ${dtype}${onDevice(device)}`, (t) => {
+          const want = scope(() => make(new Maker('cpu', dtype)).map((x) => x.dataSync()));
+          const error = scope(() => worst(make(new Maker(device, dtype)), want));
+          t.true(error <= (exact ? 0 : TOLERANCE[dtype]), `differs by ${error}`);
+        });
+}
+
+test('a difference is found', (t) => {
+  t.is(worst([tensor([1, 2])], [[1, 2]]), 0);
+  t.is(worst([tensor([1, 2]), tensor([4])], [[1, 2], [3]]), 1 / 3);
+  t.is(worst([tensor([Number.NaN]), tensor([4])], [[1], [4]]), Number.NaN);
+});
+
+const HALVES = ['f32', 'bf16', 'f16'] as const;
+const SOME = ['f32', 'bf16'] as const;
+
+// Large tiles: enough products of more than 64 x 64 for all multiprocessors; sizes that end within tiles.
+for (const transA of [false, true])
+  for (const transB of [false, true])
+    agrees(
+      `matmul in large tiles${transA ? ', aᵀ' : ''}${transB ? ', bᵀ' : ''}`,
+      (m) => {
+        const [M, N, K] = [72, 136, 40];
+        const a = m.draw(8, ...(transA ? [K, M] : [M, K]));
+        return [ops.matmul(a, m.draw(8, ...(transB ? [N, K] : [K, N])), { transA, transB })];
+      },
+      { dtypes: HALVES },
+    );
+
+// The gradient of a weight: its sum over rows is cut into chunks, side by side where there are few tiles, one after another else.
+for (const [name, products, M, N] of [
+  ['side by side', 1, 24, 40],
+  ['one after another', 32, 8, 8],
+] as const)
+  for (const accumulate of [false, true])
+    agrees(
+      `matmul in chunks ${name}${accumulate ? ', accumulating' : ''}`,
+      (m) => {
+        const [a, b, out] = [m.draw(products, 4104, M), m.draw(products, 4104, N), m.full(2, products, M, N)];
+        native.matmulInto(a.handle, b.handle, true, false, out.handle, accumulate, 'full');
+        return [out];
+      },
+      { dtypes: products === 1 ? SOME : ['bf16'] },
+    );
+
+// f32 results of 16-bit operands, in rows of whole vectors and not; operands that begin between two vectors.
+for (const accumulate of [false, true])
+  agrees(
+    `matmul into f32${accumulate ? ', accumulating' : ''}`,
+    (m) =>
+      [8, 9, 12, 20].map((N) => {
+        const [a, b, out] = [m.draw(21, 24), m.draw(24, N), m.full(2, 21, N)];
+        native.matmulInto(a.handle, b.handle, false, false, out.handle, accumulate, 'full');
+        return out;
+      }),
+    { dtypes: HALVES },
+  );
+agrees(
+  'matmul of slices of aligned rows',
+  (m) => {
+    const [a, b] = [m.draw(20, 48), m.draw(40, 32)];
+    return [0, 1, 8].map((from) => ops.matmul(ops.slice(a, 1, from, from + 40), ops.slice(b, 1, from, from + 16)));
+  },
+  { dtypes: HALVES },
+);
+
+// Ties and values that rounding and cutting off tell apart: a tf32 keeps ten bits of 1 + 2^-11 + 2^-12.
+for (const device of DEVICES.filter((d) => (gpuInfo(d)?.capability ?? 0) >= 80))
+  test(`matmul in tf32 rounds operands to the nearest${onDevice(device)}`, (t) => {
+    const [one, above] = [1, 1 + 2 ** -11 + 2 ** -12].map((value) => full([16, 16], value, { device }));
+    const y = ops.matmul(one as Tensor, above as Tensor, { precision: 'tf32' }).dataSync();
+    t.true(y.every((v) => v === 16 * (1 + 2 ** -10)));
+  });
+
+agrees(
+  'attention of grouped heads',
+  (m) => {
+    const [q, k, v] = [m.draw(2, 33, 4, 16), m.draw(2, 40, 2, 16), m.draw(2, 40, 2, 16)];
+    const [a, b, c] = [ops.neg(q), ops.neg(k), ops.neg(v)]; // the second gradient of each is added in the type of the operands
+    return withGradients(ops.add(ops.attention(a, b, c, { causal: true }), ops.attention(a, b, c, { window: 9 })), q, k, v);
+  },
+  { dtypes: SOME },
+);
+
+agrees('layerNorm far from zero', (m) => {
+  const x = ops.add(m.draw(4, 1000), 3000).detach();
+  return [ops.layerNorm(x), ops.layerNorm(ops.slice(x, 1, 0, 200))];
+});
+
+// Rows of several vectors for each lane of a warp; for a block, aligned and not; too long for shared memory; more rows than a launch has
+// warps or blocks.
+for (const [rows, C] of [
+  [2100, 24],
+  [40, 700],
+  [300, 301],
+  [40, 1100],
+  [2, 50_000],
+] as const) {
+  const dtypes = C > 2000 ? (['f32'] as const) : SOME;
+  const options = { dtypes };
+  for (const [name, f] of Object.entries({ softmax: ops.softmax, logSoftmax: ops.logSoftmax }))
+    agrees(
+      `${name} of rows of ${C}`,
+      (m) => {
+        const x = m.draw(rows, C);
+        return withGradients(f(x), x);
+      },
+      options,
+    );
+  agrees(
+    `layerNorm of rows of ${C}`,
+    (m) => {
+      const [x, residual, weight, bias] = [m.draw(rows, C), m.draw(rows, C), m.draw(C), m.draw(C)];
+      const { h, y } = ops.addLayerNorm(x, residual, { weight, bias });
+      return [h, ...withGradients(y, x, residual, weight, bias)];
+    },
+    options,
+  );
+  agrees(
+    `rmsNorm of rows of ${C}`,
+    (m) => {
+      const [x, weight] = [m.draw(rows, C), m.draw(C)];
+      return withGradients(ops.rmsNorm(x, { weight }), x, weight);
+    },
+    options,
+  );
+  agrees(
+    `crossEntropy of rows of ${C}`,
+    (m) => {
+      const x = m.draw(rows, C);
+      const rest = { labelSmoothing: 0.1, zLoss: 1e-2, validColumns: C - 3, reduction: 'none' } as const;
+      return withGradients(ops.crossEntropy(x, m.ints(C - 3, rows), rest), x);
+    },
+    options,
+  );
+}
+
+// One stage of a reduction or two, along rows and across columns.
+for (const [shape, dim] of [
+  [[3, 9000], 1],
+  [[40, 9000], 1],
+  [[700, 40], 0],
+  [[2, 700, 12], 1],
+] as const) {
+  agrees(`sums and means of (${shape}) over ${dim}`, (m) => [ops.sum, ops.mean].map((f) => f(m.draw(...shape), { dim })), { dtypes: SOME });
+  // Few values, so that the greatest comes often: the first one counts.
+  agrees(
+    `extremes and their places of (${shape}) over ${dim}`,
+    (m) => {
+      const x = ops.cast(m.ints(9, ...shape), 'f32');
+      return [ops.max(x, { dim }), ops.min(x, { dim }), ops.argmax(x, dim), ops.argmin(x, dim)];
+    },
+    { exact: true },
+  );
+}
+
+// Sums in the order of the ids, over several tiles and digits of the sort.
+for (const [V, C] of [
+  [700, 136],
+  [5, 3],
+] as const)
+  agrees(
+    `embedding of 2,100 ids of ${V}`,
+    (m) => {
+      const table = m.draw(V, C);
+      return withGradients(ops.embedding(table, m.ints(V, 2100)), table);
+    },
+    { exact: true },
+  );
+
+for (const [shape, dim, picks] of [
+  [[2, 290, 3], 1, 600],
+  [[3, 40], 1, 70],
+] as const)
+  agrees(
+    `gather of ${picks} of (${shape})`,
+    (m) => {
+      const x = m.draw(...shape);
+      return withGradients(ops.gather(x, dim, m.ints(shape[dim], ...shape.map((n, d) => (d === dim ? picks : n)))), x);
+    },
+    { exact: true },
+  );
+
+// More pairs than a digit of their number, than a block's angles.
+for (const D of [160, 640])
+  for (const interleaved of [false, true])
+    agrees(
+      `rope of ${D} elements${interleaved ? ', interleaved' : ''}`,
+      (m) => {
+        const x = m.draw(2, 5, 2, D);
+        return withGradients(ops.rope(x, { interleaved, first: 1000 }), x);
+      },
+      { dtypes: SOME },
+    );
+
+agrees('the norm of 20,000 gradients and a step', (m) => {
+  const [values, gradient] = [m.draw(20_000), m.draw(20_000)];
+  const [first, second, state] = [m.full(0, 20_000), m.full(0, 20_000), ops.stepState(values.device)];
+  ops.gradNorm(gradient, state, 1);
+  ops.stepBegin(state, 0.01, true);
+  const rest = { betas: [0.9, 0.99], eps: 1e-8, weightDecay: 0.1, decayCount: 9000, dampening: 0, nesterov: false } as const;
+  ops.optimizerStep({ kind: 'adamw', values, gradient, m: first, v: second, state, ...rest });
+  return [values, first, second];
+});
+
+agrees(
+  'a turned copy',
+  (m) => [ops.clone(ops.permute(m.draw(3, 70, 45), [0, 2, 1])), ops.clone(ops.permute(m.draw(9, 5, 33), [2, 1, 0]))],
+  {
+    dtypes: SOME,
+    exact: true,
+  },
+);
