@@ -1,62 +1,78 @@
-// Writes docs/ptx-instructions.md: the simulator's instruction families, and every instruction form that its test
-// programs run, with the programs.  usage: node scripts/ptx-instructions.mjs [--check] FOLDER-OF-TEST-PROGRAMS
-import { execFileSync, spawnSync } from 'node:child_process';
+// node scripts/ptx-instructions.mjs [--check] [FOLDER]: writes docs/ptx-instructions.md, the simulator's instruction families and every
+// instruction form that its test programs run, with the programs. FOLDER has the programs; by default those of the simulated build.
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { nvcc, root } from './tools.mjs';
 
-const check = process.argv.includes('--check');
-const folder = process.argv.slice(2).find((a) => !a.startsWith('--'));
-const page = new URL('../docs/ptx-instructions.md', import.meta.url);
-if (!folder) throw new Error('usage: node scripts/ptx-instructions.mjs [--check] FOLDER-OF-TEST-PROGRAMS');
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { check: { type: 'boolean' } } });
+const folder = path.resolve(positionals[0] ?? path.join(root, 'build/sim/cmake/test/sim'));
+const page = path.join(root, 'docs/ptx-instructions.md');
 
-// A test program is NAME.ARCH (functions.80); `--table` of any prints the families.
+// Programs are NAME.ARCH (functions.80). Those that plant bugs check no results.
 const programs = readdirSync(folder)
-  .filter((f) => /^[\w]+\.\d+$/.test(f))
+  .filter((name) => /^(?!detect_)\w+\.\d+$/.test(name))
   .sort();
 if (!programs.length) throw new Error(`${folder} has no test programs (named NAME.ARCH)`);
-const families = execFileSync(join(folder, 'instructions'), { encoding: 'utf8' });
 
-if (check) {
-  const fresh = readFileSync(page, 'utf8').includes(families.trim());
-  if (!fresh) console.error('docs/ptx-instructions.md is stale: run node scripts/ptx-instructions.mjs FOLDER');
-  process.exit(fresh ? 0 : 1);
+const work = mkdtempSync(path.join(tmpdir(), 'forms-'));
+const shown = new Map(); // form -> names of programs
+function run(program) {
+  const forms = path.join(work, program);
+  const [name, arch] = program.split('.');
+  const env = { ...process.env, SIM_FORMS: forms, SIM_CARDS: arch };
+  return new Promise((done) => {
+    execFile(path.join(folder, program), { env, maxBuffer: 1 << 28 }, (error) => {
+      if (error) {
+        console.error(`${program} fails`);
+        process.exitCode = 1;
+      }
+      for (const form of existsSync(forms) ? readFileSync(forms, 'utf8').trim().split('\n') : [])
+        shown.set(form, (shown.get(form) ?? new Set()).add(name));
+      done();
+    });
+  });
 }
-
-const shown = new Map();
-const work = mkdtempSync(join(tmpdir(), 'forms-'));
-for (const program of programs) {
-  const file = join(work, program);
-  const arch = program.split('.')[1];
-  spawnSync(join(folder, program), { env: { ...process.env, SIM_FORMS: file, SIM_ARCH: arch }, stdio: 'ignore' });
-  if (!existsSync(file)) continue;
-  for (const form of new Set(readFileSync(file, 'utf8').trim().split('\n'))) {
-    const names = shown.get(form) ?? new Set();
-    names.add(basename(program).split('.')[0]);
-    shown.set(form, names);
-  }
+const queue = [...programs].reverse();
+async function runAll() {
+  for (let program = queue.pop(); program; program = queue.pop()) await run(program);
 }
+await Promise.all(Array.from({ length: availableParallelism() }, runAll));
 rmSync(work, { recursive: true });
 
-const rows = [...shown].sort(([a], [b]) => (a < b ? -1 : 1)).map(([form, names]) => `| \`${form}\` | ${[...names].sort().join(', ')} |`);
-writeFileSync(
-  page,
-  `# PTX instructions of the simulator
+const compiler = /release (\S+),/.exec(execFileSync(nvcc(), ['--version'], { encoding: 'utf8' }))[1];
+const families = execFileSync(path.join(folder, 'instructions'), { encoding: 'utf8' }).trim();
+const named = (names) => `${names.slice(0, 4).join(', ')}${names.length > 4 ? ` and ${names.length - 4} more` : ''}`;
+const rows = [...shown].sort(([a], [b]) => (a < b ? -1 : 1)).map(([form, names]) => `| \`${form}\` | ${named([...names].sort())} |`);
+const text = `# PTX instructions of the simulator
 
-Written by \`node scripts/ptx-instructions.mjs FOLDER\`; \`--check\` fails when the first table is not what the simulator serves.
+Written by \`node scripts/ptx-instructions.mjs\`; \`npm run check\` fails when the page is not what the simulator serves and its tests run.
 Anything else is an error that names the instruction, its text and its source line. Chapters are those of the PTX ISA manual 9.0.
 
 ## Families
 
-${families.trim()}
+${families}
 
 ## Forms that the tests run
 
-${rows.length} forms; each program checks its results against a computation on the host.
+${rows.length} forms; each program checks its results against a computation on the host. Forms depend on the compiler: these are of nvcc ${compiler}.
 
 | Form | Programs of \`test/sim\` |
 |---|---|
 ${rows.join('\n')}
-`,
-);
-console.log(`${rows.length} forms from ${programs.length} programs`);
+`;
+// With another compiler than the page's, only the families can be compared.
+const isFresh = (was) => was === text || (!was.includes(`of nvcc ${compiler}.`) && was.includes(families));
+if (!values.check) {
+  writeFileSync(page, text);
+  console.log(`${rows.length} forms from ${programs.length} programs`);
+} else if (!isFresh(readFileSync(page, 'utf8'))) {
+  const before = readFileSync(page, 'utf8').split('\n');
+  const now = text.split('\n');
+  for (const line of now.filter((l) => !before.includes(l)).slice(0, 10)) console.error(`+ ${line}`);
+  for (const line of before.filter((l) => !now.includes(l)).slice(0, 10)) console.error(`- ${line}`);
+  console.error('docs/ptx-instructions.md is stale: run node scripts/ptx-instructions.mjs');
+  process.exitCode = 1;
+}

@@ -57,6 +57,8 @@ void run_kernel(Device& d, const KernelTask& t) {
   const uint8_t* bytes = t.arguments.data();
   for (size_t n = 0; n < p.param_offsets.size(); bytes += p.param_sizes[n++])
     memcpy(p.params.data() + p.param_offsets[n], bytes, p.param_sizes[n]);
+  if (const auto limit = d.limits.find(cudaLimitStackSize); p.unbounded_stack && limit != d.limits.end())
+    p.local_bytes = (p.main->frame_bytes + 15) / 16 * 16 + uint32_t(std::max<size_t>(kStackBytes, limit->second));
   d.machine.peers = d.peers;
   l.cooperative = t.cooperative;
   l.reserved_shared = d.card.arch >= 90 ? 1024 : 0;
@@ -135,6 +137,16 @@ void free_async(const FreeTask& f) {
     release_block(f.address);
 }
 
+// Why a kernel cannot be launched is printed, too: few programs look at what a launch returns.
+Program& launched(Kernel& k, Device& d) {
+  try {
+    return runtime().program(k, d);
+  } catch (const Refused& r) {
+    if (r.code == cudaErrorNoKernelImageForDevice) runtime().report(readable(k.name) + ": " + runtime().message);
+    throw;
+  }
+}
+
 }  // namespace
 
 void check_copy(Device&, const CopyTask& c) { require(copy_is_valid(c)); }
@@ -144,7 +156,7 @@ void check_fill(const FillTask& f) { require(fill_is_valid(f)); }
 void validate_launch(Session& s, KernelTask& task, void** arguments) {
   Device& d = s.device;
   const Card& card = d.card;
-  Program& p = runtime().program(*task.kernel, d);
+  Program& p = launched(*task.kernel, d);
   const KernelOnDevice& k = runtime().kernel_on(*task.kernel, d);
   Launch& l = task.shape;
   const uint64_t threads = l.block.count();

@@ -92,8 +92,9 @@ LoadedImage& choose(Module& m, Device& d) {
   if (!image) {
     std::string have;
     for (const PtxImage& i : m.images) have += " " + i.target;
-    runtime().report(format("no PTX for sm_%d in the object (it has:%s); compile with -gencode arch=compute_%d,code=compute_%d",
-                            d.card.arch, have.empty() ? " none" : have.c_str(), d.card.arch, d.card.arch));
+    // Not printed: programs ask so what they were compiled for.
+    runtime().message = format("no PTX for sm_%d in the object (it has:%s); compile with -gencode arch=compute_%d,code=compute_%d",
+                               d.card.arch, have.empty() ? " none" : have.c_str(), d.card.arch, d.card.arch);
     refuse(cudaErrorNoKernelImageForDevice);
   }
   LoadedImage loaded;

@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "sim/control.h"
 #include "sim/cuda/card.h"
 #include "sim/cuda/fatbin.h"
 #include "sim/machine/machine.h"
@@ -163,21 +164,3 @@ CUresult encode_tiled(CUtensorMap* map, CUtensorMapDataType type, cuuint32_t ran
 }  // namespace sim
 
 #define SIM_API extern "C" __attribute__((visibility("default")))
-
-// ---- control of the simulator by tests; a program that runs on real devices does not call these ----
-extern "C" {
-void simSetSeed(unsigned long long seed);
-void simSetRace(int on);
-void simSetProfile(int on);
-void simSetInit(int on);            // reads of uninitialised memory; of what is allocated from now on
-void simSetStrict(int on);          // habits that the memory model does not ask for
-void simSetThreads(int threads);    // of the host, for launches with independent blocks
-int simProfileCount(void);          // launches recorded since simSetProfile(1), at most 4096
-const char* simProfileJson(int k);  // the k-th oldest; "" if there is none
-void simProfileClear(void);
-void simSetArch(int arch);         // of device 0: 80, 90, ...; before the first launch of any kernel
-const char* simLastMessage(void);  // text of the last simulator error
-void simReset(void);               // forget a fault
-double simKernelMs(void);          // time spent executing kernels since the last call
-void simPrintInstructions(void);   // the table of supported instructions, in Markdown
-}

@@ -61,25 +61,46 @@ bool talks_to_other_blocks(const Statement& s) {
   return o == "call" && std::any_of(s.operands.begin(), s.operands.end(), [](const Operand& a) { return a.name == "vprintf"; });
 }
 
-// Two addresses that are surely the same: one register (or symbol) and one offset.
-bool same_address(const Operand& a, const Operand& b) {
-  if (a.kind != Operand::Address || b.kind != Operand::Address || a.parts.empty() || b.parts.empty() || a.offset != b.offset) return false;
-  const Operand &x = a.parts[0], &y = b.parts[0];
-  return x.kind == y.kind && x.index == y.index && x.name == y.name && x.offset == y.offset;
+constexpr size_t kReach = 64;  // instructions between what belongs together
+
+// Where a register's or symbol's value comes from: the start of a chain of moves and additions of constants.
+struct Origin {
+  const Operand* base;
+  int64_t offset;
+  bool operator==(const Origin& o) const {
+    return base->kind == o.base->kind && base->index == o.base->index && base->name == o.base->name && offset == o.offset;
+  }
+};
+
+// What instruction `at` sees in its address operand.
+Origin origin(const Program& p, size_t at, const Operand& address) {
+  Origin o{&address.parts[0], address.offset + address.parts[0].offset};
+  for (size_t k = at, steps = 0; k-- > 0 && o.base->kind == Operand::Register && steps < 4 * kReach; ++steps) {
+    const Statement* s = p.code[k].source;
+    if (!s || s->operands.empty() || s->operands[0].kind != Operand::Register || s->operands[0].index != o.base->index) continue;
+    const bool adds = s->opcode == "add" && s->operands.size() == 3 && s->operands[2].kind == Operand::Immediate;
+    const bool moves = one_of(s->opcode, {"mov", "cvta"}) && s->operands.size() == 2;
+    if (s->guard >= 0 || !(adds || moves) || s->operands[1].kind != Operand::Register) break;
+    if (adds) o.offset += int64_t(s->operands[2].bits);
+    o.base = &s->operands[1];
+  }
+  return o;
 }
 
 // The usual emulation of an atomic operation reads the old value by an ordinary load, then repeats atom.cas until nobody interfered: a
 // stale or torn first value only costs another turn.
 void mark_compare_swap_loads(Program& p) {
-  constexpr size_t kReach = 64;
-  for (size_t k = 0; k < p.code.size(); ++k) {
-    const Statement* load = p.code[k].source;
-    if (!load || load->opcode != "ld" || load->operands.size() < 2) continue;
-    for (size_t j = k + 1; j < std::min(p.code.size(), k + kReach); ++j) {
-      const Statement* s = p.code[j].source;
-      if (s && s->opcode == "atom" && has(*s, "cas") && s->operands.size() > 1 && same_address(load->operands[1], s->operands[1]))
-        p.code[k].before_compare_swap = true;
-    }
+  auto addressed = [&](size_t k, const char* opcode) {
+    const Statement* s = p.code[k].source;
+    const bool fits = s && s->opcode == opcode && s->operands.size() > 1;
+    return fits && s->operands[1].kind == Operand::Address && !s->operands[1].parts.empty() ? s : nullptr;
+  };
+  for (size_t j = 0; j < p.code.size(); ++j) {
+    const Statement* swap = addressed(j, "atom");
+    if (!swap || !has(*swap, "cas")) continue;
+    const Origin target = origin(p, j, swap->operands[1]);
+    for (size_t k = j > kReach ? j - kReach : 0; k < j; ++k)
+      if (const Statement* load = addressed(k, "ld")) p.code[k].before_compare_swap |= origin(p, k, load->operands[1]) == target;
   }
 }
 

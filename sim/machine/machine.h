@@ -80,6 +80,7 @@ struct Warp {
   std::vector<Fragment> fragments;
   size_t current = 0;
   uint64_t priority = 0, last_run = 0;
+  uint32_t favoured = 0;  // instructions that one fragment has executed without progress while others were there
   bool yielded = false;
   bool changed = false;              // the fragments: set by everything that touches them
   int fault_lane = -1;               // for error messages
@@ -247,7 +248,8 @@ void start_cluster(Machine& m, uint64_t number);
 void finish_cluster(Machine& m, Cluster& c);
 
 // sim/machine/scheduler.cc
-void run_resident(Machine& m);  // until a cluster has finished
+// Until a cluster has finished, or, if `more` are to come, until all that are there wait for one of them: then false.
+bool run_resident(Machine& m, bool more);
 void run_async_op(Machine& m);
 uint64_t cluster_seed(const Machine& m, uint64_t cluster);
 bool run_in_parallel(Machine& m, const std::vector<uint64_t>& order);  // sim/machine/parallel.cc; false: not possible

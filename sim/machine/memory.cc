@@ -130,7 +130,7 @@ Allocation& global_allocation(Warp& w, int lane, uint64_t address, uint64_t byte
 // SIM_INIT: reads of bytes that nobody has written.
 void check_initialised(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t bytes, int access) {
   uint8_t* state = &a.initialised[address - a.begin];
-  if (!(access & Write) || access & Atomic)
+  if (!(access & Write) || access & Update)
     if (const void* hole = memchr(state, 0, bytes))
       w.fault(lane, "read of uninitialised global memory: byte %lu of an allocation of %lu bytes was never written",
               address - a.begin + uint64_t(static_cast<const uint8_t*>(hole) - state), a.end - a.begin);
@@ -145,7 +145,7 @@ void touch_global(Warp& w, int lane, Allocation& a, uint64_t address, uint64_t b
 void count_sectors(Warp& w, const uint64_t* address, uint32_t bytes, int access) {
   Profile& p = w.machine->profile;
   const uint64_t lanes = uint64_t(std::popcount(w.mask));
-  if (access & Atomic && access & Write) {
+  if (access & Update) {
     ++p.atomic_requests;
     p.atomics += lanes;
     return;
@@ -213,7 +213,7 @@ void touch_global(const race::Agent* agent, uint64_t address, uint64_t bytes, in
   if (agent) race::agent_global(*agent, *a, address, bytes, access | AsyncProxy);
   if (a->initialised.empty()) return;
   uint8_t* state = &a->initialised[address - a->begin];
-  if ((!(access & Write) || access & Atomic) && memchr(state, 0, bytes))
+  if ((!(access & Write) || access & Update) && memchr(state, 0, bytes))
     fail("read of uninitialised global memory: some of the %lu bytes at offset %lu of an allocation of %lu bytes were never written", bytes,
          address - a->begin, a->end - a->begin);
   if (access & Write) memset(state, 1, bytes);

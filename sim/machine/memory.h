@@ -13,7 +13,14 @@ namespace sim {
 struct Block;
 struct SharedTraffic;
 
-enum Access : uint8_t { Read = 0, Write = 1, Atomic = 2, AsyncProxy = 4, Landing = 8 };  // Landing: by a cp.async
+enum Access : uint8_t {
+  Read = 0,
+  Write = 1,
+  Atomic = 2,
+  AsyncProxy = 4,
+  Landing = 8,
+  Update = 16
+};  // Landing: by a cp.async; Update: a write that reads
 
 struct Allocation {
   uint64_t begin = 0, end = 0;

@@ -69,7 +69,7 @@ void run_alone(Machine& m, uint64_t number, Profile& total) {
   m.progress = m.events = m.rounds = 0;
   m.random.seed(cluster_seed(m, number));
   start_cluster(m, number);
-  while (!m.clusters.empty()) run_resident(m);
+  while (!m.clusters.empty()) run_resident(m, false);
   total.add(m.profile);
 }
 

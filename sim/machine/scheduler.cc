@@ -86,6 +86,16 @@ size_t choose_fragment(Machine& m, Warp& w) {
   return best;
 }
 
+// A fragment that spins on what another one of its warp must do makes room for it.
+constexpr uint32_t kFragmentTurn = 4096;
+
+size_t next_fragment(const Warp& w) {
+  size_t k = w.current;
+  do k = (k + 1) % w.fragments.size();
+  while (w.fragments[k].state != Fragment::Ready);
+  return k;
+}
+
 // Merges fragments at the program counter of the current one; says whether another should run first.
 bool reconverge(Machine& m, Warp& w, bool fair) {
   for (size_t k = 0; k < w.fragments.size(); ++k) {
@@ -124,7 +134,14 @@ inline void step(Machine& m, Warp& w, const Instr& i, uint32_t pc, uint32_t lane
 // Returns the number of instructions.
 uint32_t run_warp(Machine& m, Warp& w, uint32_t quantum, bool fair) {
   const Instr* code = w.program->code.data();
-  w.current = choose_fragment(m, w);
+  const uint64_t progress = m.progress;
+  if (w.favoured >= kFragmentTurn) {
+    w.current = next_fragment(w);
+    w.favoured = 0;
+    fair = true;
+  } else {
+    w.current = choose_fragment(m, w);
+  }
   w.yielded = w.changed = false;
   if (w.fragments.size() > 1) reconverge(m, w, true);  // the fragment may have stopped just where others wait for it
   const uint32_t all = quantum;
@@ -152,6 +169,7 @@ uint32_t run_warp(Machine& m, Warp& w, uint32_t quantum, bool fair) {
     if (w.fragments.size() > 1 && reconverge(m, w, fair)) w.current = choose_fragment(m, w);
   }
   if (!quantum) w.yielded = true;
+  w.favoured = w.fragments.size() > 1 && m.progress == progress ? w.favoured + all - quantum : 0;
   w.block->executed += all - quantum;
   return all - quantum;
 }
@@ -232,7 +250,7 @@ bool retire(Machine& m) {
 
 }  // namespace
 
-void run_resident(Machine& m) {
+bool run_resident(Machine& m, bool more) {
   Watch watch;
   const bool random = m.options.seed > 1;
   do {
@@ -255,10 +273,12 @@ void run_resident(Machine& m) {
     if (w->yielded) w->priority = --m.lowest_priority;  // a spinning warp lets the others run
     if (w->block->executed >= kTurn) make_room(m, *w->block);
     if (watch.spinning(m, *w, executed, m.progress != progress)) {
+      if (m.engine.empty() && more) return false;
       if (m.engine.empty()) throw Error("livelock: the runnable threads repeat the same steps and change nothing" + context(*w));
       run_async_op(m);
     }
   } while (!retire(m));
+  return true;
 }
 
 void run(Machine& m, const Launch& launch) {
@@ -281,10 +301,13 @@ void run(Machine& m, const Launch& launch) {
 
   try {
     if (!run_in_parallel(m, order)) {
-      const uint64_t resident = launch.cooperative ? total : m.options.resident;
+      uint64_t resident = launch.cooperative ? total : m.options.resident;
       for (size_t next = 0; next < total || !m.clusters.empty();) {
         while (next < total && m.clusters.size() < resident) start_cluster(m, order[next++]);
-        run_resident(m);
+        if (run_resident(m, next < total)) continue;
+        // Blocks that wait for lower ones (a decoupled look-back) rely on devices' starting them in order.
+        std::sort(order.begin() + long(next), order.end());
+        resident = 2 * m.clusters.size();
       }
     }
   } catch (...) {

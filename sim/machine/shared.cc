@@ -70,7 +70,7 @@ void touch_shared(Warp& w, int lane, const SharedPlace& p, uint32_t bytes, int a
             shared_name(b, p.offset).c_str());
   if (w.machine->options.race) race::shared_access(w, lane, b, p.offset, bytes, access);
   if (!b.initialised.empty()) {
-    if (!(access & Write) || access & Atomic)
+    if (!(access & Write) || access & Update)
       if (const std::string problem = unwritten(p, bytes); !problem.empty()) w.fault(lane, "%s", problem.c_str());
     if (access & Write) memset(&b.initialised[p.offset], 1, bytes);
   }

@@ -18,7 +18,7 @@ void rmw_run(Warp& w, const Instr& i) {
   const uint32_t* d = r;
   if (returns) r += i.count;
   lane_addresses(w, i, r[0], address);
-  resolve(w, i, Space(i.space), address, uint32_t(Bytes) * i.count, Write | Atomic, p);
+  resolve(w, i, Space(i.space), address, uint32_t(Bytes) * i.count, Write | Atomic | Update, p);
   const Rmw op = Rmw(i.type);
   for_lanes(w.mask, [&](int l) {
     if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kAcquire, i.flags & kRelease);
@@ -41,7 +41,7 @@ void rmw_packed(Warp& w, const Instr& i) {  // f16x2, bf16x2: two independent ad
   const bool returns = i.flags & 8;
   const uint32_t *d = i.r, *r = i.r + (returns ? i.count : 0);
   lane_addresses(w, i, r[0], address);
-  resolve(w, i, Space(i.space), address, 4u * i.count, Write | Atomic, p);
+  resolve(w, i, Space(i.space), address, 4u * i.count, Write | Atomic | Update, p);
   for_lanes(w.mask, [&](int l) {
     for (int k = 0; k < i.count; ++k) {
       uint32_t old, now = 0;
@@ -91,7 +91,7 @@ void rmw_128(Warp& w, const Instr& i) {
   uint64_t address[32];
   uint8_t* p[32];
   lane_addresses(w, i, i.r[2], address);
-  resolve(w, i, Space(i.space), address, 16, Write | Atomic, p);
+  resolve(w, i, Space(i.space), address, 16, Write | Atomic | Update, p);
   auto half = [&](int k, int l) -> uint64_t& { return w.reg<uint64_t>(i.r[k])[l]; };
   for_lanes(w.mask, [&](int l) {
     if (w.machine->options.race) race::atomic_order(w, l, p[l], true, i.flags & kAcquire, i.flags & kRelease);

@@ -79,7 +79,7 @@ void copy_box(const Box& b, const SharedPlace& shared, bool store, Rmw reduce, c
       touch_global(agent, address + uint64_t(b.at[0] + first) * size, uint64_t(last - first) * size,
                    !store            ? Read
                    : reduce == kCopy ? Write
-                                     : Write | Atomic);
+                                     : Write | Atomic | Update);
     for (uint32_t byte = 0; byte < inner; byte += 16) {
       const SharedPlace p{shared.block, swizzle(shared.offset + row * inner + byte, m.swizzle_bytes())};
       check_proxy(p, 16, what);
@@ -264,7 +264,7 @@ void bulk_store_run(Warp& w, const Instr& i) {
     push_store(w, l, [=, &w] {
       check_proxy(src, bytes, "cp.async.bulk");
       touch_shared(agent.get(), src, bytes, Read);
-      touch_global(agent.get(), to, bytes, reduce == kCopy ? Write : Write | Atomic);
+      touch_global(agent.get(), to, bytes, reduce == kCopy ? Write : Write | Atomic | Update);
       if (reduce == kCopy)
         memcpy(global, src.data(), bytes);
       else

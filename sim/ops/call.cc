@@ -164,7 +164,7 @@ void alloca_run(Warp& w, const Instr& i) {
   for_lanes(w.mask, [&](int lane) {
     CallStack::Lane& l = stack_of(w).lanes[lane];
     const uint64_t at = round_up(l.top, uint64_t(i.imm));
-    if (uint64_t(size[lane]) > kStackBytes) w.fault(lane, "alloca of %lu bytes", uint64_t(size[lane]));
+    if (uint64_t(size[lane]) > w.program->local_bytes) w.fault(lane, "alloca of %lu bytes", uint64_t(size[lane]));
     reserve(w, l, lane, at + size[lane] - l.top);
     w.reg<L>(i.r[0])[lane] = L(at);
   });

@@ -26,6 +26,11 @@ double to_double(uint64_t lane, Type t) {
     case Type::e4m3:
     case Type::e5m2:
       return fp8_to_float(uint8_t(lane), t);
+    case Type::e2m1:
+    case Type::e2m3:
+    case Type::e3m2:
+    case Type::ue8m0:
+      return narrow_to_double(uint8_t(lane), t);
     default:
       return std::bit_cast<double>(lane);
   }
@@ -65,6 +70,7 @@ uint64_t from_double(double v, const Conversion& c) {
   if (c.relu && !(v > 0) && v == v) v = 0;
   if (c.sat) v = v >= 1 ? 1 : v > 0 ? v : 0;  // NaN becomes 0
   if (c.to == Type::e4m3 || c.to == Type::e5m2) return double_to_fp8(v, c.to);
+  if (is_narrow(c.to)) return double_to_narrow(v, c.to, c.rounding);
   const Format& f = format_of(c.to);
   v = round_to(v, f, c.rounding);
   if (c.satfinite && std::isinf(v)) v = std::copysign(f.largest, v);
@@ -85,10 +91,10 @@ double round_integral(double v, Rounding r) {
   }
 }
 
-// Saturates.  NaN is 0, or the sign bit alone for 64-bit results.
-uint64_t double_to_integer(double v, Type t) {
+// Saturates.  NaN is 0, or the sign bit alone where either side has 64 bits.
+uint64_t double_to_integer(double v, Type from, Type t) {
   const int n = ptx::bits(t);
-  if (v != v) return n == 64 ? 1ull << 63 : 0;
+  if (v != v) return n < 64 && from != Type::f64 ? 0 : (ptx::is_signed(t) ? ~0ull : 1ull) << (n - 1);
   if (ptx::is_signed(t)) {
     const double limit = std::ldexp(1.0, n - 1);
     if (v >= limit) return (1ull << (n - 1)) - 1;
@@ -108,7 +114,7 @@ uint64_t extend(uint64_t lane, Type t) {
   return lane;
 }
 
-bool is_floating(Type t) { return ptx::is_float(t) || t == Type::e4m3 || t == Type::e5m2; }
+bool is_floating(Type t) { return ptx::is_float(t) || t == Type::e4m3 || t == Type::e5m2 || is_narrow(t); }
 
 uint64_t convert(uint64_t lane, const Conversion& c) {
   const bool into_float = is_floating(c.to);
@@ -116,7 +122,7 @@ uint64_t convert(uint64_t lane, const Conversion& c) {
     double v = to_double(lane, c.from);
     if (c.ftz && c.from == Type::f32 && std::fabs(v) < 0x1p-126) v = std::copysign(0.0, v);
     if (c.integral) v = round_integral(v, c.rounding);
-    return into_float ? from_double(v, c) : double_to_integer(v, c.to);
+    return into_float ? from_double(v, c) : double_to_integer(v, c.from, c.to);
   }
   const uint64_t v = extend(lane, c.from);
   if (into_float) {
@@ -189,8 +195,9 @@ struct PairType {
   Type pair, element;
   int bits;
 };
-constexpr PairType kPairs[] = {
-    {Type::f16x2, Type::f16, 16}, {Type::bf16x2, Type::bf16, 16}, {Type::e4m3x2, Type::e4m3, 8}, {Type::e5m2x2, Type::e5m2, 8}};
+constexpr PairType kPairs[] = {{Type::f16x2, Type::f16, 16},  {Type::bf16x2, Type::bf16, 16}, {Type::e4m3x2, Type::e4m3, 8},
+                               {Type::e5m2x2, Type::e5m2, 8}, {Type::e2m1x2, Type::e2m1, 4},  {Type::e2m3x2, Type::e2m3, 8},
+                               {Type::e3m2x2, Type::e3m2, 8}, {Type::ue8m0x2, Type::ue8m0, 8}};
 const PairType* pair_type(Type t) {
   for (const PairType& p : kPairs)
     if (p.pair == t) return &p;
@@ -290,7 +297,8 @@ void cvt_or_pack(Decoder& d) {
 
 constexpr Family kFamilies[] = {
     {"cvt", cvt_or_pack, "9.7.9 cvt, cvt.pack",
-     "integers, f16, bf16, f32, f64, tf32; f16x2, bf16x2, e4m3x2, e5m2x2; .rn .rz .rm .rp .rna .rni .rzi .rmi .rpi .sat .relu .satfinite "
+     "integers, f16, bf16, f32, f64, tf32; f16x2, bf16x2, e4m3x2, e5m2x2, e2m1x2, e2m3x2, e3m2x2, ue8m0x2; .rn .rz .rm .rp .rna .rni .rzi "
+     ".rmi .rpi .sat .relu .satfinite "
      ".ftz; .pack"},
 };
 

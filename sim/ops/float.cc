@@ -129,6 +129,13 @@ struct Max3 {
     return Max::op(Max::op(a, b), c);
   }
 };
+// The magnitudes' minimum or maximum, its sign the product of both signs.
+template <class Op>
+struct Xorsign {
+  static float op(float a, float b) {
+    return std::copysign(Op::op(std::fabs(a), std::fabs(b)), std::signbit(a) != std::signbit(b) ? -1.0f : 1.0f);
+  }
+};
 struct Copysign {
   template <class T>
   static T op(T a, T b) {
@@ -150,7 +157,7 @@ struct Sqrt {
 struct Rsqrt {
   template <class T>
   static T op(T a) {
-    return T(1 / std::sqrt(double(a)));
+    return T(1 / std::sqrt((long double)a));  // one rounding
   }
 };
 struct Sin {
@@ -229,6 +236,26 @@ constexpr Handler plain() {
     return ternary<Op, T>;
 }
 
+// .f32x2: two floats in a 64-bit register.
+template <class Op, int N>
+void pair_run(Warp& w, const Instr& i) {
+  auto part = [&](int operand, int l, int shift) { return std::bit_cast<float>(uint32_t(w.reg<uint64_t>(i.r[operand])[l] >> shift)); };
+  each_lane(w.mask, [&](int l) {
+    uint64_t r = 0;
+    for (int shift = 0; shift < 64; shift += 32) {
+      float v;
+      if constexpr (N == 1)
+        v = Op::op(part(1, l, shift));
+      else if constexpr (N == 2)
+        v = Op::op(part(1, l, shift), part(2, l, shift));
+      else
+        v = Op::op(part(1, l, shift), part(2, l, shift), part(3, l, shift));
+      r |= uint64_t(Traits<float>::put(v)) << shift;
+    }
+    w.reg<uint64_t>(i.r[0])[l] = r;
+  });
+}
+
 // All floating-point types of one operation.
 template <int N, class Op>
 void emit_float(Decoder& d, Type t) {
@@ -239,6 +266,9 @@ void emit_float(Decoder& d, Type t) {
     case Type::f32:
       h = ftz ? (sat ? plain<N, Sat<Ftz<Op>>, float>() : plain<N, Ftz<Op>, float>())
               : (sat ? plain<N, Sat<Op>, float>() : plain<N, Op, float>());
+      break;
+    case Type::f32x2:
+      h = ftz ? pair_run<Ftz<Op>, N> : pair_run<Op, N>;
       break;
     case Type::f64:
       h = plain<N, Op, double>();
@@ -259,7 +289,7 @@ void emit_float(Decoder& d, Type t) {
       d.unsupported("type");
   }
   if (ftz && t == Type::f64 && N != 1) d.unsupported(".ftz");  // rcp.approx.ftz.f64 flushes only what f64 code never meets
-  if (sat && (t == Type::f64 || t == Type::bf16 || t == Type::bf16x2)) d.unsupported(".sat");
+  if (sat && (t == Type::f32x2 || t == Type::f64 || t == Type::bf16 || t == Type::bf16x2)) d.unsupported(".sat");
   emit_same<N>(d, h, t);
 }
 
@@ -298,7 +328,7 @@ template <int N, class Op>
 void emit_rounded(Decoder& d, Type t) {
   d.take("rn");
   const auto mode = d.take_any({"rz", "rm", "rp"});
-  if (!mode.empty() && t != Type::f32 && t != Type::f64) d.unsupported("rounding mode ." + std::string(mode));
+  if (!mode.empty() && t != Type::f32 && t != Type::f64 && t != Type::f32x2) d.unsupported("rounding mode ." + std::string(mode));
   if (mode == "rz")
     emit_float<N, Directed<Op, FE_TOWARDZERO>>(d, t);
   else if (mode == "rm")
@@ -309,16 +339,43 @@ void emit_rounded(Decoder& d, Type t) {
     emit_float<N, Op>(d, t);
 }
 
+// add.f32.bf16 and its kin: all operands but the last are halves, extended to f32.
+template <class Op, class H, int N>
+void mixed_run(Warp& w, const Instr& i) {
+  auto half = [&](int operand, int l) { return float(Traits<H>::get(w.reg<uint32_t>(i.r[operand])[l] & 0xffff)); };
+  auto *d = w.reg<uint32_t>(i.r[0]), *last = w.reg<uint32_t>(i.r[N]);
+  each_lane(w.mask, [&](int l) {
+    const float c = std::bit_cast<float>(last[l]);
+    if constexpr (N == 2)
+      d[l] = Traits<float>::put(Op::op(half(1, l), c));
+    else
+      d[l] = Traits<float>::put(Op::op(half(1, l), half(2, l), c));
+  });
+}
+template <class Op, int N>
+bool decode_mixed(Decoder& d, Type t) {
+  if (t != Type::f32 || !(d.has("f16") || d.has("bf16"))) return false;
+  const Type half = d.take_type();
+  d.take("rn");
+  const bool sat = d.take("sat"), wide = half == Type::bf16;
+  std::vector<uint32_t> r{d.dest(0)};
+  for (size_t k = 1; k < N; ++k) r.push_back(d.source(k, half));
+  r.push_back(d.source(N, Type::f32));
+  d.emit(sat ? (wide ? mixed_run<Sat<Op>, BF16, N> : mixed_run<Sat<Op>, F16, N>) : (wide ? mixed_run<Op, BF16, N> : mixed_run<Op, F16, N>),
+         r);
+  return true;
+}
+
 void add(Decoder& d) {
   if (decode_carry(d, "add")) return;
   const Type t = d.take_type();
-  if (decode_integer_add(d, t, false)) return;
+  if (decode_integer_add(d, t, false) || decode_mixed<Add, 2>(d, t)) return;
   emit_rounded<2, Add>(d, t);
 }
 void sub(Decoder& d) {
   if (decode_carry(d, "sub")) return;
   const Type t = d.take_type();
-  if (decode_integer_add(d, t, true)) return;
+  if (decode_integer_add(d, t, true) || decode_mixed<Sub, 2>(d, t)) return;
   emit_rounded<2, Sub>(d, t);
 }
 void mul(Decoder& d) {
@@ -328,6 +385,7 @@ void mul(Decoder& d) {
 }
 void fma(Decoder& d) {
   const Type t = d.take_type();
+  if (decode_mixed<Fma, 3>(d, t)) return;
   if (d.take("relu"))
     emit_rounded<3, FmaRelu>(d, t);
   else
@@ -350,6 +408,10 @@ void minmax(Decoder& d) {
   const Type t = d.take_type();
   if (decode_integer_minmax(d, t, IsMax)) return;
   const bool nan = d.take("NaN");
+  if (t == Type::f32 && d.take("xorsign")) {
+    d.need("abs");
+    return nan ? emit_float<2, Xorsign<OpNan>>(d, t) : emit_float<2, Xorsign<Op>>(d, t);
+  }
   if (d.count() == 4 && !nan)
     emit_float<3, Op3>(d, t);
   else if (nan)
@@ -419,13 +481,14 @@ void testp(Decoder& d) {
 }
 
 constexpr Family kFamilies[] = {
-    {"add", add, "9.7.1, 9.7.3, 9.7.4", "all integer types, .s32.sat, f16/bf16/x2, f32, f64; .rn .rz .rm .rp .ftz .sat"},
+    {"add", add, "9.7.1, 9.7.3, 9.7.4",
+     "all integer types, .s32.sat, f16/bf16/x2, f32/x2, f32.f16, f32.bf16, f64; .rn .rz .rm .rp .ftz .sat"},
     {"sub", sub, "9.7.1, 9.7.3, 9.7.4", "as add"},
-    {"mul", mul, "9.7.1, 9.7.3, 9.7.4", ".lo .hi .wide, f16/bf16/x2, f32, f64; .rn .rz .rm .rp .ftz .sat"},
-    {"mad", mad, "9.7.1, 9.7.3", ".lo .hi .wide, f32, f64"},
-    {"fma", fma, "9.7.3, 9.7.4", "f16/bf16/x2, f32, f64; .rn .rz .rm .rp .ftz .sat .relu"},
+    {"mul", mul, "9.7.1, 9.7.3, 9.7.4", ".lo .hi .wide, f16/bf16/x2, f32/x2, f64; .rn .rz .rm .rp .ftz .sat"},
+    {"mad", mad, "9.7.1, 9.7.3", ".lo .hi .wide, .hi.sat, f32, f64"},
+    {"fma", fma, "9.7.3, 9.7.4", "f16/bf16/x2, f32/x2, f32.f16, f32.bf16, f64; .rn .rz .rm .rp .ftz .sat .relu"},
     {"div", div, "9.7.1, 9.7.3", "all integer types, f32 (.rn .approx .full), f64"},
-    {"min", minmax<Min, MinNan, Min3, false>, "9.7.1, 9.7.3, 9.7.4", "all types; .NaN .ftz, three inputs"},
+    {"min", minmax<Min, MinNan, Min3, false>, "9.7.1, 9.7.3, 9.7.4", "all types; .NaN .ftz .xorsign.abs, three inputs"},
     {"max", minmax<Max, MaxNan, Max3, true>, "9.7.1, 9.7.3, 9.7.4", "as min"},
     {"abs", abs, "9.7.1, 9.7.3, 9.7.4", "all types"},
     {"neg", neg, "9.7.1, 9.7.3, 9.7.4", "all types"},

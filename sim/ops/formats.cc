@@ -1,6 +1,7 @@
 // Binary floating-point formats and rounding to them (5.2 Types; IEEE 754).
 #include "sim/ops/formats.h"
 
+#include <algorithm>
 #include <array>
 
 #include "sim/machine/lanes.h"
@@ -141,17 +142,56 @@ constexpr auto kE4m3Table = fp8_table(true), kE5m2Table = fp8_table(false);
 
 float fp8_to_float(uint8_t b, ptx::Type t) { return (t == ptx::Type::e4m3 ? kE4m3Table : kE5m2Table)[b]; }
 
-uint8_t double_to_fp8(double v, ptx::Type t) {
-  if (v != v) return 0x7f;
-  const bool e4m3 = t == ptx::Type::e4m3;
-  const Format& f = e4m3 ? kE4m3 : kE5m2;
-  const uint8_t sign = std::signbit(v) ? 0x80 : 0;
+namespace {
+
+// Exponent and mantissa of |v|, rounded and saturated.
+uint8_t pack_magnitude(double v, const Format& f) {
   v = std::min(std::fabs(round_to(v, f)), f.largest);
   const int mantissa_bits = f.precision - 1;
-  if (v < std::ldexp(1.0, f.emin)) return uint8_t(sign | uint8_t(std::ldexp(v, mantissa_bits - f.emin)));
+  if (v < std::ldexp(1.0, f.emin)) return uint8_t(std::ldexp(v, mantissa_bits - f.emin));
   const uint64_t b = std::bit_cast<uint64_t>(v);
   const uint64_t exponent = (b >> 52) - 1023 + uint64_t(1 - f.emin);
-  return uint8_t(sign | exponent << mantissa_bits | (b >> (52 - mantissa_bits) & ((1u << mantissa_bits) - 1)));
+  return uint8_t(exponent << mantissa_bits | (b >> (52 - mantissa_bits) & ((1u << mantissa_bits) - 1)));
+}
+
+}  // namespace
+
+uint8_t double_to_fp8(double v, ptx::Type t) {
+  if (v != v) return 0x7f;
+  return uint8_t((std::signbit(v) ? 0x80 : 0) | pack_magnitude(v, t == ptx::Type::e4m3 ? kE4m3 : kE5m2));
+}
+
+bool is_narrow(ptx::Type t) { return t >= ptx::Type::e2m1 && t <= ptx::Type::ue8m0; }
+
+namespace {
+
+const Format& narrow_format(ptx::Type t) { return t == ptx::Type::e2m1 ? kE2m1 : t == ptx::Type::e2m3 ? kE2m3 : kE3m2; }
+
+uint8_t double_to_ue8m0(double v, Rounding mode) {
+  if (v != v) return 0xff;
+  int e;
+  const double fraction = std::frexp(std::fabs(v), &e);  // in [0.5, 1)
+  if (v == 0) return 0;
+  const bool up = mode == Rounding::Up && fraction > 0.5;
+  return std::isinf(v) ? 0xfe : uint8_t(std::clamp(e - 1 + up + 127, 0, 254));
+}
+
+}  // namespace
+
+uint8_t double_to_narrow(double v, ptx::Type t, Rounding mode) {
+  if (t == ptx::Type::ue8m0) return double_to_ue8m0(v, mode);
+  const Format& f = narrow_format(t);
+  if (v != v) v = f.largest;
+  return uint8_t((std::signbit(v) ? 1 << (ptx::bits(t) - 1) : 0) | pack_magnitude(v, f));
+}
+
+double narrow_to_double(uint8_t b, ptx::Type t) {
+  if (t == ptx::Type::ue8m0) return b == 0xff ? NAN : std::ldexp(1.0, b - 127);
+  const Format& f = narrow_format(t);
+  const int mantissa_bits = f.precision - 1, sign_bit = ptx::bits(t) - 1;
+  const int magnitude = b & ((1 << sign_bit) - 1), exponent = magnitude >> mantissa_bits, mantissa = magnitude & ((1 << mantissa_bits) - 1);
+  const double v = std::ldexp(mantissa + (exponent ? 1 << mantissa_bits : 0), std::max(exponent, 1) - 1 + f.emin - mantissa_bits);
+  return b >> sign_bit & 1 ? -v : v;
 }
 
 }  // namespace sim

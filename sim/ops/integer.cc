@@ -43,6 +43,11 @@ struct MadHi {
     return AddOp::op(MulHi::op(a, b), c);
   }
 };
+struct MadHiSat {
+  static int32_t op(int32_t a, int32_t b, int32_t c) {
+    return int32_t(std::clamp<int64_t>(int64_t(MulHi::op(a, b)) + c, INT32_MIN, INT32_MAX));
+  }
+};
 // Division by zero yields an unspecified value: all ones.
 struct DivOp {
   template <class T>
@@ -200,7 +205,9 @@ bool decode_integer_mul(Decoder& d, Type t, bool mad) {
     if (mad) r.push_back(d.source(3, twice));
     d.emit(wide_handler(d, t, mad), r);
   } else if (d.take("hi")) {
-    if (mad)
+    if (mad && t == Type::s32 && d.take("sat"))
+      emit_same<3>(d, ternary<MadHiSat, int32_t>, t);
+    else if (mad)
       emit_same<3>(d, integer_handler<Ter<MadHi>::Make>(d, t), t);
     else
       emit_same<2>(d, integer_handler<Bin<MulHi>::Make>(d, t), t);

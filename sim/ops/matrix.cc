@@ -27,8 +27,23 @@ void move_matrices(Warp& w, const Instr& i) {  // r: load: registers, address; s
   const uint32_t* r = Store ? i.r + 1 : i.r;
   uint64_t address[32];
   lane_addresses(w, i, Store ? i.r[0] : i.r[i.count], address);
+  // Row k of matrix m is at the address of lane 8 m + k; within a matrix a lane holds two elements of row lane / 4, or of a column.
+  uint8_t stored[32][16];
+  const auto element = [transpose](int m, int lane, int e, auto& rows) {
+    const int row = transpose ? lane % 4 * 2 + e : lane / 4, column = transpose ? lane / 4 : lane % 4 * 2 + e;
+    return &rows[m * 8 + row][column * 2];
+  };
+  if (Store) {
+    for (int m = 0; m < i.count; ++m)
+      for (int lane = 0; lane < 32; ++lane)
+        for (int e = 0; e < 2; ++e) {
+          const auto half = uint16_t(w.reg<uint32_t>(r[m])[lane] >> 16 * e);
+          memcpy(element(m, lane, e, stored), &half, 2);
+        }
+    w.stored = stored[0];
+  }
+  uint8_t* rows[32];
   for (int m = 0; m < i.count; ++m) {
-    uint8_t* rows[8];
     uint32_t offset[8];
     for (int k = 0; k < 8; ++k) {
       const int owner = m * 8 + k;
@@ -39,28 +54,25 @@ void move_matrices(Warp& w, const Instr& i) {  // r: load: registers, address; s
       }
       const SharedPlace p = shared_place(w, owner, a, 16, 16);
       touch_shared(w, owner, p, 16, Store ? Write : Read);
-      rows[k] = p.data();
+      rows[owner] = p.data();
       offset[k] = p.offset;
+      if (Store) memcpy(rows[owner], stored[owner], 16);
     }
     if (w.machine->options.profile) count_conflicts(w, offset);
-    auto* reg = w.reg<uint32_t>(r[m]);
-    for (int lane = 0; lane < 32; ++lane) {
-      uint16_t h[2];
-      if (!Store) {
+  }
+  w.stored = nullptr;
+  if (!Store)
+    for (int m = 0; m < i.count; ++m) {
+      auto* reg = w.reg<uint32_t>(r[m]);
+      for (int lane = 0; lane < 32; ++lane) {
+        uint16_t h[2];
         if (transpose)
-          for (int e = 0; e < 2; ++e) memcpy(&h[e], rows[lane % 4 * 2 + e] + lane / 4 * 2, 2);
+          for (int e = 0; e < 2; ++e) memcpy(&h[e], element(m, lane, e, rows), 2);
         else
-          memcpy(h, rows[lane / 4] + lane % 4 * 4, 4);
+          memcpy(h, element(m, lane, 0, rows), 4);
         reg[lane] = h[0] | uint32_t(h[1]) << 16;
-      } else {
-        h[0] = uint16_t(reg[lane]), h[1] = uint16_t(reg[lane] >> 16);
-        if (transpose)
-          for (int e = 0; e < 2; ++e) memcpy(rows[lane % 4 * 2 + e] + lane / 4 * 2, &h[e], 2);
-        else
-          memcpy(rows[lane / 4] + lane % 4 * 4, h, 4);
       }
     }
-  }
   if (Store) ++w.machine->progress;
 }
 

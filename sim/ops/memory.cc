@@ -40,7 +40,8 @@ void cache_hints(Decoder& d) {
 }
 void memory_order(Decoder& d) {
   d.take("weak");
-  const auto order = d.take_any({"relaxed", "acquire", "release", "acq_rel", "volatile", "mmio"});
+  d.take("mmio");
+  const auto order = d.take_any({"relaxed", "acquire", "release", "acq_rel", "volatile"});
   d.take_any({"cta", "cluster", "gpu", "sys"});
   if (!order.empty()) d.instr.flags = kStrong;
   if (order == "acquire" || order == "acq_rel") d.instr.flags |= kAcquire;

@@ -26,7 +26,7 @@ void remote_run(Warp& w, const Instr& i) {
     m.defer(
         w, l,
         [=, &m] {
-          touch_shared(agent.get(), to, bytes, instr->type == kStore ? int(Write) : Write | Atomic);
+          touch_shared(agent.get(), to, bytes, instr->type == kStore ? int(Write) : Write | Atomic | Update);
           for (int k = 0; k < instr->count; ++k) {
             uint8_t* p = to.data() + size_t(k) * size;
             if (instr->type == kStore) {

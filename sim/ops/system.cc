@@ -155,6 +155,7 @@ void reset_grid_workspace() {
   const uint32_t header[2] = {256, 0};  // struct { unsigned size; unsigned barrier; }
   memset(reinterpret_cast<void*>(grid_workspace()), 0, 256);
   memcpy(reinterpret_cast<void*>(grid_workspace()), header, sizeof header);
+  global_memory().host_write(reinterpret_cast<void*>(grid_workspace()), 256);
 }
 
 }  // namespace sim

@@ -139,6 +139,25 @@ void activemask(Decoder& d) {
 }
 
 enum Reduce : uint8_t { r_add, r_min, r_max, r_and, r_or, r_xor };
+
+// redux.f32: a NaN loses unless .NaN is given.
+constexpr uint64_t kReduceAbs = 0x100, kReduceNan = 0x200;
+void redux_float_run(Warp& w, const Instr& i) {  // r: d, a, mask
+  for_members(w, i.r[2], [&](uint32_t group) {
+    const auto* a = w.reg<uint32_t>(i.r[1]);
+    float v = NAN;
+    bool any_nan = false;
+    for_lanes(group, [&](int l) {
+      float x = std::bit_cast<float>(a[l]);
+      if (i.flags & kReduceAbs) x = std::fabs(x);
+      any_nan |= x != x;
+      const bool before = (i.flags & 0xff) == r_min ? x < v || (x == v && std::signbit(x)) : x > v || (x == v && !std::signbit(x));
+      if (v != v || before) v = x;
+    });
+    if (any_nan && i.flags & kReduceNan) v = NAN;
+    for_lanes(group, [&](int l) { w.reg<uint32_t>(i.r[0])[l] = Traits<float>::put(v); });
+  });
+}
 template <class T>
 void redux_run(Warp& w, const Instr& i) {  // r: d, a, mask
   for_members(w, i.r[2], [&](uint32_t group) {
@@ -146,25 +165,22 @@ void redux_run(Warp& w, const Instr& i) {  // r: d, a, mask
     T v = Traits<T>::get(a[__builtin_ctz(group)]);
     for_lanes(group & (group - 1), [&](int l) {
       const T x = Traits<T>::get(a[l]);
-      if constexpr (std::is_integral_v<T>) {
-        switch (Reduce(i.flags)) {
-          case r_add:
-            v = T(uint32_t(v) + uint32_t(x));
-            return;
-          case r_and:
-            v &= x;
-            return;
-          case r_or:
-            v |= x;
-            return;
-          case r_xor:
-            v ^= x;
-            return;
-          default:
-            break;
-        }
+      switch (Reduce(i.flags)) {
+        case r_add:
+          v = T(uint32_t(v) + uint32_t(x));
+          return;
+        case r_and:
+          v &= x;
+          return;
+        case r_or:
+          v |= x;
+          return;
+        case r_xor:
+          v ^= x;
+          return;
+        default:
+          v = Reduce(i.flags) == r_min ? std::min(v, x) : std::max(v, x);
       }
-      v = Reduce(i.flags) == r_min ? std::min(v, x) : std::max(v, x);
     });
     for_lanes(group, [&](int l) { w.reg<uint32_t>(i.r[0])[l] = Traits<T>::put(v); });
   });
@@ -174,8 +190,12 @@ void redux(Decoder& d) {
   const auto op = d.take_any({"add", "min", "max", "and", "or", "xor"});
   d.instr.flags = op == "add" ? r_add : op == "min" ? r_min : op == "max" ? r_max : op == "and" ? r_and : op == "or" ? r_or : r_xor;
   const Type t = d.take_type();
+  if (t == Type::f32) {
+    if (d.instr.flags != r_min && d.instr.flags != r_max) d.unsupported("operation");
+    d.instr.flags |= (d.take("abs") ? kReduceAbs : 0) | (d.take("NaN") ? kReduceNan : 0);
+  }
   d.emit(t == Type::s32   ? redux_run<int32_t>
-         : t == Type::f32 ? redux_run<float>
+         : t == Type::f32 ? redux_float_run
                           : redux_run<uint32_t>,
          {d.dest(0), d.source(1, t), d.source(2, Type::b32)});
 }
@@ -200,7 +220,7 @@ constexpr Family kFamilies[] = {
     {"vote", vote, "9.7.13 vote.sync", ".all .any .uni .ballot"},
     {"match", match, "9.7.13 match.sync", ".any .all, .b32 .b64"},
     {"activemask", activemask, "9.7.13 activemask", ".b32"},
-    {"redux", redux, "9.7.13 redux.sync", ".add .min .max .and .or .xor, .u32 .s32 .b32, .f32 min/max"},
+    {"redux", redux, "9.7.13 redux.sync", ".add .min .max .and .or .xor, .u32 .s32 .b32; f32 .min .max .abs .NaN"},
     {"elect", elect, "9.7.13 elect.sync", "all"},
 };
 

@@ -42,6 +42,7 @@ std::span<const Family> matrix_families();
 std::span<const Family> mma_families();
 std::span<const Family> wgmma_families();
 std::span<const Family> wmma_families();
+std::span<const Family> video_families();
 std::vector<std::span<const Family>> all_families();
 
 // Handler of a function without a body (sim/ops/system.cc); its operands are the local addresses of the

@@ -113,7 +113,8 @@ uint32_t Decoder::source(const Operand& o, Type t) {
   switch (o.kind) {
     case Operand::Register: {
       const Type declared = register_type(o);
-      if ((declared == Type::pred) != (t == Type::pred)) unsupported("operand '" + o.name + "' is or is not a predicate");
+      if (!o.name.empty()) unsupported("part " + o.name + " of a register");
+      if ((declared == Type::pred) != (t == Type::pred)) unsupported("an operand is or is not a predicate");
       if (t != Type::pred && is_wide(declared) != is_wide(t)) unsupported("operand width does not match the type");
       if (o.negated) unsupported("negated operand");
       return lowering_.body_->slots[size_t(o.index)];
@@ -141,7 +142,9 @@ uint32_t Decoder::source(const Operand& o, Type t) {
     case Operand::Special: {
       if (o.name == "%clock" || o.name == "%clock64" || o.name.starts_with("%globaltimer")) unsupported("only mov reads " + o.name);
       if (o.name.starts_with("%reserved_smem_offset_")) return lowering_.constant(lowering_.reserved_offset(o.name.substr(22)), t);
+      if (o.name.starts_with("%pm") || o.name == "%current_graph_exec") return lowering_.constant(0, t);  // nothing is counted
       const uint32_t slot = lowering_.special(o.name);
+      if (slot == kNone && o.name.starts_with("%envreg")) return lowering_.constant(0, t);  // the driver's own
       if (slot == kNone) unsupported("unknown special register " + o.name);
       return slot;
     }
@@ -173,6 +176,7 @@ uint32_t Decoder::symbol(const Operand& o, bool wide, int64_t* offset) {
 uint32_t Decoder::dest(const Operand& o) {
   if (o.kind == Operand::Sink) return kNone;
   if (o.kind != Operand::Register) unsupported("the destination is not a register");
+  if (!o.name.empty()) unsupported("part " + o.name + " of a register");
   return lowering_.body_->slots[size_t(o.index)];
 }
 

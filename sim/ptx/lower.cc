@@ -62,7 +62,7 @@ std::vector<std::span<const Family>> all_families() {
   return {integer_families(), bits_families(),    logic_families(),  carry_families(),    float_families(),     convert_families(),
           move_families(),    compare_families(), memory_families(), atomic_families(),   fence_families(),     control_families(),
           call_families(),    warp_families(),    async_families(),  mbarrier_families(), tensormap_families(), matrix_families(),
-          mma_families(),     wgmma_families(),   wmma_families()};
+          mma_families(),     wgmma_families(),   wmma_families(),   video_families()};
 }
 
 uint64_t symbol_address(const ptx::Module& m, const SymbolTable& globals, const std::string& name) {
@@ -106,6 +106,7 @@ std::unique_ptr<Program> Lowering::run() {
   for (auto& c : program_->calls)
     if (c->target == kNone && !c->callee->function) fail("internal: a callee was not lowered");
   program_->local_bytes = stack_bytes();
+  program_->unbounded_stack = unbounded_stack_;
   record_forms(*program_);
   analyse(*program_);
   return std::move(program_);

@@ -13,14 +13,16 @@ struct TypeName {
   int bits;
 };
 constexpr TypeName kTypes[] = {
-    {"pred", Type::pred, 1},    {"b8", Type::b8, 8},          {"b16", Type::b16, 16},       {"b32", Type::b32, 32},
-    {"b64", Type::b64, 64},     {"b128", Type::b128, 128},    {"u8", Type::u8, 8},          {"u16", Type::u16, 16},
-    {"u32", Type::u32, 32},     {"u64", Type::u64, 64},       {"s8", Type::s8, 8},          {"s16", Type::s16, 16},
-    {"s32", Type::s32, 32},     {"s64", Type::s64, 64},       {"f16", Type::f16, 16},       {"f16x2", Type::f16x2, 32},
-    {"bf16", Type::bf16, 16},   {"bf16x2", Type::bf16x2, 32}, {"tf32", Type::tf32, 32},     {"f32", Type::f32, 32},
-    {"f64", Type::f64, 64},     {"e4m3x2", Type::e4m3x2, 16}, {"e5m2x2", Type::e5m2x2, 16}, {"e4m3", Type::e4m3, 8},
-    {"e5m2", Type::e5m2, 8},    {"u4", Type::u4, 4},          {"s4", Type::s4, 4},          {"u16x2", Type::u16x2, 32},
-    {"s16x2", Type::s16x2, 32}, {"b1", Type::b1, 1},          {"b1024", Type::b1024, 1024},
+    {"pred", Type::pred, 1},     {"b8", Type::b8, 8},          {"b16", Type::b16, 16},       {"b32", Type::b32, 32},
+    {"b64", Type::b64, 64},      {"b128", Type::b128, 128},    {"u8", Type::u8, 8},          {"u16", Type::u16, 16},
+    {"u32", Type::u32, 32},      {"u64", Type::u64, 64},       {"s8", Type::s8, 8},          {"s16", Type::s16, 16},
+    {"s32", Type::s32, 32},      {"s64", Type::s64, 64},       {"f16", Type::f16, 16},       {"f16x2", Type::f16x2, 32},
+    {"bf16", Type::bf16, 16},    {"bf16x2", Type::bf16x2, 32}, {"tf32", Type::tf32, 32},     {"f32", Type::f32, 32},
+    {"f64", Type::f64, 64},      {"e4m3x2", Type::e4m3x2, 16}, {"e5m2x2", Type::e5m2x2, 16}, {"e4m3", Type::e4m3, 8},
+    {"e5m2", Type::e5m2, 8},     {"u4", Type::u4, 4},          {"s4", Type::s4, 4},          {"u16x2", Type::u16x2, 32},
+    {"s16x2", Type::s16x2, 32},  {"b1", Type::b1, 1},          {"b1024", Type::b1024, 1024}, {"f32x2", Type::f32x2, 64},
+    {"e2m1", Type::e2m1, 4},     {"e2m3", Type::e2m3, 6},      {"e3m2", Type::e3m2, 6},      {"ue8m0", Type::ue8m0, 8},
+    {"e2m1x2", Type::e2m1x2, 8}, {"e2m3x2", Type::e2m3x2, 16}, {"e3m2x2", Type::e3m2x2, 16}, {"ue8m0x2", Type::ue8m0x2, 16},
 };
 
 struct Scope {  // names declared inside { }
@@ -448,6 +450,7 @@ Operand Parser::name_operand(const Token& t) {
     o.bits = 32;
   } else if (o.index = find_register(name); o.index >= 0) {
     o.kind = Operand::Register;
+    while (lex_.peek().kind == Token::Directive) o.name += "." + std::string(lex_.take().text);
   } else if (name[0] == '%') {
     o.kind = Operand::Special;
     if (lex_.peek().kind == Token::Directive) name += "." + std::string(lex_.take().text);

@@ -124,6 +124,7 @@ struct Program {
   uint32_t shared_end = 0;           // first offset after the static variables, with gaps
   uint32_t dynamic_align = 16;
   uint32_t local_bytes = 0;                              // per thread
+  bool unbounded_stack = false;                          // local_bytes has kStackBytes for it
   std::vector<std::unique_ptr<FunctionCode>> functions;  // by number in the module; null if the kernel cannot reach it
   const FunctionCode* main = nullptr;
   std::vector<std::unique_ptr<CallSite>> calls;

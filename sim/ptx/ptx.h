@@ -42,7 +42,16 @@ enum class Type : uint8_t {
   u16x2,
   s16x2,
   b1,
-  b1024
+  b1024,
+  f32x2,
+  e2m1,
+  e2m3,
+  e3m2,
+  ue8m0,
+  e2m1x2,
+  e2m3x2,
+  e3m2x2,
+  ue8m0x2
 };
 int bits(Type t);
 Type type_named(std::string_view name);  // Type::none if it is not a type
@@ -81,7 +90,7 @@ struct Operand {
   int index = -1;              // Register: number in the function; Label: number in the function
   uint64_t bits = 0;           // Immediate
   int64_t offset = 0;          // Address, Symbol
-  std::string name;            // Symbol, Special, Label
+  std::string name;            // Symbol, Special, Label; Register: a part of it (.b0, .h1, .x)
   std::vector<Operand> parts;  // Address: base [, vector of coordinates]; Vector: elements; Pair: a|b
 };
 

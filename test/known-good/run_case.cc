@@ -208,12 +208,13 @@ const std::map<string, Type> types = {
 
 // ---- driver ----
 
-#define DRIVER_FUNCTIONS(X)                                                                                                                \
-  X(cuInit)                                                                                                                                \
-  X(cuDeviceGet)                                                                                                                           \
-  X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuCtxSynchronize) X(cuModuleLoadDataEx) X(cuModuleGetFunction)  \
-      X(cuModuleUnload) X(cuFuncSetAttribute) X(cuFuncGetAttribute) X(cuLaunchKernelEx) X(cuLaunchKernel) X(cuMemAlloc_v2) X(cuMemFree_v2) \
-          X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2) X(cuMemsetD8_v2) X(cuTensorMapEncodeTiled) X(cuGetErrorName)
+// clang-format off
+#define DRIVER_FUNCTIONS(X) \
+  X(cuInit) X(cuDeviceGet) X(cuDeviceGetAttribute) X(cuDevicePrimaryCtxRetain) X(cuCtxSetCurrent) X(cuCtxSynchronize) \
+  X(cuModuleLoadDataEx) X(cuModuleGetFunction) X(cuModuleUnload) X(cuFuncSetAttribute) X(cuFuncGetAttribute) X(cuLaunchKernelEx) \
+  X(cuLaunchKernel) X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemcpyHtoD_v2) X(cuMemcpyDtoH_v2) X(cuMemsetD8_v2) X(cuTensorMapEncodeTiled) \
+  X(cuGetErrorName)
+// clang-format on
 
 struct Driver {
 #define X(f) decltype(&::f) f = nullptr;

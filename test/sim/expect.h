@@ -6,7 +6,7 @@
 #include <exception>
 #include <string>
 
-#include "sim/cuda/runtime.h"
+#include "sim/control.h"
 
 inline int& failures() {
   static int n = 0;

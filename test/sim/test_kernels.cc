@@ -1,5 +1,6 @@
 // test_kernels.cpp - checks every kernel against a plain reference, under several schedules.
 //   test_kernels [--filter name] [--seeds n] [--race] [--bench]
+// --bench: PTX instructions of warps per second, single-threaded, the best of some runs.
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -8,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
-#include "sim/cuda/runtime.h"
 #include "device_buffer.h"
+#include "kernels/kernels.h"
+#include "sim/control.h"
 
 namespace {
 
@@ -143,6 +144,36 @@ std::vector<Case> bench_cases() {
           {"sm90_tn 256x256x256", [] { return check_matmul_sm90(256, 256, 256, true); }}};
 }
 
+// Millions of PTX instructions, of all launches.
+double count_instructions(const Case& c) {
+  simSetProfile(1);
+  simProfileClear();
+  c.run();
+  double n = 0;
+  for (int k = 0; k < simProfileCount(); ++k) {
+    const std::string json = simProfileJson(k), key = "\"warpInstructions\":";
+    n += atof(json.c_str() + json.find(key) + key.size()) * 1e-6;
+  }
+  simSetProfile(0);
+  return n;
+}
+
+int measure(const std::string& filter) {
+  simSetThreads(1);
+  for (const Case& c : bench_cases()) {
+    if (c.name.find(filter) == std::string::npos) continue;
+    const double millions = count_instructions(c);
+    double best = INFINITY;
+    for (int k = 0; k < 7; ++k) {
+      simKernelMs();
+      c.run();
+      best = std::min(best, simKernelMs());
+    }
+    printf("%-22s %6.2f million instructions, %6.1f ms, %5.1f million per second\n", c.name.c_str(), millions, best, millions / best * 1e3);
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -162,8 +193,9 @@ int main(int argc, char** argv) {
       quit = true;
   }
   simSetRace(race);
+  if (bench) return measure(filter);
   int failures = 0;
-  for (const Case& c : bench ? bench_cases() : cases()) {
+  for (const Case& c : cases()) {
     if (c.name.find(filter) == std::string::npos) continue;
     for (int seed = 0; seed < seeds; ++seed) {
       simSetSeed(unsigned(seed));

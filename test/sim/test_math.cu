@@ -5,9 +5,9 @@
 #include <functional>
 #include <string>
 
-#include "gpu/gpu.cuh"
 #include "device_buffer.h"
 #include "expect.h"
+#include "gpu/gpu.cuh"
 
 namespace {
 

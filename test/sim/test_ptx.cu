@@ -6,10 +6,10 @@
 #include <cstring>
 #include <string>
 
-#include "gpu/gpu.cuh"
-#include "sim/cuda/runtime.h"
 #include "device_buffer.h"
 #include "expect.h"
+#include "gpu/gpu.cuh"
+#include "sim/control.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // test_ptx_sm90.cu - clusters, multicast, bulk copies, wgmma variants.  Compiled for compute_90a.
-#include "gpu/gpu.cuh"
 #include "device_buffer.h"
 #include "expect.h"
+#include "gpu/gpu.cuh"
 
 namespace {
 

@@ -1,4 +1,4 @@
 // Prints the simulator's table of instruction families.
-#include "sim/cuda/runtime.h"
+#include "sim/control.h"
 
 int main() { simPrintInstructions(); }
