@@ -28,7 +28,7 @@ export function canary(device, built) {
   const work = path.join(root, 'build/canary');
   try {
     if (!test(device, {}).passed) return { outcome: 'failed: its test fails without the bug, too', bug: BUG.name };
-    plant(BUG, built, work);
+    plant(BUG, { built, work });
     const { passed, failed } = test(device, { HEDDLE_PREBUILD: work });
     if (passed) return { outcome: `failed: nothing noticed that ${BUG.name}`, bug: BUG.name };
     if (!failed) return { outcome: 'failed: the tests ended without a verdict', bug: BUG.name };

@@ -3,17 +3,16 @@
 //   { "name": what it breaks, "file": "cuda/...", "find": text that occurs once, "replace": what takes its place (or lists of both),
 //     "units": the .cu files to compile anew when `file` is a header, "tests": files for ava, "match": titles (optional), "env": {} (optional),
 //     "says": what the failing tests' output must contain, where a check of the simulator is to notice it (optional) }
-// Only the unit is compiled, for the one card simulated; it is linked before the engine's archive, whose own copy of it is then left out.
-import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+// Only the unit is compiled (scripts/plant.mjs), for the one card simulated.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
+import { plant } from './plant.mjs';
 import { root } from './tools.mjs';
 
 process.chdir(root);
 const BUILT = path.join(root, 'build/sim/cmake');
 const WORK = path.join(root, 'build/mutants');
-const SOURCES = path.join(WORK, 'src');
-const BINARY = path.join(WORK, 'build/Release/heddle.node');
 
 const mutants = readdirSync('test/mutants')
   .filter((name) => name.endsWith('.json'))
@@ -43,60 +42,14 @@ function sample(n) {
   return Array.from({ length: Math.min(n, mutants.length) }, (_, i) => mutants[(commits + i * step) % mutants.length]);
 }
 
-const objects = (folder) =>
-  readdirSync(folder, { recursive: true })
-    .filter((name) => name.endsWith('.o'))
-    .map((name) => path.join(folder, name));
-
 const cardOf = (env = {}) => env.SIM_CARDS ?? '80';
 
-// The unit as CMake compiles it, from the changed sources, but for one architecture.
-function compile(unit, object, card) {
-  const entry = JSON.parse(readFileSync(path.join(BUILT, 'compile_commands.json'), 'utf8')).find((c) => c.file === path.join(root, unit));
-  if (!entry) throw new Error(`${unit} is not a source of the simulated build`);
-  const command = entry.command
-    .replaceAll(`${root}/cuda`, `${SOURCES}/cuda`)
-    .replaceAll(`${root}/native`, `${SOURCES}/native`)
-    .replace(/ --generate-code=arch=compute_(\d+),\S+/g, (option, arch) => (arch === card ? option : ''))
-    .replace(/ -o \S+/, ` -o ${object}`);
-  execFileSync('sh', ['-c', command], { cwd: BUILT, stdio: ['ignore', 'ignore', 'pipe'] });
-}
-
-function link(changed) {
-  const archives = [path.join(BUILT, 'libengine.a'), path.join(BUILT, 'sim/libcudart_sim.a')];
-  const inputs = [...objects(path.join(BUILT, 'CMakeFiles/heddle.dir')), ...changed, ...archives];
-  execFileSync(process.env.CXX ?? 'c++', ['-shared', '-fPIC', '-o', BINARY, ...inputs, '-Wl,--exclude-libs,ALL', '-ldl', '-lpthread'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-}
-
-function clear() {
-  rmSync(WORK, { recursive: true, force: true });
-  mkdirSync(path.dirname(BINARY), { recursive: true });
-}
-
-const firstLine = (text) => text.trim().split('\n')[0];
-
 // What became of it, and by which test or why.
-function attempt({ file, find, replace, units = [file], tests, match, env, says = '' }) {
-  clear();
-  for (const folder of ['cuda', 'native']) cpSync(folder, path.join(SOURCES, folder), { recursive: true });
-  let text = readFileSync(file, 'utf8');
-  for (const [i, part] of [find].flat().entries()) {
-    if (text.split(part).length !== 2) return ['STALE', `${file} must have this text once: ${part}`];
-    text = text.replace(part, () => [replace].flat()[i]);
-  }
-  writeFileSync(path.join(SOURCES, file), text);
+function attempt({ tests, match, env, says = '', ...bug }) {
   try {
-    const changed = units.map((unit, i) => {
-      const object = path.join(WORK, `${i}.o`);
-      compile(unit, object, cardOf(env));
-      return object;
-    });
-    link(changed);
-    execFileSync(process.execPath, ['-e', `require(${JSON.stringify(BINARY)})`], { stdio: ['ignore', 'ignore', 'pipe'] });
+    plant(bug, { built: BUILT, work: WORK, card: cardOf(env) });
   } catch (e) {
-    return ['STALE', `does not build: ${firstLine(String(e.stderr ?? e.message))}`];
+    return ['STALE', e.message];
   }
   const { passed, output } = runTests({ tests, match, env });
   if (passed) return ['MISSED', 'its tests pass'];
@@ -122,8 +75,10 @@ const sound = new Map();
 function soundWithoutBug({ tests, match, env }) {
   const key = JSON.stringify([tests, match, env]);
   if (!sound.has(key)) {
-    clear();
-    symlinkSync(path.join(root, 'build/sim/Release/heddle.node'), BINARY);
+    const folder = path.join(WORK, 'build/Release');
+    rmSync(WORK, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true });
+    symlinkSync(path.join(root, 'build/sim/Release/heddle.node'), path.join(folder, 'heddle.node'));
     sound.set(key, runTests({ tests, match, env }).passed);
   }
   return sound.get(key);

@@ -9,14 +9,15 @@ const objects = (folder) =>
     .filter((name) => name.endsWith('.o'))
     .map((name) => path.join(folder, name));
 
-// The unit as CMake compiles it, from the changed sources.
-function compile(unit, object, { built, sources }) {
+// The unit as CMake compiles it, from the changed sources; of several architectures for `card` alone, if it is given.
+function compile(unit, object, { built, sources, card }) {
   const commands = JSON.parse(readFileSync(path.join(built, 'compile_commands.json'), 'utf8'));
   const entry = commands.find((c) => c.file === path.join(root, unit));
   if (!entry) throw new Error(`${unit} is not a source of the build in ${built}`);
   const command = entry.command
     .replaceAll(`${root}/cuda`, `${sources}/cuda`)
     .replaceAll(`${root}/native`, `${sources}/native`)
+    .replace(/ --generate-code=arch=compute_(\d+),\S+/g, (option, arch) => (!card || arch === card ? option : ''))
     .replace(/ -o \S+/, ` -o ${object}`);
   execFileSync('sh', ['-c', command], { cwd: built, stdio: ['ignore', 'ignore', 'pipe'] });
 }
@@ -40,23 +41,24 @@ function link(changed, built, binary) {
 
 const firstLine = (text) => text.trim().split('\n')[0];
 
-// `file` with `find`, a text that occurs once, replaced; `units`: the .cu files to compile anew where `file` is a header. `built`: a folder
-// of CMake. Leaves the addon in `work`, to be used as HEDDLE_PREBUILD; throws, with a reason in one line, where it cannot be planted.
-export function plant({ file, find, replace, units = [file] }, built, work) {
+// `file` with `find`, a text that occurs once, replaced (or lists of both); `units`: the .cu files to compile anew where `file` is a header.
+// `built`: a folder of CMake. Leaves the addon in `work`, to be used as HEDDLE_PREBUILD; throws, with a reason in one line, where it cannot
+// be planted.
+export function plant({ file, find, replace, units = [file] }, { built, work, card }) {
   rmSync(work, { recursive: true, force: true });
   const sources = path.join(work, 'src');
   for (const folder of ['cuda', 'native']) cpSync(path.join(root, folder), path.join(sources, folder), { recursive: true });
-  const text = readFileSync(path.join(root, file), 'utf8');
-  if (text.split(find).length !== 2) throw new Error(`${file} must have this text once: ${find}`);
-  writeFileSync(
-    path.join(sources, file),
-    text.replace(find, () => replace),
-  );
+  let text = readFileSync(path.join(root, file), 'utf8');
+  for (const [i, part] of [find].flat().entries()) {
+    if (text.split(part).length !== 2) throw new Error(`${file} must have this text once: ${part}`);
+    text = text.replace(part, () => [replace].flat()[i]);
+  }
+  writeFileSync(path.join(sources, file), text);
   const binary = path.join(work, 'build/Release/heddle.node');
   try {
     const changed = units.map((unit, i) => {
       const object = path.join(work, `${i}.o`);
-      compile(unit, object, { built, sources });
+      compile(unit, object, { built, sources, card });
       return object;
     });
     link(changed, built, binary);

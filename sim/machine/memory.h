@@ -18,9 +18,9 @@ enum Access : uint8_t {
   Write = 1,
   Atomic = 2,
   AsyncProxy = 4,
-  Landing = 8,
-  Update = 16
-};  // Landing: by a cp.async; Update: a write that reads
+  Landing = 8,  // by a cp.async
+  Update = 16,  // a write that reads
+};
 
 struct Allocation {
   uint64_t begin = 0, end = 0;
