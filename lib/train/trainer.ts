@@ -283,9 +283,10 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     await synchronize(this.model.device);
     const { checkpoints } = this.#o;
     if (!checkpoints) return;
-    // The process may have ended between a checkpoint and the note that it is the best one.
+    // The process may have ended between a checkpoint, the note that it is the best one, and the removal of older ones.
     await resetBestCheckpoint(checkpoints, bestStep === null || bestLoss === null ? null : { step: bestStep, value: bestLoss });
     await discardLaterCheckpoints(checkpoints, step);
+    await pruneCheckpoints(checkpoints, { keep: this.#o.train.keep, step });
   }
 
   /** Trains to the end and gives the last event. */

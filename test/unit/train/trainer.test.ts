@@ -255,6 +255,19 @@ test.serial('resuming on packed examples gives the same bits', async (t) => {
   endOf(resumed);
 });
 
+test.serial('resuming removes what a process that was killed did not come to', async (t) => {
+  const checkpoints = temporaryFolder(t);
+  const make = (keep: number) => trainerOf({ train: { steps: 6, saveEvery: 2, keep }, options: { checkpoints } });
+  const killed = make(3); // as if it had ended before it removed the checkpoints of steps 2 and 4
+  await killed.run();
+  endOf(killed);
+  t.is(readdirSync(checkpoints).length, 3);
+  const resumed = make(1);
+  await resumed.resume((await latestCheckpoint(checkpoints)).checkpoint as checkpoint.Checkpoint);
+  t.deepEqual(readdirSync(checkpoints), ['step-00000006']);
+  endOf(resumed);
+});
+
 test.serial('resuming with another seed is refused', async (t) => {
   const checkpoints = temporaryFolder(t);
   const trainer = trainerOf({ train: { steps: 1 }, options: { checkpoints } });
