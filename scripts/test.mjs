@@ -26,6 +26,14 @@ const absent = compiledIsas.filter((name) => !isas.includes(name));
 // Real cards take one test file at a time: their memory is not shared out.
 const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), ...tests], { ...env, HEDDLE_TEST_DEVICE: name });
 
+// Every kernel once more with what the simulator checks on request: races, reads of what nobody wrote, habits that only a lenient device forgives.
+const CHECKED = [
+  ...['forward', 'gradient', 'paths', 'special'].map((name) => `test/unit/ops/${name}.test.ts`),
+  'test/unit/optim/*.test.ts',
+];
+const CHECKS = { SIM_RACE: '1', SIM_INIT: '1', SIM_STRICT: '1', SIM_SEED: '2' };
+const checked = (name) => ava(CHECKED, { ...CHECKS, HEDDLE_TEST_DEVICE: name });
+
 // Where setup took a prebuilt binary instead of compiling, for lack of nvcc, there are none.
 const nativeTests = existsSync(path.join(root, 'build/cmake/CTestTestfile.cmake'));
 
@@ -39,6 +47,7 @@ runSteps([
   ...(existsSync(simulated) ? simulatorTests : []),
   [`suite at ${isa}`, () => ava([], { ...env, ...(working.length ? { HEDDLE_TEST_CARDS: 'apart' } : {}) })],
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
+  ...(usesSimulator ? working : []).map(({ name, card }) => [`every access checked on ${name} (${card})`, () => checked(name)]),
   ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
 ]);
 if (!nativeTests) console.log('not run: native tests (nothing was compiled here)');
