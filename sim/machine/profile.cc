@@ -40,7 +40,7 @@ std::string quoted(const std::string& s) {
 void Profile::add(const Profile& o) {
   warp_instructions += o.warp_instructions, thread_instructions += o.thread_instructions;
   for (int k = 0; k < kPipes; ++k) pipes[k] += o.pipes[k];
-  divergent_branches += o.divergent_branches, mma_flops += o.mma_flops;
+  divergent_branches += o.divergent_branches, mma_flops += o.mma_flops, useful_mma_flops += o.useful_mma_flops;
   add_to(load, o.load), add_to(store, o.store);
   atomic_requests += o.atomic_requests, atomics += o.atomics, bulk_bytes += o.bulk_bytes;
   add_to(shared_load, o.shared_load), add_to(shared_store, o.shared_store), add_to(matrix, o.matrix);
@@ -53,7 +53,9 @@ std::string one_line(const LaunchRecord& r) {
              r.block[0], r.block[1], r.block[2], ull(p.warp_instructions), ratio(p.thread_instructions, p.warp_instructions));
   for (int k = 0; k < kPipes; ++k)
     if (p.pipes[k]) s += format(", %s %llu", kPipeNames[k], ull(p.pipes[k]));
-  s += format("), %llu divergent branches, %.3f MMA MFLOP", ull(p.divergent_branches), double(p.mma_flops) * 1e-6);
+  s += format("), %llu divergent branches", ull(p.divergent_branches));
+  if (p.mma_flops)
+    s += format(", %.3f MMA MFLOP (%.0f%% useful)", double(p.mma_flops) * 1e-6, 100 * ratio(p.useful_mma_flops, p.mma_flops));
   auto traffic = [&](const char* what, const GlobalTraffic& t) {
     if (t.requests)
       s += format("; global %s: %llu bytes, %.2f sectors/request (ideal %.2f)", what, ull(t.bytes), ratio(t.sectors, t.requests),
@@ -77,7 +79,8 @@ std::string to_json(const LaunchRecord& r) {
                   format(",\"dynamicShared\":%u,\"staticShared\":%u", r.dynamic_shared, r.static_shared);
   s += format(",\"warpInstructions\":%llu,\"threadInstructions\":%llu,\"pipes\":{", ull(p.warp_instructions), ull(p.thread_instructions));
   for (int k = 0; k < kPipes; ++k) s += format("%s\"%s\":%llu", k ? "," : "", kPipeNames[k], ull(p.pipes[k]));
-  s += format("},\"divergentBranches\":%llu,\"mmaFlops\":%llu,\"globalLoad\":", ull(p.divergent_branches), ull(p.mma_flops));
+  s += format("},\"divergentBranches\":%llu,\"mmaFlops\":%llu,\"usefulMmaFlops\":%llu,\"globalLoad\":", ull(p.divergent_branches),
+              ull(p.mma_flops), ull(p.useful_mma_flops));
   s += json(p.load) + ",\"globalStore\":" + json(p.store);
   s += format(",\"atomicRequests\":%llu,\"atomics\":%llu,\"bulkBytes\":%llu,\"sharedLoad\":", ull(p.atomic_requests), ull(p.atomics),
               ull(p.bulk_bytes));

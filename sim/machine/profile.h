@@ -40,6 +40,7 @@ struct Profile {
   uint64_t divergent_branches = 0;
   uint64_t mma_flops = 0;
   // The rest is counted only when profiling.
+  uint64_t useful_mma_flops = 0;                    // both factors are not zero
   GlobalTraffic load, store;                        // cp.async among the loads
   uint64_t atomic_requests = 0, atomics = 0;        // of warps and of threads, on global memory
   uint64_t bulk_bytes = 0;                          // TMA

@@ -5,6 +5,7 @@
 // 4 E along k, registers of B go on by 4 E along k for column g.  C and D: row g (then g + 8), columns 2 t and 2 t + 1.
 #include "sim/machine/lanes.h"
 #include "sim/ops/formats.h"
+#include "sim/ops/mma_count.h"
 
 namespace sim {
 namespace {
@@ -158,7 +159,7 @@ void mma_run(Warp& w, const Instr& i) {
       separate(d + 8 * k, w.reg<uint32_t>(rd[2 * k]), w.reg<uint32_t>(rd[2 * k + 1]));
     }
   }
-  w.machine->profile.mma_flops += 2 * 16 * 8 * K;
+  count_products(w, 16, 8, K, [&](int m, int k) { return a[m][k]; }, [&](int k, int n) { return b[k][n]; });
 }
 
 // Integer products; .satfinite clamps the sum, otherwise it wraps.  b1: popc(a ^ b) or popc(a & b).
@@ -188,7 +189,7 @@ void mma_integer_run(Warp& w, const Instr& i) {
       to[l] = uint32_t(i.flags & kSatfinite ? std::clamp<int64_t>(v, INT32_MIN, INT32_MAX) : v);
     }
   }
-  w.machine->profile.mma_flops += 2 * M * 8 * K;
+  count_products(w, M, 8, K, [&](int m, int k) { return a[m][k]; }, [&](int k, int n) { return b[k][n]; });
 }
 
 // f64: one value per register, A and B as for E = 1.
@@ -212,7 +213,7 @@ void mma_double_run(Warp& w, const Instr& i) {
     }
   for (int k = 0; k < nd; ++k)
     for (int l = 0; l < 32; ++l) w.reg<double>(rd[k])[l] = d[k][l];
-  w.machine->profile.mma_flops += 2 * M * 8 * K;
+  count_products(w, M, 8, K, [&](int m, int k) { return a[m][k]; }, [&](int k, int n) { return b[k][n]; });
 }
 
 // ---- decoding ----

@@ -6,6 +6,7 @@
 #include "sim/machine/lanes.h"
 #include "sim/machine/tensor.h"
 #include "sim/ops/formats.h"
+#include "sim/ops/mma_count.h"
 
 namespace sim {
 namespace {
@@ -171,7 +172,7 @@ void execute(Warp& w, Wgmma& op) {
         row[n] = int32_t(s.satfinite ? std::clamp<int64_t>(v, INT32_MIN, INT32_MAX) : v);
       }
   }
-  w.machine->profile.mma_flops += uint64_t(2 * 16 * s.n * s.k);
+  count_products(w, 16, s.n, s.k, [&](int m, int k) { return a[m * kDepth + k]; }, [&](int k, int n) { return bt[k][n]; });
 }
 
 // Runs operations in issue order up to group `last`; delivers accumulators that nothing later uses.

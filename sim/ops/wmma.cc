@@ -6,6 +6,7 @@
 
 #include "sim/ops/access.h"
 #include "sim/ops/formats.h"
+#include "sim/ops/mma_count.h"
 
 namespace sim {
 namespace {
@@ -126,7 +127,7 @@ void mma_run(Warp& w, const Instr& i) {
         bits = d.type == Type::f16 ? float_to_f16(v) : std::bit_cast<uint32_t>(v);
       set_element(w, rd, d, l, j, bits);
     }
-  w.machine->profile.mma_flops += 2ull * a.m * a.n * a.k;
+  count_products(w, a.m, a.n, a.k, [&](int m, int k) { return ma[m * a.k + k]; }, [&](int k, int n) { return mb[k * a.n + n]; });
 }
 
 Tile take_shape(Decoder& d) {

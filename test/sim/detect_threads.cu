@@ -1,4 +1,6 @@
 // detect_threads.cu - several threads of the host: the same results and messages as one, and the profile of a launch.
+#include <mma.h>
+
 #include <cstdlib>
 
 #include "detect.h"
@@ -55,6 +57,22 @@ void check_threads() {
   }
 }
 
+// One product of 16x16 matrices, of which A has three rows and B four columns.
+__global__ void padded(float* out) {
+  using namespace nvcuda;
+  __shared__ __half a[256], b[256];
+  for (int i = int(threadIdx.x); i < 256; i += 32) a[i] = __float2half(i < 48), b[i] = __float2half(i % 16 < 4);
+  __syncwarp();
+  wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> x;
+  wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, wmma::row_major> y;
+  wmma::fragment<wmma::accumulator, 16, 16, 16, float> sum;
+  wmma::load_matrix_sync(x, a, 16);
+  wmma::load_matrix_sync(y, b, 16);
+  wmma::fill_fragment(sum, 0.0f);
+  wmma::mma_sync(sum, x, y, sum);
+  wmma::store_matrix_sync(out, sum, 16, wmma::mem_row_major);
+}
+
 double field(const std::string& json, const std::string& object, const std::string& name) {
   size_t at = object.empty() ? 0 : json.find("\"" + object + "\":{");
   if (at == std::string::npos) return -1;
@@ -69,7 +87,7 @@ void check_profile() {
   strided<<<2, 32>>>(out.get(), in.get());
   cudaDeviceSynchronize();
   expect("profile: one record", simProfileCount() == 1);
-  const std::string json = simProfileJson(0);
+  std::string json = simProfileJson(0);
   const auto same = [&](const char* what, const char* object, const char* name, double want) {
     const double got = field(json, object, name);
     expect(what, got == want, std::to_string(got) + ", expected " + std::to_string(want));
@@ -82,6 +100,12 @@ void check_profile() {
   same("profile: conflicts of loads", "sharedLoad", "conflicts", 0);
   same("profile: atomics", "", "atomics", 64);
   same("profile: barriers", "pipes", "sync", 2);
+  DeviceBuffer<float> product(256);
+  padded<<<1, 32>>>(product.get());
+  cudaDeviceSynchronize();
+  json = simProfileJson(1);
+  same("profile: products", "", "mmaFlops", 2 * 16 * 16 * 16);
+  same("profile: useful products", "", "usefulMmaFlops", 2 * 3 * 4 * 16);
   simSetProfile(0);
 }
 
