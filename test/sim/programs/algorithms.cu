@@ -20,13 +20,10 @@
 #include <random>
 #include <vector>
 
+#include "check.h"
+
 namespace {
 
-int bad = 0;
-void expect(const char* name, bool ok) {
-  printf("%s %s\n", ok ? "ok  " : "FAIL", name);
-  bad += !ok;
-}
 template <class T>
 std::vector<T> host(const thrust::device_vector<T>& v) {
   std::vector<T> h(v.size());

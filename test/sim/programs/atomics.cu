@@ -15,22 +15,9 @@
 #include <cuda/std/type_traits>
 #include <vector>
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
+#include "check.h"
 
 namespace {
-
-int bad = 0;
-void expect(const char* name, bool ok) {
-  printf("%s %s\n", ok ? "ok  " : "FAIL", name);
-  bad += !ok;
-}
 
 struct Cells {
   int i[12];

@@ -7,22 +7,9 @@
 #include <new>
 #include <vector>
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
+#include "check.h"
 
 namespace {
-
-int bad = 0;
-void expect(const char* name, bool ok) {
-  printf("%s %s\n", ok ? "ok  " : "FAIL", name);
-  bad += !ok;
-}
 
 // ---- virtual functions, objects on the device's heap ----
 

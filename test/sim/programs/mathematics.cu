@@ -5,19 +5,11 @@
 #include <cstring>
 #include <vector>
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
+#include "check.h"
 
 namespace {
 
 constexpr int kPoints = 512;
-int bad = 0;
 
 template <class T, class F>
 __global__ void map(F f, const T* x, T* y) {

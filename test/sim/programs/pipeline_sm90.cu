@@ -9,39 +9,13 @@
 #include <cuda/ptx>
 #include <vector>
 
+#include "check.h"
+
 namespace cg = cooperative_groups;
 namespace ptx = cuda::ptx;
 using Barrier = cuda::barrier<cuda::thread_scope_block>;
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
-
 namespace {
-
-int bad = 0;
-void expect(const char* name, bool ok) {
-  printf("%s %s\n", ok ? "ok  " : "FAIL", name);
-  bad += !ok;
-}
-template <class T>
-T* device(const std::vector<T>& v) {
-  T* p;
-  CHECK(cudaMalloc(&p, v.size() * sizeof(T)));
-  CHECK(cudaMemcpy(p, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice));
-  return p;
-}
-template <class T>
-std::vector<T> host(const T* p, size_t n) {
-  std::vector<T> v(n);
-  CHECK(cudaMemcpy(v.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost));
-  return v;
-}
 
 CUtensorMap tensor(CUtensorMapDataType type, void* p, uint64_t width, uint64_t height, uint64_t row_bytes, uint32_t box_width,
                    uint32_t box_height) {

@@ -8,16 +8,9 @@
 #include <numeric>
 #include <vector>
 
-namespace cg = cooperative_groups;
+#include "check.h"
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
+namespace cg = cooperative_groups;
 
 namespace {
 
@@ -113,26 +106,6 @@ __global__ void aggregated(const int* key, const int* value, int n, int* sum, in
   int same;
   __match_all_sync(live, 5, &same);
   if (!same) atomicAdd(groups, 1000000);
-}
-
-template <class T>
-T* device(const std::vector<T>& v) {
-  T* p;
-  CHECK(cudaMalloc(&p, v.size() * sizeof(T)));
-  CHECK(cudaMemcpy(p, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice));
-  return p;
-}
-template <class T>
-std::vector<T> host(const T* p, size_t n) {
-  std::vector<T> v(n);
-  CHECK(cudaMemcpy(v.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost));
-  return v;
-}
-
-int bad = 0;
-void expect(const char* name, bool ok) {
-  printf("%s %s\n", ok ? "ok  " : "FAIL", name);
-  bad += !ok;
 }
 
 template <class T>

@@ -6,19 +6,11 @@
 #include <random>
 #include <vector>
 
-#define CHECK(c_)                                                    \
-  do {                                                               \
-    cudaError_t e = (c_);                                            \
-    if (e != cudaSuccess) {                                          \
-      printf("FAIL line %d: %s\n", __LINE__, cudaGetErrorString(e)); \
-      exit(1);                                                       \
-    }                                                                \
-  } while (0)
+#include "check.h"
 
 namespace {
 
 constexpr int kPoints = 256;
-int bad = 0;
 
 template <class F>
 __global__ void map(F f, const uint32_t* a, const uint32_t* b, uint32_t* out) {
