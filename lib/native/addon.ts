@@ -40,6 +40,13 @@ export interface DeviceInfo {
   simulated: boolean;
 }
 
+/** What the runs of one op took together. */
+export interface OpTime {
+  op: string;
+  count: number;
+  ms: number;
+}
+
 /** A kernel as it was launched. */
 export interface LaunchRecord {
   kernel: string;
@@ -74,6 +81,17 @@ export interface Native extends Ops {
   /** Tensors made from now on are filled with bytes of 255 and lie between canaries; who writes on these is an error. For tests. */
   setGuarded(device: string, on: boolean): void;
   setThreads(threads: number): void;
+  /** Times what the device's worker runs, by op, until `takeOpTimes`. On a GPU that is the time to launch. */
+  timeOps(device: string): void;
+  /** Waits for what is enqueued. */
+  takeOpTimes(device: string): OpTime[];
+  /** Drops kernels instead of running them, to time what lies above: results are whatever memory holds. For benchmarks. */
+  setHollow(device: string, on: boolean): void;
+  /**
+   * What the CPU can do with so many threads: GFLOP/s of fused multiply-adds in registers, GB/s of copying (bytes read and written) or of
+   * reading arrays of so many bytes. Blocks for about 0.2 s.
+   */
+  probe(what: 'fma' | 'copy' | 'read', threads: number, bytes: number): number;
   info(): NativeInfo;
   devices(): DeviceInfo[];
   /** Whether kernels of the device take bf16 and f16; otherwise they are converted to f32 and back. */

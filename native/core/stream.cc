@@ -1,5 +1,6 @@
 #include "core/stream.h"
 
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -70,6 +71,23 @@ void Stream::wait() {
   if (box.result) throw OpError(box.result->message, box.result->code);
 }
 
+void Stream::time_ops() {
+  enqueue_always("timeOps", [this] {
+    op_times_.clear();
+    times_ops_ = true;
+  });
+}
+
+std::map<std::string, OpTime> Stream::take_op_times() {
+  wait();  // and with nothing enqueued the worker touches nothing
+  times_ops_ = false;
+  return std::exchange(op_times_, {});
+}
+
+void Stream::set_hollow(bool on) {
+  enqueue_always("setHollow", [this, on] { hollow_ = on; });
+}
+
 void Stream::execute(Task& t) {
   if (!t.run) {
     StreamResult result = std::exchange(error_, std::nullopt);
@@ -78,9 +96,17 @@ void Stream::execute(Task& t) {
     std::exchange(t.done, nullptr)(std::move(result));
     return;
   }
-  if (error_ && !t.always) return;
+  if ((error_ || hollow_) && !t.always) return;
   try {
-    t.run(t.payload);
+    if (times_ops_) {
+      const auto start = std::chrono::steady_clock::now();
+      t.run(t.payload);
+      OpTime& time = op_times_[t.op];
+      time.count += 1;
+      time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    } else {
+      t.run(t.payload);
+    }
   } catch (const OpError& e) {
     found({e.code, e.what()});
   } catch (const std::bad_alloc&) {

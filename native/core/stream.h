@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -25,6 +26,11 @@ struct StreamError {
   std::string message;
 };
 using StreamResult = std::optional<StreamError>;
+
+struct OpTime {
+  int64_t count = 0;
+  double seconds = 0;
+};
 
 class Stream {
  public:
@@ -60,6 +66,14 @@ class Stream {
 
   // Waits here. Throws the error that executing found.
   void wait();
+
+  // Times every task from now on, by the name of its op, until take_op_times; what a GPU's stream shows is the time to launch.
+  void time_ops();
+  std::map<std::string, OpTime> take_op_times();  // waits; throws the error that executing found
+
+  // From now on tasks are dropped instead of run, but for what is to run always: what is left of a step's time is that of
+  // enqueueing it. Results are whatever memory holds.
+  void set_hollow(bool on);
 
   // The error for which tasks are being skipped. On the worker only: for tasks that run always and tell others.
   const StreamResult& error() const { return error_; }
@@ -100,7 +114,9 @@ class Stream {
   std::atomic<bool> stop_{false}, worker_sleeps_{false}, producer_sleeps_{false};
   std::mutex mutex_;
   std::condition_variable wake_worker_, wake_producer_;
-  StreamResult error_;  // worker only
+  StreamResult error_;  // these four: worker only
+  std::map<std::string, OpTime> op_times_;
+  bool times_ops_ = false, hollow_ = false;
   std::thread worker_;
 };
 

@@ -185,6 +185,41 @@ Napi::Value set_threads(const Call& c) {
   return {};
 }
 
+Napi::Value time_ops(const Call& c) {
+  c.get<Device*>(0, "device")->stream->time_ops();
+  return {};
+}
+
+Napi::Value take_op_times(const Call& c) {
+  const auto times = c.get<Device*>(0, "device")->stream->take_op_times();
+  auto list = Napi::Array::New(c.env(), times.size());
+  uint32_t i = 0;
+  for (const auto& [op, time] : times) {
+    auto o = Napi::Object::New(c.env());
+    o.Set("op", op);
+    o.Set("count", static_cast<double>(time.count));
+    o.Set("ms", time.seconds * 1e3);
+    list.Set(i++, o);
+  }
+  return list;
+}
+
+Napi::Value set_hollow(const Call& c) {
+  c.get<Device*>(0, "device")->stream->set_hollow(c.get<bool>(1, "on"));
+  return {};
+}
+
+Napi::Value probe(const Call& c) {
+  const std::string what = c.get<std::string>(0, "what");
+  const std::pair<const char*, cpu::ProbeKind> kinds[] = {
+      {"fma", cpu::ProbeKind::fma}, {"copy", cpu::ProbeKind::copy}, {"read", cpu::ProbeKind::read}};
+  const int64_t threads = c.get<int64_t>(1, "threads"), bytes = c.get<int64_t>(2, "bytes");
+  require(threads >= 1 && threads <= 1024, "threads", "from 1 to 1024", std::to_string(threads));
+  for (const auto& [name, kind] : kinds)
+    if (what == name) return Napi::Number::New(c.env(), cpu::run_probe(kind, static_cast<int>(threads), bytes));
+  throw OpError("probe: what must be fma, copy or read, got " + what);
+}
+
 Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
@@ -287,6 +322,10 @@ constexpr Named kFunctions[] = {
     {"releaseCache", release_cache},
     {"setGuarded", set_guarded},
     {"setThreads", set_threads},
+    {"timeOps", time_ops},
+    {"takeOpTimes", take_op_times},
+    {"setHollow", set_hollow},
+    {"probe", probe},
     {"info", info},
     {"devices", devices},
     {"computesHalf", computes_half},

@@ -8,14 +8,17 @@ namespace heddle::cpu {
 
 namespace baseline {
 extern const Backend backend;
-}
+extern const Probe probe;
+}  // namespace baseline
 #ifdef __x86_64__
 namespace avx2 {
 extern const Backend backend;
-}
+extern const Probe probe;
+}  // namespace avx2
 namespace avx512 {
 extern const Backend backend;
-}
+extern const Probe probe;
+}  // namespace avx512
 #endif
 
 namespace {
@@ -23,6 +26,7 @@ namespace {
 struct Level {
   const char* name;
   const Backend* backend;
+  const Probe* probe;
   bool here;
 };
 
@@ -32,10 +36,11 @@ const std::vector<Level>& levels() {
   static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
   static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  static const std::vector<Level> list = {
-      {"avx512", &avx512::backend, v4}, {"avx2", &avx2::backend, v3}, {"baseline", &baseline::backend, true}};
+  static const std::vector<Level> list = {{"avx512", &avx512::backend, &avx512::probe, v4},
+                                          {"avx2", &avx2::backend, &avx2::probe, v3},
+                                          {"baseline", &baseline::backend, &baseline::probe, true}};
 #else
-  static const std::vector<Level> list = {{"baseline", &baseline::backend, true}};
+  static const std::vector<Level> list = {{"baseline", &baseline::backend, &baseline::probe, true}};
 #endif
   return list;
 }
@@ -62,6 +67,7 @@ const Level& current() {
 }  // namespace
 
 const Backend& backend() { return *current().backend; }
+const Probe& probe() { return *current().probe; }
 std::string level() { return current().name; }
 
 std::vector<std::string> compiled_levels() {
