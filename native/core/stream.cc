@@ -7,12 +7,6 @@
 #include "core/pause.h"
 
 namespace heddle {
-namespace {
-
-constexpr int kSpins = 2000;  // ops arrive every few microseconds while a step is being enqueued
-
-}  // namespace
-
 Stream::Stream(Hooks hooks) : hooks_(std::move(hooks)), ring_(kSlots), worker_([this] { loop(); }) {}
 
 Stream::~Stream() {
@@ -123,22 +117,19 @@ void Stream::found(StreamError error) {
 
 void Stream::loop() {
   if (hooks_.enter) hooks_.enter();
-  for (int spins = 0;;) {
+  for (Patience patience;;) {
     const int64_t tail = tail_.load(std::memory_order_relaxed);
     if (stop_.load(std::memory_order_relaxed)) break;
     if (tail == head_.load(std::memory_order_acquire)) {
-      if (++spins < kSpins) {
-        pause();
-        continue;
-      }
+      if (patience.wait()) continue;
       std::unique_lock<std::mutex> lock(mutex_);
       worker_sleeps_ = true;
       wake_worker_.wait(lock, [&] { return stop_.load() || head_.load() != tail; });
       worker_sleeps_ = false;
-      spins = 0;
+      patience.renew();
       continue;
     }
-    spins = 0;
+    patience.renew();
     execute(ring_[tail % kSlots]);
     tail_.store(tail + 1);
     if (producer_sleeps_.load()) {

@@ -25,8 +25,8 @@ constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
 constexpr int64_t kItemWork = int64_t{1} << 18;  // multiply-adds below which an item is not worth splitting (some 10 us)
 constexpr int kItemsPerThread = 4;               // so that a thread that is held up can be helped out
 
-// Scratch slots; the first belongs to the thread that calls matmul, the others to each thread that runs items.
-enum Slot { kSharedB, kLocalA, kLocalB };
+// Scratch slots; the shared ones belong to the thread that calls matmul, the others to each thread that runs items.
+enum Slot { kSharedA, kSharedB, kLocalA, kLocalB };
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -79,16 +79,16 @@ int64_t packed_rows(int64_t rows) { return ceil_div(rows, kTileRows) * kPanelRow
 
 // One tile of c for one block of k: a is a packed panel, b a panel with the given step.
 void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n, int cols, Range k, const float* a, const float* b,
-          int64_t b_step) {
+          int64_t b_step, Ahead ahead) {
   const int v = vectors(cols);
   const TileKernel kernel = (v == 1 ? kOneVector.kernel : kTwoVectors.kernel)[rows - 1];
   float* c = p.c + m * g.c_m + n;
   const bool add = g.accumulate || k.low > 0;
   if (cols == v * VW) {
-    kernel(k.size(), a, b, b_step, c, g.c_m, add);
+    kernel(k.size(), a, b, b_step, c, g.c_m, add, ahead);
   } else {
     alignas(64) float edge[kTileRows * kTileCols];
-    kernel(k.size(), a, b, b_step, edge, kTileCols, false);
+    kernel(k.size(), a, b, b_step, edge, kTileCols, false, ahead);
     for (int i = 0; i < rows; ++i) {
       float* out = c + i * g.c_m;
       const float* sum = edge + i * kTileCols;
@@ -98,17 +98,25 @@ void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n,
   if (k.high == g.K && has_epilogue(g)) epilogue(g, p.c, p.pre, p.residual, m, rows, n, cols);
 }
 
-// The tiles of rows x cols for one block of k. a: these rows, packed. b_panel(m, n, columns, &step): where the panel of B at
-// column n lies, asked for the tile at row m.
-template <class F>
-void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range k, const float* a, const F& b_panel) {
-  for (int64_t m = rows.low; m < rows.high; m += kTileRows, a += kPanelRows * k.size()) {
+// A panel of A, and what to fetch while it is in use.
+struct RowPanel {
+  const float* data;
+  Ahead ahead;
+};
+
+// The tiles of rows x cols for one block of k. row_panel(m): the panel of A at row m. col_panel(m, n, columns, &step): where the panel of
+// B at column n lies, asked for the tile at row m.
+template <class A, class B>
+void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range k, const A& row_panel, const B& col_panel) {
+  for (int64_t m = rows.low; m < rows.high; m += kTileRows) {
     const int height = static_cast<int>(smaller(kTileRows, rows.high - m));
+    RowPanel a = row_panel(m);
     for (int64_t n = cols.low; n < cols.high; n += kTileCols) {
       const int width = static_cast<int>(smaller(kTileCols, cols.high - n));
       int64_t step = kTileCols;
-      const float* b = b_panel(m, n, width, &step);
-      tile(g, p, m, height, n, width, k, a, b, step);
+      const float* b = col_panel(m, n, width, &step);
+      tile(g, p, m, height, n, width, k, a.data, b, step, a.ahead);
+      a.ahead = {};
     }
   }
 }
@@ -131,20 +139,25 @@ void each_block(Range depth, const F& f) {
 
 int64_t wanted_items() { return pool_threads() == 1 ? 1 : int64_t{kItemsPerThread} * pool_threads(); }
 
+// Part i of so many tiles shared out evenly, in elements, up to n.
+Range part(int64_t i, int64_t parts, int64_t tiles, int64_t tile, int64_t n) {
+  return {tiles * i / parts * tile, smaller(tiles * (i + 1) / parts * tile, n)};
+}
+
 // An M x N piece of c, K deep, is cut into items: whole tiles, as even as can be, and enough of them for the threads.
 struct Grid {
-  int64_t rows, cols;  // of an item
+  int64_t M, N, row_tiles, col_tiles;
   int64_t row_items, col_items;
 
   // `copies` such pieces are run at once; split_rows: an item may have fewer than M rows.
-  Grid(int64_t M, int64_t N, int64_t K, int64_t copies, bool split_rows) {
-    const int64_t row_tiles = ceil_div(M, kTileRows), col_tiles = ceil_div(N, kTileCols);
+  Grid(int64_t M, int64_t N, int64_t K, int64_t copies, bool split_rows)
+      : M(M), N(N), row_tiles(ceil_div(M, kTileRows)), col_tiles(ceil_div(N, kTileCols)) {
     int64_t high = split_rows ? smaller(row_tiles, kBlockRows / kTileRows) : row_tiles;
     int64_t wide = split_rows ? col_tiles : smaller(col_tiles, kBlockCols / kTileCols);
     const int64_t wanted = wanted_items();
     while (copies * ceil_div(row_tiles, high) * ceil_div(col_tiles, wide) < wanted &&
            high * kTileRows * wide * kTileCols * K >= 2 * kItemWork) {
-      if (wide > 1 && (!split_rows || high == 1 || wide * kTileCols >= high * kTileRows)) {
+      if (wide > 1 && (!split_rows || high == 1 || N >= 2 * M)) {
         wide = (wide + 1) / 2;
       } else if (split_rows && high > 1) {
         high = (high + 1) / 2;
@@ -154,14 +167,46 @@ struct Grid {
     }
     row_items = ceil_div(row_tiles, high);
     col_items = ceil_div(col_tiles, wide);
-    rows = ceil_div(row_tiles, row_items) * kTileRows;
-    cols = ceil_div(col_tiles, col_items) * kTileCols;
-    row_items = ceil_div(M, rows);
-    col_items = ceil_div(N, cols);
+  }
+  int64_t items() const { return row_items * col_items; }
+  Range rows(int64_t item) const { return part(item % row_items, row_items, row_tiles, kTileRows, M); }
+  Range cols(int64_t item) const { return part(item / row_items, col_items, col_tiles, kTileCols, N); }
+};
+
+// Rows of A for some depth of k, packed: blocks of k one behind the other, in each the panels.
+struct PackedRows {
+  float* data;
+  Range rows, depth;
+
+  size_t floats() const { return static_cast<size_t>(packed_rows(rows.size()) * depth.size()); }
+  float* panel(int64_t m, Range k) const {
+    return data + packed_rows(rows.size()) * (k.low - depth.low) + packed_rows(m - rows.low) * k.size();
+  }
+  // Some rows from m on, in long runs of memory, whichever way it lies.
+  void pack(const MatmulArgs& g, const Product& p, Range some) const {
+    const int64_t thin = g.a_m == 1 ? some.size() : kTileRows;
+    for (int64_t m = some.low; m < some.high; m += thin) {
+      const Range part{m, smaller(m + thin, some.high)};
+      each_block(depth, [&](Range k) { pack_a(g, p, panel(m, k), part, k, true); });
+    }
+  }
+  // The panel at m, when it is needed for the first time. Where k is contiguous it is packed now, while the lines of the next one are on
+  // their way; otherwise all rows are, at the first panel.
+  RowPanel first_use(const MatmulArgs& g, const Product& p, int64_t m, Range k) const {
+    float* to = panel(m, k);
+    if (g.a_k != 1) {
+      if (m == rows.low) pack_a(g, p, to, rows, k, true);
+      return {to, {}};
+    }
+    pack_a(g, p, to, {m, smaller(m + kTileRows, rows.high)}, k, false);
+    const bool last = m + kTileRows >= rows.high;
+    if (last && k.high >= depth.high) return {to, {}};
+    return {to, {last ? p.a + rows.low * g.a_m + k.high : p.a + (m + kTileRows) * g.a_m + k.low, g.a_m, 16}};
   }
 };
 
-// Many rows: B is packed once, by all threads, then read by all items; an item packs its own rows of A.
+// Many rows: B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an
+// item packs its own rows, and has them in its L2.
 void run_shared(const MatmulArgs& g, const Product& p) {
   const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
   const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;  // packed by an item: long runs of memory, whichever way it lies
@@ -175,27 +220,28 @@ void run_shared(const MatmulArgs& g, const Product& p) {
     do {
       const Range depth{start, smaller(start + max_depth, g.K)};
       const auto panel = [&](Range k, int64_t column) { return packed + (k.low - depth.low) * padded + (column - cols.low) * k.size(); };
-      parallel(ceil_div(cols.size(), strip), [&](int64_t item) {
-        const int64_t low = cols.low + item * strip;
+      PackedRows shared{nullptr, {0, g.M}, depth};
+      const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(cols.size(), strip);
+      if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
+      parallel(a_strips + b_strips, [&](int64_t item) {
+        if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, g.M));
+        const int64_t low = cols.low + (item - a_strips) * strip;
         each_block(depth, [&](Range k) { pack_b(g, p, panel(k, low), {low, smaller(low + strip, cols.high)}, k, true); });
       });
-      parallel(grid.row_items * grid.col_items, [&](int64_t item) {
-        const int64_t m = item % grid.row_items * grid.rows, left = cols.low + item / grid.row_items * grid.cols;
-        const Range rows{m, smaller(m + grid.rows, g.M)}, item_cols{left, smaller(left + grid.cols, cols.high)};
-        const int64_t height = packed_rows(rows.size());
-        float* a = pool_scratch(kLocalA, static_cast<size_t>(height * depth.size()));
-        const int64_t thin = g.a_m == 1 ? rows.size() : kTileRows;
-        for (int64_t i = rows.low; i < rows.high; i += thin) {
-          const Range part{i, smaller(i + thin, rows.high)};
-          each_block(depth, [&](Range k) {
-            pack_a(g, p, a + height * (k.low - depth.low) + packed_rows(i - rows.low) * k.size(), part, k, true);
-          });
+      parallel(grid.items(), [&](int64_t item) {
+        const Range rows = grid.rows(item), own = grid.cols(item);
+        PackedRows a = shared;
+        if (!a_strips) {
+          a.rows = rows;
+          a.data = pool_scratch(kLocalA, a.floats());
         }
-        for (int64_t low = item_cols.low; low < item_cols.high; low += kBlockCols) {
-          const Range block_cols{low, smaller(low + kBlockCols, item_cols.high)};
+        for (int64_t low = cols.low + own.low; low < cols.low + own.high; low += kBlockCols) {
+          const Range block_cols{low, smaller(low + kBlockCols, cols.low + own.high)};
+          const bool fresh = !a_strips && low == cols.low;
           each_block(depth, [&](Range k) {
-            block(g, p, rows, block_cols, k, a + height * (k.low - depth.low),
-                  [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
+            block(
+                g, p, rows, block_cols, k, [&](int64_t m) { return fresh ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
+                [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
           });
         }
       });
@@ -204,22 +250,22 @@ void run_shared(const MatmulArgs& g, const Product& p) {
   }
 }
 
-// Few rows, or many products: an item has all rows of one product, and packs the columns of B that only it needs.
+// A few rows, or many products: an item has all rows of one product, and packs the columns of B that only it needs.
 void run_local(const MatmulArgs& g, int64_t products) {
   const Grid grid(g.M, g.N, g.K, products, false);
   const bool once = g.M <= kTileRows;                        // a panel of B is read once: packed into one place, it stays in L1
   const bool in_place = g.b_n == 1 && g.M <= 2 * kTileRows;  // once or twice: straight from B
   parallel(products * grid.col_items, [&](int64_t item) {
     const Product p = product(g, item / grid.col_items);
-    const int64_t left = item % grid.col_items * grid.cols;
-    const Range cols{left, smaller(left + grid.cols, g.N)};
+    const Range cols = grid.cols(item % grid.col_items);
     float* a = pool_scratch(kLocalA, static_cast<size_t>(packed_rows(smaller(g.M, kBlockRows)) * kBlock));
     float* packed = pool_scratch(kLocalB, static_cast<size_t>(kBlockCols * kBlock));
     each_block({0, g.K}, [&](Range k) {
       for (int64_t m = 0; m < g.M; m += kBlockRows) {
         const Range rows{m, smaller(m + kBlockRows, g.M)};
         pack_a(g, p, a, rows, k, false);
-        block(g, p, rows, cols, k, a, [&](int64_t row, int64_t n, int width, int64_t* step) -> const float* {
+        const auto row_panel = [&](int64_t row) { return RowPanel{a + packed_rows(row - m) * k.size(), {}}; };
+        block(g, p, rows, cols, k, row_panel, [&](int64_t row, int64_t n, int width, int64_t* step) -> const float* {
           if (in_place && width % VW == 0) {
             *step = g.b_k;
             return p.b + k.low * g.b_k + n;
@@ -253,7 +299,7 @@ void matmul(const MatmulArgs& args) {
   if (g.M == 0 || g.N == 0 || products == 0) return;
   if (g.M <= kDecodeRows && g.K >= VW && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1))) {
     run_decode(g, products);
-  } else if (g.M <= kBlockRows || (products > 1 && products >= wanted_items())) {
+  } else if (g.M <= 2 * kTileRows || (products > 1 && products >= wanted_items())) {
     run_local(g, products);
   } else {
     for (int64_t i = 0; i < products; ++i) run_shared(g, product(g, i));

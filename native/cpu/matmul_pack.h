@@ -1,6 +1,6 @@
 #pragma once
 // Copies a strip of an operand into panels of the layout [k][W] that the register tile reads: `full` rows of A or columns of B
-// ("lanes") each. Lanes of the last panel beyond the strip hold repeated values; their results are thrown away.
+// ("lanes") each. Lanes of the last panel beyond the strip hold anything; their results are thrown away.
 #include "cpu/matmul_transpose.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -9,6 +9,13 @@ namespace {
 // How far ahead memory is fetched: rows of contiguous lanes, or steps of contiguous k. Too scattered for the hardware to guess.
 constexpr int64_t kRowsAhead = 16, kStepsAhead = 64;
 
+// n lanes, with zeros up to the panel's W.
+template <int W>
+inline void copy_lanes(float* dst, const float* src, int n) {
+#pragma GCC unroll 4
+  for (int i = 0; i < W; i += VW) store(dst + i, n - i >= VW ? load(src + i) : load_part(src + i, n - i > 0 ? n - i : 0));
+}
+
 // Lanes contiguous: rows are copied, all panels at a time, so that memory is read in long runs.
 template <int W, int full>
 inline void pack_copy(float* dst, int64_t panel_step, const float* src, int64_t k_step, int64_t lanes, int64_t k) {
@@ -16,31 +23,32 @@ inline void pack_copy(float* dst, int64_t panel_step, const float* src, int64_t 
     for (int64_t l = 0; l < lanes; l += 16) __builtin_prefetch(src + kRowsAhead * k_step + l);
     float* d = dst;
     int64_t l = 0;
-    for (; l + full <= lanes; l += full, d += panel_step) __builtin_memcpy(d, src + l, full * sizeof(float));
-    if (l < lanes)
-      for (int i = 0; i < full; ++i) d[i] = src[l + i < lanes ? l + i : lanes - 1];
+    for (; l + full <= lanes; l += full, d += panel_step) copy_lanes<W>(d, src + l, full);
+    if (l < lanes) copy_lanes<W>(d, src + l, static_cast<int>(lanes - l));
   }
 }
 
-// k contiguous, one panel: four lanes at a time, 16 steps of k each, so that a cache line of the source is read whole. What is
+// k contiguous, one panel: VW lanes at a time, 16 steps of k each, so that a cache line of the source is read whole. What is
 // packed next lies `after` beyond src.
 template <int W, int full>
 inline void pack_transposed(float* dst, const float* src, int64_t lane_step, int64_t lanes, int64_t k, int64_t after) {
-  constexpr int step = 16, rows = (full + 3) / 4 * 4;
-  const float* row[rows];
-  for (int l = 0; l < rows; ++l) row[l] = src + (l < lanes ? l : lanes - 1) * lane_step;
-  const int64_t whole = k - k % step, used = lanes < rows ? (lanes + 3) / 4 * 4 : rows;
+  constexpr int step = 16;
+  const float* row[W];
+  for (int l = 0; l < W; ++l) row[l] = src + (l < lanes ? l : lanes - 1) * lane_step;
+  const int64_t whole = k - k % step;
   for (int64_t p = 0; p < whole; p += step) {
     const int64_t ahead = p + kStepsAhead < k ? p + kStepsAhead : p + kStepsAhead - k + after;
-    for (int64_t l = 0; l < used; l += 4) {
+#pragma GCC unroll 2
+    for (int l = 0; l < W; l += VW) {
+      if (l >= lanes) break;
+      for (int i = l; i < l + VW && i < full; ++i) __builtin_prefetch(row[i] + ahead);
       float* d = dst + p * W + l;
-      for (int i = 0; i < 4; ++i) __builtin_prefetch(row[l + i] + ahead);
 #pragma GCC unroll 4
-      for (int64_t s = p; s < p + step; s += VW, d += VW * W) {
-        vf t[4];
-        transpose_quads(load(row[l] + s), load(row[l + 1] + s), load(row[l + 2] + s), load(row[l + 3] + s), t);
+      for (int64_t s = p; s < p + step; s += 4, d += 4 * W) {
+        vf column[4];
+        transpose_rows(row + l, s, column);
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) store_groups(d + j * W, 4 * W, t[j]);
+        for (int j = 0; j < 4; ++j) store(d + j * W, column[j]);
       }
     }
   }

@@ -22,9 +22,16 @@ constexpr int kTileCols = kTileVectors * VW;
 constexpr int64_t kAhead = 8;  // steps of k by which B is fetched ahead: it streams from L2 while the A panel stays in L1
 constexpr int kPanelRows = (kTileRows + 3) / 4 * 4;  // rows of a packed A panel: [k][kPanelRows], a multiple of the packing's quads
 
+// Memory that is packed next: fetched into L2, a line per step of k, while the tile is computed. Step s fetches
+// at + s / 16 * chunk + s % 16 * step.
+struct Ahead {
+  const float* at = nullptr;
+  int64_t chunk = 0, step = 0;
+};
+
 // b advances by b_step from one k to the next: kTileCols for a packed panel, or the row stride of B itself.
 template <int R, int V>
-void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add) {
+void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add, Ahead ahead) {
   vf sum[R][V];
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
@@ -52,6 +59,15 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
     __builtin_prefetch(row + V * VW - 1, 1);
     step();
   }
+  if (ahead.at) {
+    for (; p + 16 <= k; ahead.at += ahead.chunk) {
+      const float* line = ahead.at;
+      for (const int64_t end = p + 16; p < end; ++p, line += ahead.step) {
+        __builtin_prefetch(line, 0, 2);
+        step();
+      }
+    }
+  }
   for (; p < k; ++p) step();
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
@@ -63,7 +79,7 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
   }
 }
 
-using TileKernel = void (*)(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add);
+using TileKernel = void (*)(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add, Ahead ahead);
 
 // A kernel for every number of rows, so that the last rows of a matrix cost no more than they are.
 template <int V, int R = kTileRows>

@@ -30,44 +30,29 @@ inline void transpose_quads(vf a, vf b, vf c, vf d, vf out[4]) {
 #endif
 }
 
-// The groups of v, four floats each, to dst, dst + step, ...
-inline void store_groups(float* dst, int64_t step, vf v) {
+// Group g, four floats, comes from rows[4 g] + at. Inserting from memory leaves the port free that shuffles need.
+inline vf load_quads(const float* const* rows, int64_t at) {
 #if defined(__AVX512F__)
-  _mm_storeu_ps(dst, _mm512_castps512_ps128(v));
-  _mm_storeu_ps(dst + step, _mm512_extractf32x4_ps(v, 1));
-  _mm_storeu_ps(dst + 2 * step, _mm512_extractf32x4_ps(v, 2));
-  _mm_storeu_ps(dst + 3 * step, _mm512_extractf32x4_ps(v, 3));
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(rows[0] + at));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[4] + at), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[8] + at), 2);
+  return (vf)(_mm512_insertf32x4(v, _mm_loadu_ps(rows[12] + at), 3));
 #elif defined(__AVX2__)
-  _mm_storeu_ps(dst, _mm256_castps256_ps128(v));
-  _mm_storeu_ps(dst + step, _mm256_extractf128_ps(v, 1));
+  return (vf)(_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + at)), _mm_loadu_ps(rows[4] + at), 1));
 #else
-  (void)step;
-  store(dst, v);
+  return load(rows[0] + at);
 #endif
+}
+
+// Elements at to at + 3 of VW rows: column[q] holds element at + q of every row.
+inline void transpose_rows(const float* const* rows, int64_t at, vf column[4]) {
+  transpose_quads(load_quads(rows, at), load_quads(rows + 1, at), load_quads(rows + 2, at), load_quads(rows + 3, at), column);
 }
 
 // VW rows of VW floats, from rows[..] + at: column[q] holds element q of every row.
 inline void transpose_square(const float* const rows[VW], int64_t at, vf column[VW]) {
-  vf quad[VW / 4][4];
 #pragma GCC unroll 4
-  for (int g = 0; g < VW; g += 4)
-    transpose_quads(load(rows[g] + at), load(rows[g + 1] + at), load(rows[g + 2] + at), load(rows[g + 3] + at), quad[g / 4]);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {  // the groups of quad[..][j] are a square matrix to be transposed
-#if defined(__AVX512F__)
-    const __m512 low01 = _mm512_shuffle_f32x4(quad[0][j], quad[1][j], 0x44), high01 = _mm512_shuffle_f32x4(quad[0][j], quad[1][j], 0xee);
-    const __m512 low23 = _mm512_shuffle_f32x4(quad[2][j], quad[3][j], 0x44), high23 = _mm512_shuffle_f32x4(quad[2][j], quad[3][j], 0xee);
-    column[j] = (vf)(_mm512_shuffle_f32x4(low01, low23, 0x88));
-    column[4 + j] = (vf)(_mm512_shuffle_f32x4(low01, low23, 0xdd));
-    column[8 + j] = (vf)(_mm512_shuffle_f32x4(high01, high23, 0x88));
-    column[12 + j] = (vf)(_mm512_shuffle_f32x4(high01, high23, 0xdd));
-#elif defined(__AVX2__)
-    column[j] = (vf)(_mm256_permute2f128_ps(quad[0][j], quad[1][j], 0x20));
-    column[4 + j] = (vf)(_mm256_permute2f128_ps(quad[0][j], quad[1][j], 0x31));
-#else
-    column[j] = quad[0][j];
-#endif
-  }
+  for (int q = 0; q < VW; q += 4) transpose_rows(rows, at + q, column + q);
 }
 
 }  // namespace

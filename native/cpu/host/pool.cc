@@ -11,7 +11,7 @@
 namespace heddle::cpu {
 namespace {
 
-// Kernels of one step follow each other within microseconds; a helper looks this long for the next before it sleeps.
+// Pauses of a caller that waits for the last items.
 constexpr int kSpins = 2000;
 
 thread_local ThreadPool* current_pool = nullptr;
@@ -87,7 +87,7 @@ void ThreadPool::work() {
 // True: joined a job that this helper has not seen. False: the pool stops.
 bool ThreadPool::wait_for_job(uint64_t* seen) {
   const auto fresh = [&](uint64_t s) { return (s & kOpen) && s / kEpoch != *seen; };
-  for (int spins = 0;; ++spins) {
+  for (Patience patience;;) {
     uint64_t s = state_.load(std::memory_order_acquire);
     while (fresh(s))
       if (state_.compare_exchange_weak(s, s + 1)) {
@@ -95,15 +95,12 @@ bool ThreadPool::wait_for_job(uint64_t* seen) {
         return true;
       }
     if (stop_.load(std::memory_order_relaxed)) return false;
-    if (spins < kSpins) {
-      pause();
-      continue;
-    }
+    if (patience.wait()) continue;
     std::unique_lock<std::mutex> lock(sleep_mutex_);
     sleepers_.fetch_add(1);
     wake_.wait(lock, [&] { return stop_.load() || fresh(state_.load()); });
     sleepers_.fetch_sub(1);
-    spins = 0;
+    patience.renew();
   }
 }
 
