@@ -1,12 +1,17 @@
-// npm run bench [-- train] [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--threads 2] [--rounds 7] [--python python3]
-//                          [--json FILE]
-// npm run bench -- kernels [--device cuda:0] [--rounds 7] [--small] [--json FILE]
+// npm run bench [-- SUBJECT] [--json FILE]; without a subject, train. Every figure but those of `kernels` is the CPU's.
+//   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
+//   matmul   GPT-2's products as shares of the FMA peak
+//   kernels  single ops on any device [--device cuda:0]
+// All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
 import { writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
 import { describeDevice, setDefaultDevice } from '../lib/tensor/index.ts';
 import { benchKernels } from './kernels.ts';
+import { describeMachine, geometricMean } from './machine.ts';
+import { benchMatmul } from './matmul.ts';
+import { recorded } from './recorded.ts';
 import { benchTrain, type TrainRow } from './train.ts';
 
 const { values, positionals } = parseArgs({
@@ -22,51 +27,77 @@ const { values, positionals } = parseArgs({
     json: { type: 'string' },
   },
 });
-const subject = positionals[0] ?? 'train';
-if (!['train', 'kernels'].includes(subject)) throw new Error(`the subject must be train or kernels, got ${subject}`);
-
 const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
-const machine = {
-  cpu: cpus()[0]?.model ?? '',
-  isa: native.info().isa,
-  threads: Number(values.threads),
-  node: process.version,
-  load: loadavg(),
-};
-const write = (rows: unknown): void => {
-  if (values.json) writeFileSync(values.json, `${JSON.stringify({ date: new Date().toISOString(), machine, rows }, null, 2)}\n`);
-};
+const threads = Number(values.threads);
+const rounds = Number(values.rounds);
+const { small } = values;
+const machine = describeMachine(threads);
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-async function kernels(): Promise<void> {
-  const { device, small } = values;
+async function kernels(): Promise<unknown> {
+  const { device } = values;
   setDefaultDevice(device);
-  const rows = await benchKernels({ device, small, rounds: Number(values.rounds) });
+  const rows = await benchKernels({ device, small, rounds });
   console.log(`${describeDevice(device)}${small ? ', small sizes' : ''}`);
   for (const r of rows)
     console.log(
       `${r.kernel.padEnd(22)} ${r.shape.padEnd(16)} ${r.dtype.padEnd(4)} ${r.msMedian.toFixed(3).padStart(10)} ms (min ${r.msMin.toFixed(3)})  ` +
         `${r.tflops.toFixed(2).padStart(8)} TFLOP/s  ${r.gbPerSecond.toFixed(0).padStart(6)} GB/s`,
     );
-  write(rows);
+  return rows;
 }
 
-async function train(): Promise<void> {
-  const rows = await benchTrain({
-    ...{ jobs: list(values.jobs), modes: list(values.modes), python: values.python },
-    ...{ threads: machine.threads, rounds: Number(values.rounds) },
-  });
+async function matmul(): Promise<unknown> {
+  const rows = benchMatmul({ threads, rounds, small });
+  for (const r of rows)
+    console.log(
+      `${r.product.padEnd(12)} ${r.shape.join('x').padEnd(16)} ${r.ms.toFixed(3).padStart(9)} ms  ${r.gflops.toFixed(0).padStart(5)} GFLOP/s  ` +
+        `${percent(r.share).padStart(7)} of ${r.peakGflops.toFixed(0)}`,
+    );
+  console.log(`geometric mean ${percent(geometricMean(rows.map((r) => r.share)))} of the FMA peak`);
+  return rows;
+}
+
+function printTrain(rows: readonly TrainRow[]): void {
   const best = (job: string): TrainRow | undefined =>
-    rows.filter((r) => r.job === job && r.who !== 'heddle').sort((a, b) => a.msMedian - b.msMedian)[0];
-  console.log(`${machine.cpu}, ${machine.isa}, ${machine.threads} threads, load ${machine.load.map((l) => l.toFixed(1)).join(' ')}`);
+    rows.filter((r) => r.job === job && r.who.startsWith('torch')).sort((a, b) => a.msMedian - b.msMedian)[0];
   for (const r of rows) {
     const peer = best(r.job);
-    const ratio = r.who === 'heddle' && peer ? `  ${(peer.msMedian / r.msMedian).toFixed(2)}x ${peer.who}` : '';
+    const alone = rows.find((o) => o.job === r.job && o.who === 'heddle, 1 thread');
+    const notes = [
+      r.share && r.peakGflops ? `${percent(r.share)} of ${r.peakGflops.toFixed(0)} GFLOP/s` : '',
+      r.who === 'heddle' && peer ? `${(peer.msMedian / r.msMedian).toFixed(2)}x ${peer.who}` : '',
+      r.who === 'heddle' && alone ? `${(alone.msMedian / r.msMedian).toFixed(2)}x one thread` : '',
+      r.hollowMs ? `TypeScript and binder ${percent(r.hollowMs / r.msMedian)}` : '',
+      r.matmulGflops ? `its matmul: ${r.matmulGflops.toFixed(0)} GFLOP/s` : '',
+    ].filter((note) => note !== '');
     console.log(
       `${r.job.padEnd(5)} ${r.who.padEnd(26)} ${r.msMedian.toFixed(2).padStart(9)} ms/step (min ${r.msMin.toFixed(2)})  ` +
-        `${r.tokensPerSecond.toFixed(0).padStart(7)} tokens/s  ${r.rssMiB.toFixed(0).padStart(5)} MiB  clean ${r.clean}${ratio}`,
+        `${r.tokensPerSecond.toFixed(0).padStart(7)} tokens/s  ${r.rssMiB.toFixed(0).padStart(5)} MiB  clean ${r.clean}  ${notes.join(', ')}`,
     );
   }
-  write(rows);
 }
 
-await (subject === 'kernels' ? kernels() : train());
+async function train(): Promise<unknown> {
+  const { python } = values;
+  const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), python, threads, rounds });
+  printTrain(rows);
+  const record = recorded<TrainRow>('train')[0];
+  if (record && !rows.some((r) => r.who.startsWith('torch'))) {
+    console.log(`recorded ${record.date.slice(0, 10)} on ${record.machine.note ?? record.machine.cpu}, not measured here:`);
+    printTrain(record.rows);
+  }
+  return rows;
+}
+
+const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, kernels };
+const subject = positionals[0] ?? 'train';
+const run = SUBJECTS[subject];
+if (!run || positionals.length > 1)
+  throw new Error(`the subject must be one of ${Object.keys(SUBJECTS).join(', ')}, got ${positionals.join(' ')}`);
+console.log(`${machine.cpu}, ${machine.isa} (has ${machine.isas.join(', ')}), ${threads} threads, load ${machine.load.join(' ')}`);
+const rows = await run();
+if (values.json) {
+  const command = ['npm run bench --', subject, ...process.argv.slice(2).filter((a) => a !== subject)].join(' ');
+  writeFileSync(values.json, `${JSON.stringify({ command, date: new Date().toISOString(), machine, rows }, null, 2)}\n`);
+}

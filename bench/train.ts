@@ -1,10 +1,13 @@
-// Training tokens per second of heddle and, where it is installed, of PyTorch in its f32 modes. Every contestant is a process
-// of its own; they take turns, so that two are always compared under the same load of the machine.
+// Training tokens per second of heddle and, where it is installed, of PyTorch in its f32 modes; heddle on one thread, too, and its step
+// without kernels. Every contestant is a process of its own; they take turns, so that two are always compared under the same load of the
+// machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { flopsPerToken } from '../lib/models/index.ts';
 import { TRAIN_JOBS } from './configs.ts';
+import { median } from './machine.ts';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 
@@ -14,6 +17,8 @@ interface Turn {
   cpu: number;
   /** KiB. */
   rss: number;
+  /** heddle only: GFLOP/s of the FMA bursts between the steps. */
+  peak?: number;
 }
 
 export interface TrainRow {
@@ -26,6 +31,16 @@ export interface TrainRow {
   firstStepSeconds: number;
   /** Turns in which the process got 95 % of its threads' time, of all. */
   clean: string;
+  threads: number;
+  /** Model FLOPs per second: 6·N a token and the unmasked half of attention (`flopsPerToken`, llmc). */
+  gflops: number;
+  /** heddle only: GFLOP/s of fused multiply-adds between the steps, and the share of it that the step reaches. */
+  peakGflops?: number;
+  share?: number;
+  /** heddle only: milliseconds of a step whose kernels return at once (TypeScript and the binder). */
+  hollowMs?: number;
+  /** PyTorch only: GFLOP/s of its own product of 1024 × 3072 × 768. */
+  matmulGflops?: number;
 }
 
 export interface TrainBenchOptions {
@@ -39,12 +54,15 @@ export interface TrainBenchOptions {
 class Contestant {
   readonly who: string;
   readonly turns: Turn[] = [];
-  start = { start_s: 0, loss: 0, params: 0 };
+  readonly threads: number;
+  start: { start_s: number; loss: number; params: number; matmul_gflops?: number } = { start_s: 0, loss: 0, params: 0 };
+  hollow: number[] = [];
   readonly #child: ChildProcess;
   readonly #lines: AsyncIterator<string>;
 
   constructor(who: string, command: string, args: readonly string[], threads: number) {
     this.who = who;
+    this.threads = threads;
     const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
     this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...limits } });
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
@@ -61,16 +79,15 @@ class Contestant {
     this.turns.push(await this.read<Turn>());
   }
 
+  async hollowTurn(): Promise<void> {
+    this.#child.stdin?.write('hollow\n');
+    this.hollow = (await this.read<{ rows: number[] }>()).rows;
+  }
+
   end(): void {
     this.#child.stdin?.end();
   }
 }
-
-const median = (xs: readonly number[]): number => {
-  const sorted = xs.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
-};
 
 /** The version of PyTorch, or null. */
 export function torchVersion(python: string): string | null {
@@ -79,12 +96,22 @@ export function torchVersion(python: string): string | null {
 }
 
 function summarise(job: string, c: Contestant): TrainRow {
-  const { batch, length } = TRAIN_JOBS[job] as (typeof TRAIN_JOBS)[string];
+  const { batch, length, model } = TRAIN_JOBS[job] as (typeof TRAIN_JOBS)[string];
   const clean = c.turns.filter((t) => t.cpu > 0.95);
-  const ms = (clean.length >= 3 ? clean : c.turns).flatMap((t) => t.rows);
+  const turns = clean.length >= 3 ? clean : c.turns;
+  const ms = turns.flatMap((t) => t.rows);
+  const operations = flopsPerToken(model, length, 'llmc') * batch * length;
+  const peaks = turns.flatMap((t) => (t.peak ? [t.peak] : []));
   return {
     ...{ job, who: c.who, msMedian: median(ms), msMin: Math.min(...ms), tokensPerSecond: (batch * length * 1000) / median(ms) },
     ...{ rssMiB: (c.turns.at(-1) as Turn).rss / 1024, firstStepSeconds: c.start.start_s, clean: `${clean.length}/${c.turns.length}` },
+    ...{ threads: c.threads, gflops: operations / median(ms) / 1e6 },
+    ...(peaks.length && {
+      peakGflops: median(peaks),
+      share: median(turns.map((t) => operations / median(t.rows) / 1e6 / (t.peak as number))),
+    }),
+    ...(c.hollow.length && { hollowMs: median(c.hollow) }),
+    ...(c.start.matmul_gflops && { matmulGflops: c.start.matmul_gflops }),
   };
 }
 
@@ -96,9 +123,11 @@ export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
     const steps = TRAIN_JOBS[job]?.steps;
     if (!steps) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${job}`);
     const threads = String(o.threads);
-    const worker = ['--import=tsx', path.join(here, 'train_worker.ts'), job, threads];
+    const heddle = (who: string, n: number) => () =>
+      new Contestant(who, process.execPath, ['--import=tsx', path.join(here, 'train_worker.ts'), job, String(n)], n);
     const all = [
-      () => new Contestant('heddle', process.execPath, worker, o.threads),
+      heddle('heddle', o.threads),
+      ...(o.threads > 1 ? [heddle('heddle, 1 thread', 1)] : []),
       ...(torch ? o.modes : []).map(
         (mode) => () =>
           new Contestant(`torch ${torch} ${mode}`, o.python, [path.join(here, 'peers/torch_train.py'), job, mode, threads], o.threads),
@@ -112,6 +141,7 @@ export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
     }
     for (let round = 0; round < o.rounds; round++) for (const c of running) await c.turn(steps);
     for (const c of running) {
+      if (c.who === 'heddle') await c.hollowTurn();
       c.end();
       rows.push(summarise(job, c));
     }

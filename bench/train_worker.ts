@@ -1,10 +1,13 @@
-// One process of `npm run bench -- train`: builds a job, then for every number n on stdin trains n steps and prints their times.
+// One process of `npm run bench -- train`: builds a job, then for every number n on stdin trains n steps and prints their times and the
+// FMA peak between them; for `hollow` the times of steps whose kernels return at once.
 import { createInterface } from 'node:readline';
 import { backward } from '../lib/autograd/index.ts';
 import { GPT } from '../lib/models/index.ts';
+import { native } from '../lib/native/addon.ts';
 import { AdamW } from '../lib/optim/index.ts';
 import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
 import { TRAIN_JOBS } from './configs.ts';
+import { burst, burstRate, calibrateBurst } from './peak.ts';
 
 const [name = '', threads = '2'] = process.argv.slice(2);
 const job = TRAIN_JOBS[name];
@@ -43,13 +46,30 @@ const started = performance.now();
 const first = await step();
 const startSeconds = (performance.now() - started) / 1000;
 await step();
+calibrateBurst();
 console.log(JSON.stringify({ start_s: startSeconds, loss: first.loss, params: model.parameterCount() }));
 for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'hollow') {
+    native.setHollow('cpu', true);
+    const rows: number[] = [];
+    for (let i = 0; i < 100; i++) rows.push((await step()).ms);
+    native.setHollow('cpu', false);
+    console.log(JSON.stringify({ rows }));
+    continue;
+  }
   const [cpu, wall] = [process.cpuUsage(), performance.now()];
   const rows: number[] = [];
-  for (let i = 0; i < Number(line); i++) rows.push((await step()).ms);
+  native.timeOps('cpu');
+  let bursts = 0;
+  for (let i = 0; i < Number(line); i++) {
+    bursts += burst();
+    native.synchronizeSync('cpu');
+    rows.push((await step()).ms);
+  }
+  bursts += burst();
+  const peak = burstRate(native.takeOpTimes('cpu'), bursts);
   const used = process.cpuUsage(cpu);
   const share = (used.user + used.system) / 1000 / (performance.now() - wall) / Number(threads);
-  console.log(JSON.stringify({ rows, cpu: share, rss: process.resourceUsage().maxRSS }));
+  console.log(JSON.stringify({ rows, cpu: share, rss: process.resourceUsage().maxRSS, peak }));
 }
 process.exit(0);

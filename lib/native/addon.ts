@@ -92,6 +92,11 @@ export interface Native extends Ops {
    * reading arrays of so many bytes. Blocks for about 0.2 s.
    */
   probe(what: 'fma' | 'copy' | 'read', threads: number, bytes: number): number;
+  /**
+   * Enqueues fused multiply-adds in registers on the CPU's threads, as op `fmaBurst`, and returns their number of operations. Between two
+   * kernels they show the peak at the clock that the processor holds under that load, which can be far below an idle machine's.
+   */
+  fmaBurst(steps: number): number;
   info(): NativeInfo;
   devices(): DeviceInfo[];
   /** Whether kernels of the device take bf16 and f16; otherwise they are converted to f32 and back. */

@@ -49,14 +49,14 @@ class Stream {
   // Runs f() on the worker, after everything enqueued before. f is plain data (an argument struct and a kernel): what it
   // points to must be device memory, which outlives it because memory is reused in stream order. May throw OpError.
   template <class F>
-  void enqueue(const char* op, F f) {
+  void enqueue(const char* op, const F& f) {
     put(op, f, false);
   }
 
   // The same for what gives something back or must not be lost (freeing memory): runs even where an error makes kernels be
   // skipped, and when the stream ends.
   template <class F>
-  void enqueue_always(const char* op, F f) {
+  void enqueue_always(const char* op, const F& f) {
     put(op, f, true);
   }
 
@@ -92,7 +92,7 @@ class Stream {
   };
 
   template <class F>
-  void put(const char* op, F f, bool always) {
+  void put(const char* op, const F& f, bool always) {
     static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= kPayload, "tasks are plain data");
     Task& t = claim();
     t.op = op;

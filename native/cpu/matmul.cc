@@ -209,13 +209,15 @@ struct PackedRows {
 // item packs its own rows, and has them in its L2.
 void run_shared(const MatmulArgs& g, const Product& p) {
   const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
-  const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;  // packed by an item: long runs of memory, whichever way it lies
   const int64_t max_width = even_piece(g.N, kPackFloats / kPackDepth, kBlockCols);
   float* packed = pool_scratch(kSharedB, static_cast<size_t>(ceil_div(max_width, kTileCols) * kTileCols * max_depth));
   for (int64_t n = 0; n < g.N; n += max_width) {
     const Range cols{n, smaller(n + max_width, g.N)};
     const int64_t padded = ceil_div(cols.size(), kTileCols) * kTileCols;
     const Grid grid(g.M, cols.size(), max_depth, 1, true);
+    // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
+    const int64_t fair = ceil_div(ceil_div(cols.size(), wanted_items()), kTileCols) * kTileCols;
+    const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
     int64_t start = 0;
     do {
       const Range depth{start, smaller(start + max_depth, g.K)};

@@ -14,6 +14,7 @@ double fma_chains(int64_t steps, float* keep) {
   vf chain[kChains];
 #pragma GCC unroll 24
   for (int i = 0; i < kChains; ++i) chain[i] = splat(static_cast<float>(i));
+#pragma GCC unroll 4
   for (int64_t s = 0; s < steps; ++s) {
 #pragma GCC unroll 24
     for (int i = 0; i < kChains; ++i) chain[i] = fma(chain[i], factor, term);

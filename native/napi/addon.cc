@@ -220,6 +220,15 @@ Napi::Value probe(const Call& c) {
   throw OpError("probe: what must be fma, copy or read, got " + what);
 }
 
+Napi::Value fma_burst(const Call& c) {
+  const int64_t steps = c.get<int64_t>(0, "steps");
+  require(steps >= 1, "steps", "at least 1", std::to_string(steps));
+  Device& cpu = *c.instance.device("cpu");
+  cpu.stream->enqueue("wakeThreads", [] { cpu::wake_threads(); });
+  cpu.stream->enqueue("fmaBurst", [steps] { cpu::fma_burst(steps); });
+  return Napi::Number::New(c.env(), cpu::fma_operations(steps, cpu.threads));
+}
+
 Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
@@ -326,6 +335,7 @@ constexpr Named kFunctions[] = {
     {"takeOpTimes", take_op_times},
     {"setHollow", set_hollow},
     {"probe", probe},
+    {"fmaBurst", fma_burst},
     {"info", info},
     {"devices", devices},
     {"computesHalf", computes_half},

@@ -16,18 +16,21 @@ struct Problem {
   Problem(DType type, const Tensor& q0, const Tensor& k0, const Tensor& v0, double scale, bool causal, int64_t window, const Tensor* q_docs,
           const Tensor* k_docs, double dropout, const Tensor* random, int64_t stream)
       : shape{}, q(q0), k(k0), v(v0) {
-    require(q.rank() == 4, "q", "(B, Tq, H, D)", text(q.shape));
-    require(k.rank() == 4 && k.shape[0] == q.shape[0] && k.shape[3] == q.shape[3], "k",
-            std::string("(") + std::to_string(q.shape[0]) + ", Tk, Hkv, " + std::to_string(q.shape[3]) + ") for q " + text(q.shape),
-            text(k.shape));
+    require(q.rank() == 4, "q", "(B, Tq, H, D)", q.shape);
+    require(
+        k.rank() == 4 && k.shape[0] == q.shape[0] && k.shape[3] == q.shape[3], "k",
+        [&] {
+          return std::string("(") + std::to_string(q.shape[0]) + ", Tk, Hkv, " + std::to_string(q.shape[3]) + ") for q " + text(q.shape);
+        },
+        k.shape);
     require_shape(v, "v", k.shape);
     require_same_device(q, "q", k, "k");
     require_same_device(q, "q", v, "v");
     const int64_t B = q.shape[0], Tq = q.shape[1], H = q.shape[2], D = q.shape[3], Tk = k.shape[1], Hkv = k.shape[2];
-    require(Hkv > 0 && H % Hkv == 0, "k", "of a number of heads that divides the " + std::to_string(H) + " of q", std::to_string(Hkv));
-    require(D >= 1 && D <= 256, "q", "of a head size from 1 to 256", std::to_string(D));
-    require(window >= 0, "window", "at least 0", std::to_string(window));
-    require(dropout >= 0 && dropout < 1, "dropout", "at least 0 and below 1", std::to_string(dropout));
+    require(Hkv > 0 && H % Hkv == 0, "k", [&] { return "of a number of heads that divides the " + std::to_string(H) + " of q"; }, Hkv);
+    require(D >= 1 && D <= 256, "q", "of a head size from 1 to 256", D);
+    require(window >= 0, "window", "at least 0", window);
+    require(dropout >= 0 && dropout < 1, "dropout", "at least 0 and below 1", dropout);
     require((q_docs == nullptr) == (k_docs == nullptr), "documents", "given for both queries and keys, or for neither", "one of them");
     q = dense_rows(q, "q", type);
     k = dense_rows(k, "k", type);
@@ -40,7 +43,7 @@ struct Problem {
     }
     if (dropout > 0)
       require(random && random->dtype == DType::i32 && random->dense() && random->elements() == 4, "random",
-              "a dense i32 tensor of 4 elements when dropout is used", random ? text(*random) : "none");
+              "a dense i32 tensor of 4 elements when dropout is used", [&] { return random ? text(*random) : "none"; });
     shape = {type,
              B,
              Tq,

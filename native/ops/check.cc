@@ -6,15 +6,11 @@ namespace heddle {
 
 void fail(const std::string& message, ErrorCode code) { throw OpError(std::string(current_op) + ": " + message, code); }
 
-void require_shape(const Tensor& t, const char* argument, const Shape& shape) {
-  require(t.shape == shape, argument, text(shape), text(t.shape));
-}
+void require_shape(const Tensor& t, const char* argument, const Shape& shape) { require(t.shape == shape, argument, shape, t.shape); }
 
-void require_float(const Tensor& t, const char* argument) { require(is_float(t.dtype), argument, "f32, bf16 or f16", name_of(t.dtype)); }
+void require_float(const Tensor& t, const char* argument) { require(is_float(t.dtype), argument, "f32, bf16 or f16", t.dtype); }
 
-void require_dtype(const Tensor& t, const char* argument, DType dtype) {
-  require(t.dtype == dtype, argument, name_of(dtype), name_of(t.dtype));
-}
+void require_dtype(const Tensor& t, const char* argument, DType dtype) { require(t.dtype == dtype, argument, dtype, t.dtype); }
 
 void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
   if (a.device() != b.device())
@@ -23,7 +19,7 @@ void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, c
 
 int64_t dimension(int64_t dim, const Tensor& t, const char* argument) {
   const int64_t rank = t.rank();
-  require(dim >= -rank && dim < rank, argument, "a dimension of " + text(t.shape), std::to_string(dim));
+  require(dim >= -rank && dim < rank, argument, [&] { return "a dimension of " + text(t.shape); }, dim);
   return dim < 0 ? dim + rank : dim;
 }
 
@@ -66,7 +62,7 @@ Tensor dense(const Tensor& t, const char* argument, DType type) {
 }
 
 Tensor dense_i32(const Tensor& t, const char* argument) {
-  require(t.dtype == DType::i32 || t.dtype == DType::u8, argument, "i32 or u8", name_of(t.dtype));
+  require(t.dtype == DType::i32 || t.dtype == DType::u8, argument, "i32 or u8", t.dtype);
   return t.dtype == DType::i32 && t.dense() ? t : copy_of(t, DType::i32);
 }
 

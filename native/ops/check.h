@@ -14,11 +14,26 @@ namespace heddle {
 // Throws "<op>: <message>".
 [[noreturn]] void fail(const std::string& message, ErrorCode code = ErrorCode::invalid_argument);
 
-inline void require(bool ok, const char* argument, const std::string& expected, const std::string& got) {
-  if (!ok) fail(std::string(argument) + " must be " + expected + ", got " + got);
+// How a value stands in an error. A function is asked for it, so that nothing is put together while all is well.
+inline const char* words(const char* s) { return s; }
+inline const std::string& words(const std::string& s) { return s; }
+inline std::string words(const Shape& shape) { return text(shape); }
+inline std::string words(const Tensor& t) { return text(t); }
+inline std::string words(DType dtype) { return name_of(dtype); }
+template <class T>
+  requires std::is_arithmetic_v<T>
+std::string words(T number) {
+  return std::to_string(number);
 }
-inline void require(bool ok, const char* argument, const std::string& expected, const Tensor& got) {
-  if (!ok) require(ok, argument, expected, text(got));
+template <class F>
+  requires std::is_invocable_v<F>
+std::string words(const F& f) {
+  return words(f());
+}
+
+template <class Expected, class Got>
+inline void require(bool ok, const char* argument, const Expected& expected, const Got& got) {
+  if (!ok) fail(std::string(argument) + " must be " + words(expected) + ", got " + words(got));
 }
 
 void require_shape(const Tensor& t, const char* argument, const Shape& shape);

@@ -59,7 +59,7 @@ void binary_into(const Tensor& a, const Tensor& b, Binary kind, const Tensor& ou
   require_same_device(a, "a", b, "b");
   require_same_device(a, "a", out, "out");
   require(!compares(kind), "kind", "an arithmetic operation", "a comparison");
-  require(broadcast(broadcast(a.shape, b.shape), out.shape) == out.shape, "out", "of the shape that a and b broadcast to", text(out.shape));
+  require(broadcast(broadcast(a.shape, b.shape), out.shape) == out.shape, "out", "of the shape that a and b broadcast to", out.shape);
   const DType type = compute_type({&a, &b, &out});  // out too: a sum in f32 is not rounded on its way there
   const Output to(out, "out", out.shape, accumulate, type);
   if (!out.elements()) return;
@@ -72,7 +72,7 @@ void binary_into(const Tensor& a, const Tensor& b, Binary kind, const Tensor& ou
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   require_same_device(condition, "condition", a, "a");
   require_same_device(a, "a", b, "b");
-  require(condition.dtype == DType::boolean || condition.dtype == DType::u8, "condition", "bool or u8", name_of(condition.dtype));
+  require(condition.dtype == DType::boolean || condition.dtype == DType::u8, "condition", "bool or u8", condition.dtype);
   require_float(a, "a");
   require_float(b, "b");
   const Shape shape = broadcast(condition.shape, broadcast(a.shape, b.shape));
@@ -103,7 +103,7 @@ bool row_strided(const Tensor& t, DType type, int64_t* stride) {
 
 Rows rows_of(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
-  require(t.rank() >= 1, argument, "of at least one dimension", text(t.shape));
+  require(t.rank() >= 1, argument, "of at least one dimension", t.shape);
   Rows r{t, 0, t.shape.back(), t.shape.back()};
   r.rows = r.cols ? t.elements() / r.cols : 0;
   if (!row_strided(t, type, &r.stride)) {
@@ -161,7 +161,7 @@ Tensor dropout(const Tensor& x, double p, const Tensor& random, int64_t stream) 
 }
 
 void dropout_backward(const Tensor& dy, double p, const Tensor& random, int64_t stream, const Tensor& dx, bool accumulate) {
-  require(p >= 0 && p <= 1, "p", "a probability from 0 to 1", std::to_string(p));
+  require(p >= 0 && p <= 1, "p", "a probability from 0 to 1", p);
   require(random.dtype == DType::i32 && random.dense() && random.elements() == 4, "random", "a dense i32 tensor of 4 elements", random);
   require_same_device(dy, "x", random, "random");
   const DType type = compute_type(dy);

@@ -5,15 +5,16 @@ namespace heddle::ops {
 
 Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first) {
   require_same_device(table, "table", ids, "ids");
-  require(table.rank() == 2, "table", "(V, C)", text(table.shape));
+  require(table.rank() == 2, "table", "(V, C)", table.shape);
   const DType type = compute_type({&table, positions});
   const Tensor weights = dense(table, "table", type), index = dense_i32(ids, "ids");
   const int64_t C = table.shape[1], T = ids.rank() ? ids.shape.back() : 1;
-  require(first >= 0, "first", "at least 0", std::to_string(first));
+  require(first >= 0, "first", "at least 0", first);
   std::optional<Tensor> pos;
   if (positions) {
-    require(positions->rank() == 2 && positions->shape[1] == C && positions->shape[0] >= first + T, "positions",
-            "(at least " + std::to_string(first + T) + ", " + std::to_string(C) + ")", text(positions->shape));
+    require(
+        positions->rank() == 2 && positions->shape[1] == C && positions->shape[0] >= first + T, "positions",
+        [&] { return "(at least " + std::to_string(first + T) + ", " + std::to_string(C) + ")"; }, positions->shape);
     pos = dense(*positions, "positions", type);
   }
   Shape shape = ids.shape;
@@ -27,7 +28,7 @@ Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions
 }
 
 void embedding_backward(const Tensor& dy, const Tensor& ids, const Tensor& dtable, bool accumulate) {
-  require(dtable.rank() == 2, "dtable", "(V, C)", text(dtable.shape));
+  require(dtable.rank() == 2, "dtable", "(V, C)", dtable.shape);
   Shape expected = ids.shape;
   expected.push_back(dtable.shape[1]);
   require_shape(dy, "dy", expected);

@@ -6,13 +6,13 @@ namespace heddle::ops {
 Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& scale, const Tensor* dlogits, int64_t valid,
                      int64_t ignore_index, double smoothing, double z_loss) {
   require_same_device(logits, "logits", targets, "targets");
-  require(logits.rank() >= 1 && logits.shape.back() > 0, "logits", "(..., V) with V of at least 1", text(logits.shape));
+  require(logits.rank() >= 1 && logits.shape.back() > 0, "logits", "(..., V) with V of at least 1", logits.shape);
   const int64_t V = logits.shape.back();
   require_shape(targets, "targets", Shape(logits.shape.begin(), logits.shape.end() - 1));
-  require(scale.dtype == DType::f32 && scale.elements() == 1, "scale", "one f32", text(scale));
-  require(valid >= 0 && valid <= V, "valid", "from 0 to " + std::to_string(V), std::to_string(valid));
-  require(smoothing >= 0 && smoothing <= 1, "smoothing", "from 0 to 1", std::to_string(smoothing));
-  require(z_loss >= 0, "zLoss", "at least 0", std::to_string(z_loss));
+  require(scale.dtype == DType::f32 && scale.elements() == 1, "scale", "one f32", scale);
+  require(valid >= 0 && valid <= V, "valid", [&] { return "from 0 to " + std::to_string(V); }, valid);
+  require(smoothing >= 0 && smoothing <= 1, "smoothing", "from 0 to 1", smoothing);
+  require(z_loss >= 0, "zLoss", "at least 0", z_loss);
   const DType type = compute_type(logits);
   const Tensor in = dense(logits, "logits", type), ids = dense_i32(targets, "targets");
   std::optional<Output> to;

@@ -7,7 +7,7 @@ namespace {
 // A matrix operand: one of its last two strides is 1.
 Tensor matrix(const Tensor& t, const char* argument, DType type) {
   require_float(t, argument);
-  require(t.rank() >= 2, argument, "of at least two dimensions", text(t.shape));
+  require(t.rank() >= 2, argument, "of at least two dimensions", t.shape);
   const int64_t r = t.rank();
   const bool unit = t.stride[r - 1] == 1 || t.stride[r - 2] == 1 || t.shape[r - 1] == 1 || t.shape[r - 2] == 1;
   return t.dtype == type && unit ? t : copy_of(t, type);
@@ -78,8 +78,8 @@ struct Product {
 
 Product product_of(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b) {
   require_same_device(a, "a", b, "b");
-  require(a.rank() >= 2, "a", "of at least two dimensions", text(a.shape));
-  require(b.rank() >= 2, "b", "of at least two dimensions", text(b.shape));
+  require(a.rank() >= 2, "a", "of at least two dimensions", a.shape);
+  require(b.rank() >= 2, "b", "of at least two dimensions", b.shape);
   Product p;
   p.M = a.shape[a.rank() - (trans_a ? 1 : 2)];
   p.K = a.shape[a.rank() - (trans_a ? 2 : 1)];
@@ -151,9 +151,9 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Prec
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
                                                  Activation activation, bool conv1d, bool keep_pre, Precision precision) {
   require_same_device(x, "x", w, "w");
-  require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", text(w.shape));
+  require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", w.shape);
   const int64_t in = w.shape[conv1d ? 0 : 1], out = w.shape[conv1d ? 1 : 0];
-  require(x.rank() >= 1 && x.shape.back() == in, "x", "(..., " + std::to_string(in) + ") for w " + text(w.shape), text(x.shape));
+  require(x.rank() >= 1 && x.shape.back() == in, "x", [&] { return "(..., " + std::to_string(in) + ") for w " + text(w.shape); }, x.shape);
   Shape shape = x.shape;
   shape.back() = out;
   if (bias) require_shape(*bias, "bias", {out});

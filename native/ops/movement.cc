@@ -17,7 +17,7 @@ void fill(const Tensor& out, double value) {
 void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream) {
   require(out.dtype == DType::f32 && out.dense(), "out", "a dense f32 tensor", out);
   require(seed >= 0 && seed <= 9007199254740991.0 && seed == static_cast<double>(static_cast<uint64_t>(seed)), "seed",
-          "an integer from 0 to 2^53 - 1", std::to_string(seed));
+          "an integer from 0 to 2^53 - 1", seed);
   if (!out.elements()) return;
   const auto bits = static_cast<uint64_t>(seed);
   launch(out.device(), out.device()->backend->random,
@@ -29,7 +29,7 @@ Tensor cast(const Tensor& x, DType dtype) { return copy_of(x, dtype); }
 
 void copy_into(const Tensor& out, const Tensor& x) {
   require_same_device(out, "out", x, "x");
-  require(broadcast(out.shape, x.shape) == out.shape, "x", "of a shape that broadcasts to " + text(out.shape), text(x.shape));
+  require(broadcast(out.shape, x.shape) == out.shape, "x", [&] { return "of a shape that broadcasts to " + text(out.shape); }, x.shape);
   enqueue_copy(out, expand(x, out.shape));
 }
 
@@ -112,7 +112,7 @@ Tensor concat(const std::vector<Tensor>& tensors, int64_t dim) {
     require_dtype(t, name.c_str(), first.dtype);
     Shape expected = first.shape;
     if (t.rank() == first.rank()) expected[dim] = t.shape[dim];
-    require(t.shape == expected, name.c_str(), text(first.shape) + " but for dimension " + std::to_string(dim), text(t.shape));
+    require(t.shape == expected, name.c_str(), [&] { return text(first.shape) + " but for dimension " + std::to_string(dim); }, t.shape);
     shape[dim] += t.shape[dim];
   }
   Tensor out = Tensor::empty(first.device(), first.dtype, shape);
@@ -133,7 +133,7 @@ struct GatherShape {
 GatherShape gather_shape(const Shape& x, const Tensor& index, int64_t dim) {
   Shape expected = x;
   if (index.rank() == static_cast<int64_t>(x.size())) expected[dim] = index.shape[dim];
-  require(index.shape == expected, "index", text(x) + " but for dimension " + std::to_string(dim), text(index.shape));
+  require(index.shape == expected, "index", [&] { return text(x) + " but for dimension " + std::to_string(dim); }, index.shape);
   GatherShape g;
   g.axis = x[dim];
   g.picks = index.shape[dim];

@@ -17,8 +17,8 @@ std::optional<Tensor> vector_of(const Tensor* t, const char* argument, int64_t C
 std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b,
                                                                bool rms, double eps) {
   current_op = rms ? "rmsNorm" : "layerNorm";
-  require(x.rank() >= 1 && x.shape.back() > 0, "x", "(..., C) with C of at least 1", text(x.shape));
-  require(eps >= 0, "eps", "at least 0", std::to_string(eps));
+  require(x.rank() >= 1 && x.shape.back() > 0, "x", "(..., C) with C of at least 1", x.shape);
+  require(eps >= 0, "eps", "at least 0", eps);
   const int64_t C = x.shape.back(), rows = x.elements() / C;
   const DType type = compute_type({&x, residual, w, b});
   const auto weight = vector_of(w, "w", C, type), bias = vector_of(b, "b", C, type);

@@ -11,7 +11,9 @@ StepState* state_of(const Tensor& t) {
 }
 
 float* flat(const Tensor& t, const char* argument, int64_t n) {
-  require(t.dtype == DType::f32 && t.dense() && t.elements() == n, argument, "a dense f32 tensor of " + std::to_string(n) + " elements", t);
+  require(
+      t.dtype == DType::f32 && t.dense() && t.elements() == n, argument,
+      [&] { return "a dense f32 tensor of " + std::to_string(n) + " elements"; }, t);
   return t.data<float>();
 }
 
@@ -23,7 +25,7 @@ struct HalfCopy {
   HalfCopy(const Tensor* t, const Tensor& p) {
     if (!t) return;
     require((t->dtype == DType::bf16 || t->dtype == DType::f16) && t->dense() && t->elements() == p.elements(), "copy",
-            "a dense bf16 or f16 tensor of " + std::to_string(p.elements()) + " elements", *t);
+            [&] { return "a dense bf16 or f16 tensor of " + std::to_string(p.elements()) + " elements"; }, *t);
     require_same_device(p, "p", *t, "copy");
     data = t->data<void>();
     type = t->dtype;
@@ -33,7 +35,7 @@ struct HalfCopy {
 }  // namespace
 
 void step_begin(const Tensor& state, double lr, bool keep_clip) {
-  require(lr >= 0, "lr", "at least 0", std::to_string(lr));
+  require(lr >= 0, "lr", "at least 0", lr);
   launch(state.device(), state.device()->backend->step_begin, StepBeginArgs{state_of(state), static_cast<float>(lr), keep_clip});
 }
 
@@ -49,7 +51,7 @@ void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tens
   const bool adam = kind == Optimizer::adamw || kind == Optimizer::adam;
   require(m || (kind == Optimizer::sgd && beta1 == 0), "m", "given for this optimizer", "none");
   require(v || !adam, "v", "given for adamw and adam", "none");
-  require(decay_n >= 0 && decay_n <= n, "decayN", "from 0 to " + std::to_string(n), std::to_string(decay_n));
+  require(decay_n >= 0 && decay_n <= n, "decayN", [&] { return "from 0 to " + std::to_string(n); }, decay_n);
   const HalfCopy half(copy, p);
   if (!n) return;
   launch(p.device(), p.device()->backend->optimizer,

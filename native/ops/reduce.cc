@@ -32,7 +32,7 @@ Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
     if (gone[i]) n *= x.shape[i];
     if (!gone[i] || keep_dims) shape.push_back(gone[i] ? 1 : x.shape[i]);
   }
-  require(n > 0 || kind == Reduce::sum, "x", "non-empty in the reduced dimensions", text(x.shape));
+  require(n > 0 || kind == Reduce::sum, "x", "non-empty in the reduced dimensions", x.shape);
   Tensor out = Tensor::empty(x.device(), index ? DType::i32 : DType::f32, shape);
   if (n == 0) {
     fill(out, 0);
@@ -44,7 +44,7 @@ Tensor reduce(const Tensor& x, Reduce kind, const Shape& dims, bool keep_dims) {
 }
 
 void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
-  require(broadcast(x.shape, out.shape) == x.shape, "out", "of a shape that broadcasts to " + text(x.shape), text(out.shape));
+  require(broadcast(x.shape, out.shape) == x.shape, "out", [&] { return "of a shape that broadcasts to " + text(x.shape); }, out.shape);
   const Output to(out, "out", out.shape, accumulate, DType::f32);
   const Tensor in = result_as(x, compute_type(x));
   if (!out.elements()) return;
@@ -70,7 +70,7 @@ void sum_into(const Tensor& x, const Tensor& out, bool accumulate) {
 
 Tensor softmax(const Tensor& x, bool log) {
   current_op = log ? "logSoftmax" : "softmax";
-  require(x.rank() >= 1, "x", "of at least one dimension", text(x.shape));
+  require(x.rank() >= 1, "x", "of at least one dimension", x.shape);
   const DType type = compute_type(x);
   const Tensor in = dense(x, "x", type);
   Tensor y = Tensor::empty(x.device(), type, x.shape);

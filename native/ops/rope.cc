@@ -8,12 +8,13 @@ namespace {
 
 void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, bool inverse,
           const Tensor& y, bool accumulate) {
-  require(x.rank() == 4, "x", "(B, T, H, D)", text(x.shape));
+  require(x.rank() == 4, "x", "(B, T, H, D)", x.shape);
   const int64_t B = x.shape[0], T = x.shape[1], H = x.shape[2], D = x.shape[3];
   if (rotary == 0) rotary = D;
-  require(rotary > 0 && rotary <= D && rotary % 2 == 0, "rotary", "an even number up to the head size " + std::to_string(D),
-          std::to_string(rotary));
-  require(theta > 0, "theta", "positive", std::to_string(theta));
+  require(
+      rotary > 0 && rotary <= D && rotary % 2 == 0, "rotary", [&] { return "an even number up to the head size " + std::to_string(D); },
+      rotary);
+  require(theta > 0, "theta", "positive", theta);
   std::optional<Tensor> pos;
   if (positions) {
     require_shape(*positions, "positions", {B, T});

@@ -50,18 +50,19 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
     if (shape[i] == -1 && unknown < 0) {
       unknown = static_cast<int64_t>(i);
     } else {
-      require(shape[i] >= 0, "shape", "dimensions of at least 0 and at most one -1", text(wanted));
+      require(shape[i] >= 0, "shape", "dimensions of at least 0 and at most one -1", wanted);
       known *= shape[i];
     }
   }
   if (unknown >= 0) {
-    require(known > 0, "shape", "without -1 beside a 0, where any size would fit", text(wanted));
+    require(known > 0, "shape", "without -1 beside a 0, where any size would fit", wanted);
     shape[unknown] = x.elements() / known;
   }
   int64_t n = 1;
   for (const int64_t d : shape) n *= d;
-  require(n == x.elements() && shape.size() <= kMaxRank, "shape",
-          "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape), text(wanted));
+  require(
+      n == x.elements() && shape.size() <= kMaxRank, "shape",
+      [&] { return "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape); }, wanted);
   if (n == 0 || x.dense()) return reshaped(x, shape);
   Tensor r = x;
   r.shape = shape;
@@ -72,11 +73,12 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
 Tensor permute(const Tensor& x, const Shape& dims) {
   Tensor r = x;
   Shape seen(x.shape.size(), 0);
-  require(dims.size() == x.shape.size(), "dims", "an order of the " + std::to_string(x.rank()) + " dimensions of " + text(x.shape),
-          text(dims));
+  require(
+      dims.size() == x.shape.size(), "dims",
+      [&] { return "an order of the " + std::to_string(x.rank()) + " dimensions of " + text(x.shape); }, dims);
   for (size_t i = 0; i < dims.size(); ++i) {
     const int64_t d = dimension(dims[i], x, "dims");
-    require(!seen[d], "dims", "each dimension once", text(dims));
+    require(!seen[d], "dims", "each dimension once", dims);
     seen[d] = 1;
     r.shape[i] = x.shape[d];
     r.stride[i] = x.stride[d];
@@ -86,7 +88,7 @@ Tensor permute(const Tensor& x, const Shape& dims) {
 
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step) {
   dim = dimension(dim, x, "dim");
-  require(step >= 1, "step", "at least 1", std::to_string(step));
+  require(step >= 1, "step", "at least 1", step);
   const int64_t n = x.shape[dim];
   if (start < 0) start += n;
   if (stop < 0) stop += n;
@@ -104,12 +106,12 @@ Tensor expand(const Tensor& x, const Shape& wanted) {
   for (size_t i = 0; i < shape.size(); ++i) {
     const size_t from_end = shape.size() - i;
     if (shape[i] == -1 && from_end <= x.shape.size()) shape[i] = x.shape[x.shape.size() - from_end];
-    require(shape[i] >= 0, "shape", "sizes of at least 0, or -1 for one that stays", text(wanted));
+    require(shape[i] >= 0, "shape", "sizes of at least 0, or -1 for one that stays", wanted);
   }
   const size_t lead = shape.size() - x.shape.size();
   bool fits = shape.size() >= x.shape.size() && shape.size() <= kMaxRank;
   for (size_t i = 0; fits && i < x.shape.size(); ++i) fits = x.shape[i] == 1 || x.shape[i] == shape[lead + i];
-  require(fits, "shape", "one that " + text(x.shape) + " broadcasts to", text(wanted));
+  require(fits, "shape", [&] { return "one that " + text(x.shape) + " broadcasts to"; }, wanted);
   Tensor r = x;
   r.shape = shape;
   r.stride.assign(shape.size(), 0);

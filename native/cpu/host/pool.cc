@@ -1,5 +1,7 @@
 #include "cpu/host/pool.h"
 
+#include <sys/mman.h>
+
 #include <cstdlib>
 #include <new>
 #include <system_error>
@@ -13,6 +15,8 @@ namespace {
 
 // Pauses of a caller that waits for the last items.
 constexpr int kSpins = 2000;
+
+constexpr size_t kHuge = size_t{2} << 20;
 
 thread_local ThreadPool* current_pool = nullptr;
 thread_local bool inside_item = false;
@@ -126,8 +130,12 @@ float* pool_scratch(int slot, size_t floats) {
   if (scratch.floats[slot] < floats) {
     std::free(scratch.data[slot]);
     scratch.floats[slot] = 0;
-    const size_t bytes = (floats * sizeof(float) + 4095) / 4096 * 4096;
-    scratch.data[slot] = static_cast<float*>(std::aligned_alloc(64, bytes));
+    const size_t unit = floats * sizeof(float) >= kHuge ? kHuge : 4096;
+    const size_t bytes = (floats * sizeof(float) + unit - 1) / unit * unit;
+    scratch.data[slot] = static_cast<float*>(std::aligned_alloc(unit, bytes));
+#ifdef MADV_HUGEPAGE
+    if (scratch.data[slot] && unit == kHuge) madvise(scratch.data[slot], bytes, MADV_HUGEPAGE);  // packed panels: 3 % of a product
+#endif
     if (!scratch.data[slot]) throw std::bad_alloc();
     scratch.floats[slot] = bytes / sizeof(float);
   }

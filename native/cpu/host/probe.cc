@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/pause.h"
 #include "cpu/host/dispatch.h"
+#include "cpu/host/pool.h"
 
 namespace heddle::cpu {
 namespace {
@@ -99,6 +101,43 @@ double run_probe(ProbeKind kind, int threads, int64_t bytes) {
                   std::memcpy(target.get() + thread * share, source.get() + thread * share, static_cast<size_t>(share) * 4);
               }) /
          1e9;
+}
+
+namespace {
+
+// f() on every thread of the pool, once all are there.
+template <class F>
+void on_every_thread(F f) {
+  struct Meeting {
+    F f;
+    int threads;
+    std::atomic<int> here{0};
+  } meeting{f, pool_threads()};
+  const auto item = [](void* context, int64_t) {
+    Meeting& m = *static_cast<Meeting*>(context);
+    m.here.fetch_add(1);
+    while (m.here.load() < m.threads) pause();  // so that each thread takes one item
+    m.f();
+  };
+  pool_run(meeting.threads, item, &meeting);
+}
+
+}  // namespace
+
+void wake_threads() {
+  on_every_thread([] {});
+}
+
+void fma_burst(int64_t steps) {
+  on_every_thread([steps] {
+    Kept kept;
+    probe().fma_chains(steps, &kept.value);
+  });
+}
+
+double fma_operations(int64_t steps, int threads) {
+  Kept kept;
+  return probe().fma_chains(1, &kept.value) * static_cast<double>(steps) * threads;
 }
 
 }  // namespace heddle::cpu

@@ -16,4 +16,10 @@ enum class ProbeKind { fma, copy, read };
 // use. `bytes` each array has, of all threads together. Throws OpError where the system has no memory for them.
 double run_probe(ProbeKind kind, int threads, int64_t bytes);
 
+// For the worker of a CPU stream: its threads all do so many steps of the chains at once. Between two kernels this shows the peak at the
+// clock that the processor holds under their load, which can be far below the one of an idle machine.
+void fma_burst(int64_t steps);
+void wake_threads();                                // before it: one that slept would come late
+double fma_operations(int64_t steps, int threads);  // of such a burst
+
 }  // namespace heddle::cpu
