@@ -32,10 +32,10 @@ thread_local Scratch scratch;
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : shares_(static_cast<size_t>(threads)) {
   helpers_.reserve(static_cast<size_t>(threads - 1));
   try {
-    for (int i = 1; i < threads; ++i) helpers_.emplace_back([this] { help(); });
+    for (size_t i = 1; i < shares_.size(); ++i) helpers_.emplace_back([this, i] { help(i); });
   } catch (const std::system_error&) {
     // The system gives no more threads: those that run do the work, with the same bits.
   }
@@ -55,8 +55,12 @@ void ThreadPool::make_current() { current_pool = this; }
 void ThreadPool::run(int64_t items, void (*fn)(void*, int64_t), void* context) {
   fn_ = fn;
   context_ = context;
-  items_ = items;
-  next_.store(0, std::memory_order_relaxed);
+  const auto threads = static_cast<int64_t>(shares_.size());
+  for (int64_t i = 0; i < threads; ++i) {
+    Share& share = shares_[static_cast<size_t>(i)];
+    share.next.store(items * i / threads, std::memory_order_relaxed);
+    share.end = items * (i + 1) / threads;
+  }
   state_.store((state_.load(std::memory_order_relaxed) & ~kJoined) + kEpoch + kOpen);  // nobody is in: the last run waited for that
   if (sleepers_.load()) {
     {
@@ -64,7 +68,7 @@ void ThreadPool::run(int64_t items, void (*fn)(void*, int64_t), void* context) {
     }
     wake_.notify_all();
   }
-  work();
+  work(0);
   state_.fetch_sub(kOpen);
   // The helpers that are in finish their last item. Where there are more threads than processors one of them may not be running:
   // then spinning would keep it from it.
@@ -72,20 +76,25 @@ void ThreadPool::run(int64_t items, void (*fn)(void*, int64_t), void* context) {
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-void ThreadPool::work() {
+void ThreadPool::work(size_t thread) {
   inside_item = true;
-  for (int64_t item; (item = next_.fetch_add(1, std::memory_order_relaxed)) < items_;) {
-    try {
-      fn_(context_, item);
-    } catch (...) {
-      std::lock_guard<std::mutex> lock(error_mutex_);
-      if (!error_ || item < error_item_) {
-        error_ = std::current_exception();
-        error_item_ = item;
-      }
-    }
+  for (size_t i = 0; i < shares_.size(); ++i) {
+    Share& share = shares_[(thread + i) % shares_.size()];
+    for (int64_t item; (item = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) run_item(item);
   }
   inside_item = false;
+}
+
+void ThreadPool::run_item(int64_t item) {
+  try {
+    fn_(context_, item);
+  } catch (...) {
+    std::lock_guard<std::mutex> lock(error_mutex_);
+    if (!error_ || item < error_item_) {
+      error_ = std::current_exception();
+      error_item_ = item;
+    }
+  }
 }
 
 // True: joined a job that this helper has not seen. False: the pool stops.
@@ -108,10 +117,10 @@ bool ThreadPool::wait_for_job(uint64_t* seen) {
   }
 }
 
-void ThreadPool::help() {
+void ThreadPool::help(size_t thread) {
   uint64_t seen = 0;
   while (wait_for_job(&seen)) {
-    work();
+    work(thread);
     state_.fetch_sub(1, std::memory_order_release);
   }
 }

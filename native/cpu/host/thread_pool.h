@@ -26,13 +26,20 @@ class ThreadPool {
   // that sleep: it takes items itself, closes the job, and waits for those that joined.
   static constexpr uint64_t kJoined = 0xffff, kOpen = 0x10000, kEpoch = 0x20000;
 
-  void help();
-  void work();
+  void help(size_t thread);
+  void work(size_t thread);
+  void run_item(int64_t item);
   bool wait_for_job(uint64_t* seen);
 
+  // Each thread has a share of the items, one behind the other, and helps with the others' when it is through. What it worked on in one
+  // kernel is then most likely what it works on in the next, and lies in its own caches.
+  struct alignas(64) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   std::atomic<uint64_t> state_{0};
-  std::atomic<int64_t> next_{0};
-  int64_t items_ = 0;
+  std::vector<Share> shares_;
   void (*fn_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
 
