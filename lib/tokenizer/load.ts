@@ -1,6 +1,6 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { FileError } from '../util/errors.ts';
+import { makeFolder, writeFileAtomic } from '../util/files.ts';
 import { exists, readObject } from './fields.ts';
 import { loadGPT2Tokenizer } from './gpt2.ts';
 import { HuggingFaceTokenizer } from './huggingface.ts';
@@ -36,14 +36,14 @@ export function tokenizerFromJSON(json: object, name = 'tokenizer.json', config:
 
 /** Writes `tokenizer.json` and `tokenizer_config.json` into a folder, which is made if it is not there. */
 export function saveTokenizer(tokenizer: Tokenizer, folder: string): void {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const endOfText = tokenizer.specialTokens.has(END_OF_TEXT) ? { eos_token: END_OF_TEXT } : {};
   const config =
     tokenizer instanceof HuggingFaceTokenizer
       ? tokenizer.config
       : { tokenizer_class: 'PreTrainedTokenizerFast', clean_up_tokenization_spaces: false, ...endOfText };
-  write(join(folder, 'tokenizer.json'), tokenizer.toJSON());
   write(join(folder, 'tokenizer_config.json'), config);
+  write(join(folder, 'tokenizer.json'), tokenizer.toJSON());
 }
 
 function loadTokenizerFile(file: string): Tokenizer {
@@ -66,8 +66,6 @@ function firstFile(folder: string, names: readonly string[]): string | undefined
   return names.map((name) => join(folder, name)).find((file) => exists(file) === 'file');
 }
 
-/** Writes beside the file first: a crash leaves the old content or the new, never half of it. */
 function write(file: string, value: object): void {
-  writeFileSync(`${file}.tmp`, `${JSON.stringify(value, null, 1)}\n`);
-  renameSync(`${file}.tmp`, file);
+  writeFileAtomic(file, `${JSON.stringify(value, null, 1)}\n`);
 }

@@ -1,6 +1,5 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Json } from '../checkpoint/index.ts';
+import { clearCheckpoints, type Json } from '../checkpoint/index.ts';
 import { type Example, ExamplesLoader, encodeExamples, openSource, planSplit, splitItems, type TokenData } from '../data/index.ts';
 import type { GPT } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
@@ -51,6 +50,7 @@ export function finetuner(
     ...(options.checkpoints !== undefined && { checkpoints: options.checkpoints }),
     ...(options.signal && { signal: options.signal }),
     ...(options.minutes !== undefined && { minutes: options.minutes }),
+    ...(options.beforeSave && { beforeSave: options.beforeSave }),
   });
 }
 
@@ -70,7 +70,7 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {
     if (start) await trainer.resume(start);
-    else await rm(folder, { recursive: true, force: true });
+    else await clearCheckpoints(folder);
     options.onStart?.(trainer, trainer.step);
     const { saved, ...result } = await drive(trainer, options);
     return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, ...factsOf(model) };

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type CorpusName,
@@ -17,6 +17,7 @@ import type { GPTConfig } from '../models/index.ts';
 import { mapFile } from '../tensor/index.ts';
 import { BPETokenizer, ByteTokenizer, CharTokenizer, loadTokenizer, saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
+import { makeFolder, removeFile, writeFileAtomic } from '../util/files.ts';
 import { modelConfig, type RunConfig } from './config.ts';
 
 export interface PrepareHooks {
@@ -86,8 +87,10 @@ async function tokenizerOf(run: RunConfig, source: Source, valSource: Source | n
     };
     tokenizer = BPETokenizer.train(training(), { vocabSize: t.vocabSize as number, minFrequency: t.minFrequency });
   }
+  makeFolder(folder);
+  removeFile(stampFile); // it must not vouch for the new tokenizer before that one is whole
   saveTokenizer(tokenizer, folder);
-  writeFileSync(stampFile, JSON.stringify(stamp));
+  writeFileAtomic(stampFile, JSON.stringify(stamp));
   return tokenizer;
 }
 

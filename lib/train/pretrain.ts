@@ -1,6 +1,5 @@
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Checkpoint, type Json, latestCheckpoint } from '../checkpoint/index.ts';
+import { type Checkpoint, clearCheckpoints, type Json, latestCheckpoint } from '../checkpoint/index.ts';
 import { Loader } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
 import { describeDevice } from '../tensor/device.ts';
@@ -16,6 +15,8 @@ export interface RunHooks extends PrepareHooks {
   /** In place of the configuration's. */
   device?: string;
   minutes?: number;
+  /** Called before each checkpoint is written. */
+  beforeSave?: () => void | Promise<void>;
   /** Called for every event, while nothing trains: the model may be sampled. */
   onEvent?: (event: TrainerEvent, trainer: Trainer) => void | Promise<void>;
   /** Called when the trainer is ready; `from` is the step that it starts at. */
@@ -77,18 +78,21 @@ export async function drive(
 
 /** The newest checkpoint to resume from; an error when there is one and nobody said what to do with it. */
 export async function startingPoint(out: string, folder: string, options: PretrainOptions): Promise<Checkpoint | undefined> {
-  const { checkpoint, skipped } = await latestCheckpoint(folder).catch(() => ({ checkpoint: undefined, skipped: [] }));
+  if (options.fresh) return undefined;
+  const { checkpoint, skipped } = await latestCheckpoint(folder);
   for (const s of skipped) options.onMessage?.(`${join(folder, s.name)} is passed over: ${s.why}`);
-  if (!checkpoint || options.fresh) return undefined;
+  if (!checkpoint) {
+    // What cannot be read is not thrown away unasked: it may be for want of rights, or of a cable.
+    const damaged = skipped.filter((s) => s.damaged);
+    if (damaged.length === 0) return undefined;
+    throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${out} holds no complete checkpoint, but ${damaged.map((s) => s.name).join(', ')}`, {
+      hint: 'Start over with --fresh, which removes them.',
+    });
+  }
   if (options.resume) return checkpoint;
   throw new HeddleError('ERR_HEDDLE_RUN_EXISTS', `${out} already holds a run of ${checkpoint.manifest.step} steps`, {
     hint: 'Go on with --resume, or start over with --fresh.',
   });
-}
-
-/** Clears the checkpoints of an earlier run. */
-async function clear(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true });
 }
 
 function loaderOf(run: RunConfig, data: PreparedRun): Loader {
@@ -111,6 +115,7 @@ export function pretrainer(run: RunConfig, data: PreparedRun, options: RunHooks 
     ...(options.checkpoints !== undefined && { checkpoints: options.checkpoints }),
     ...(options.signal && { signal: options.signal }),
     ...(options.minutes !== undefined && { minutes: options.minutes }),
+    ...(options.beforeSave && { beforeSave: options.beforeSave }),
   });
 }
 
@@ -126,7 +131,7 @@ export async function pretrain(run: RunConfig, options: PretrainOptions = {}): P
   try {
     trainer = pretrainer(run, data, { ...options, checkpoints: folder });
     // Only when all is well with the new run is the old one given up.
-    if (!start) await clear(folder);
+    if (!start) await clearCheckpoints(folder);
     if (start) await trainer.resume(start);
     options.onStart?.(trainer, trainer.step);
     const result = await drive(trainer, options);

@@ -73,6 +73,8 @@ export interface TrainerOptions {
   signal?: AbortSignal;
   /** Stops after so many minutes; the schedule stays that of all steps. */
   minutes?: number;
+  /** Called before each checkpoint is written: makes durable what must not lag behind it, such as the log of the steps. */
+  beforeSave?: () => void | Promise<void>;
   /** Steps that are not waited for one by one: `step` events come every `train.logEvery` steps. */
   onEvent?: (event: TrainerEvent) => void;
 }
@@ -225,6 +227,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   async save(): Promise<string> {
     const { checkpoints, config = null, data, tokenizer, train } = this.#o;
     if (!checkpoints) throw new ArgumentError('Trainer.save: the option checkpoints must name a folder');
+    await this.#o.beforeSave?.();
     const { updates } = await this.optimizer.report();
     const views = this.#optimizerTensors();
     try {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { quietly } from '../../util/files.ts';
 import type { TrainerEvent } from '../trainer.ts';
 import { MetricsLog } from './log.ts';
 import { TensorBoardWriter } from './tensorboard.ts';
@@ -23,7 +24,12 @@ export class MetricsRecorder {
     this.#device = device === undefined ? {} : { device };
     this.#prefix = device?.includes('simulated') ? 'simulated/' : '';
     this.#log = new MetricsLog(join(folder, 'metrics.jsonl'), resumeAt > 0 ? { resumeAt } : {});
-    this.#board = new TensorBoardWriter(join(folder, 'tensorboard'), { resumeAt });
+    try {
+      this.#board = new TensorBoardWriter(join(folder, 'tensorboard'), { resumeAt });
+    } catch (error) {
+      quietly(() => this.#log.close());
+      throw error;
+    }
   }
 
   #curves(step: number, values: Readonly<Record<string, number>>): void {
@@ -47,8 +53,19 @@ export class MetricsRecorder {
     }
   }
 
+  /**
+   * Returns when the rows of metrics.jsonl have reached the disk. To be called before a checkpoint is saved: after a power cut a run
+   * goes on from its checkpoint, and a row from before it would be written by nobody.
+   */
+  sync(): void {
+    this.#log.sync();
+  }
+
   close(): void {
-    this.#log.close();
-    this.#board.close();
+    try {
+      this.#log.close();
+    } finally {
+      this.#board.close();
+    }
   }
 }

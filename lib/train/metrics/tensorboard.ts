@@ -1,7 +1,8 @@
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { ArgumentError, FileError } from '../../util/errors.ts';
+import { ArgumentError } from '../../util/errors.ts';
+import { naming, quietly, writeAll } from '../../util/files.ts';
 import { maskedCrc32c } from './crc32c.ts';
 
 // A TensorBoard event file is a TFRecord file of protobuf messages. The few fields of event.proto and summary.proto needed:
@@ -72,15 +73,18 @@ export class TensorBoardWriter {
       folder,
       `events.out.tfevents.${String(seconds).padStart(10, '0')}.${hostname()}.${process.pid}.${process.hrtime.bigint()}`,
     );
-    try {
+    naming(this.file, 'create', () => {
       mkdirSync(folder, { recursive: true });
       this.#fd = openSync(this.file, 'wx');
+    });
+    try {
+      this.#append(message(3, encoder.encode('brain.Event:2')));
+      // A session that starts at a step purges what was logged from that step on.
+      if (resumeAt !== undefined) this.#append(concat([key(2, 0), varint(resumeAt + 1), message(7, concat([key(1, 0), varint(1)]))]));
     } catch (error) {
-      throw new FileError(this.file, `cannot create: ${error instanceof Error ? error.message : error}`, { cause: error });
+      quietly(() => this.close());
+      throw error;
     }
-    this.#append(message(3, encoder.encode('brain.Event:2')));
-    // A session that starts at a step purges what was logged from that step on.
-    if (resumeAt !== undefined) this.#append(concat([key(2, 0), varint(resumeAt + 1), message(7, concat([key(1, 0), varint(1)]))]));
   }
 
   /** One point of each named curve; TensorBoard groups names by what stands before their `/`. Values are kept as f32. */
@@ -93,17 +97,14 @@ export class TensorBoardWriter {
 
   /** Nothing can be written afterwards; a second call does nothing. */
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    const fd = this.#fd;
     this.#fd = undefined;
+    if (fd !== undefined) naming(this.file, 'close', () => closeSync(fd));
   }
 
   #append(event: Uint8Array): void {
     if (this.#fd === undefined) throw new ArgumentError(`TensorBoardWriter: ${this.file} is closed`);
     const record = frame(concat([fixed(1, this.#now(), 8), event]));
-    try {
-      for (let done = 0; done < record.length; ) done += writeSync(this.#fd, record, done);
-    } catch (error) {
-      throw new FileError(this.file, `cannot write: ${error instanceof Error ? error.message : error}`, { cause: error });
-    }
+    writeAll(this.file, this.#fd, record);
   }
 }

@@ -262,6 +262,7 @@ test('every file is synced before the rename that publishes it, the folder too, 
     'rename TMP -> step-00000001-2',
     'syncFolder .',
     'rename step-00000001 -> TMP',
+    'syncFolder .',
     'remove TMP',
   ]);
 });

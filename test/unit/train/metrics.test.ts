@@ -127,6 +127,11 @@ test('the metrics log: rows, resume without a double step, torn lines', (t) => {
 
   writeFileSync(file, '{"step":1}\nnonsense\n{"step":2}\n');
   t.throws(() => readMetrics(file), { instanceOf: FileError, message: /metrics\.jsonl: line 2 must be JSON/ });
+  t.throws(() => new MetricsLog(file, { resumeAt: 2 }), { instanceOf: FileError, message: /metrics\.jsonl: line 2 must be JSON/ });
+  new MetricsLog(file, { resumeAt: 1 }).close(); // only the rows up to the checkpoint's step are on the disk for sure
+  t.is(readFileSync(file, 'utf8'), '{"step":1}\n');
+  writeFileSync(file, 'all the notes\nof a year\n');
+  t.throws(() => new MetricsLog(file, { resumeAt: 1 }), { instanceOf: FileError, message: /metrics\.jsonl: line 1 must be JSON/ });
   writeFileSync(file, '{"step":1}\n{"loss":2}\n');
   t.throws(() => new MetricsLog(file, { resumeAt: 1 }), {
     instanceOf: FileError,
