@@ -245,13 +245,18 @@ export async function pruneCheckpoints(
   return removed;
 }
 
-/** Removes the checkpoints after `step`, for a run that starts again from there. Returns the names removed. */
+/**
+ * Removes the checkpoints after `step`, and what interrupted saves left, for a run that starts again from there. Returns the names of
+ * the checkpoints removed.
+ */
 export async function discardLaterCheckpoints(
   dir: string,
   step: number,
   { fs = nodeFileSystem }: CheckpointOptions = {},
 ): Promise<string[]> {
-  const later = namesOf(stepFolders(await list(fs, dir)).filter((f) => f.step > step));
+  const names = await list(fs, dir);
+  await removeLeftovers(fs, dir, names);
+  const later = namesOf(stepFolders(names).filter((f) => f.step > step));
   await removeFolders(fs, dir, later);
   return later;
 }

@@ -1,6 +1,6 @@
 // Files that are either there in full or not at all: written under a temporary name, synced, renamed, the folder synced.
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { FileError } from './errors.ts';
 
 /** What the file system threw, as a FileError that names the path and what was being done. */
@@ -73,6 +73,16 @@ export function writeAll(path: string, fd: number, data: Uint8Array, position?: 
   });
 }
 
+/** Removes what writers of `path` that were killed left beside it. */
+function removeUnfinished(path: string): void {
+  const folder = dirname(path);
+  for (const name of naming(folder, 'list', () => readdirSync(folder))) {
+    if (!name.startsWith(`${basename(path)}.`) || !name.endsWith('.tmp')) continue;
+    const pid = Number(name.slice(basename(path).length + 1, -'.tmp'.length));
+    if (Number.isInteger(pid) && !isAlive(pid)) naming(join(folder, name), 'remove', () => rmSync(join(folder, name), { force: true }));
+  }
+}
+
 /** A file that is being written under a temporary name. Whatever fails leaves what stood at `path` before, and nothing else. */
 export class NewFile {
   readonly path: string;
@@ -82,6 +92,7 @@ export class NewFile {
   constructor(path: string) {
     this.path = path;
     this.#temporary = `${path}.${process.pid}.tmp`;
+    removeUnfinished(path);
     this.#fd = naming(path, 'create', () => openSync(this.#temporary, 'w'));
   }
 

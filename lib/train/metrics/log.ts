@@ -17,11 +17,11 @@ function isRow(value: unknown): value is MetricsRow {
 interface Line {
   /** The byte after the line. */
   readonly end: number;
-  /** The row, or why it is none: text that is no JSON, as a crash may leave it. */
+  /** The row, or why it is none: text that is no JSON object, as a crash may leave it. */
   readonly row: MetricsRow | FileError;
 }
 
-/** @throws FileError for JSON that is no row: that is no crash's work */
+/** @throws FileError for an object that is no row: that is no crash's work */
 function parseRow(file: string, line: number, text: string): MetricsRow | FileError {
   let row: unknown;
   try {
@@ -29,8 +29,10 @@ function parseRow(file: string, line: number, text: string): MetricsRow | FileEr
   } catch (error) {
     return new FileError(file, `line ${line} must be JSON: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
-  if (!isRow(row)) throw new FileError(file, `line ${line} must be an object with step, got ${text.slice(0, 80)}`);
-  return row;
+  if (isRow(row)) return row;
+  const error = new FileError(file, `line ${line} must be an object with step, got ${text.slice(0, 80)}`);
+  if (typeof row === 'object' && row !== null) throw error;
+  return error;
 }
 
 /** The lines of a log; a last one without its line break is one that a crash tore, and left out. */
