@@ -5,6 +5,7 @@ import test from 'ava';
 import {
   bestCheckpoint,
   type CheckpointContents,
+  clearCheckpoints,
   discardLaterCheckpoints,
   latestCheckpoint,
   pruneCheckpoints,
@@ -272,4 +273,16 @@ test('a checkpoint may be moved to another folder', async (t) => {
   const folder = await saveCheckpoint(dir, contents(3));
   renameSync(folder, join(dir, 'mine'));
   t.is((await openCheckpoint(join(dir, 'mine'))).manifest.step, 3);
+});
+
+test('a folder of checkpoints is cleared by taking its name away first', async (t) => {
+  const run = temporaryFolder(t);
+  const dir = join(run, 'checkpoints');
+  await clearCheckpoints(dir); // nothing there
+  for (const step of [1, 2]) await saveCheckpoint(dir, contents(step));
+  const log: string[] = [];
+  const note = (operation: string) => void (/sync|rename|remove/.test(operation) && log.push(operation));
+  await clearCheckpoints(dir, { fs: faultyFileSystem({ before: note }) });
+  t.deepEqual(log, ['rename', 'syncFolder', 'remove']);
+  t.deepEqual(stepDirs(run), []);
 });

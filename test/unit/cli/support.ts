@@ -16,13 +16,19 @@ export interface Options {
   readonly cwd?: string;
   readonly env?: Record<string, string>;
   readonly input?: string;
+  /** Words of a command that runs the one after it, such as `nice`. */
+  readonly under?: readonly string[];
   /** Called with the process and all of stderr so far, whenever more of it came. */
   readonly onStderr?: (child: ChildProcess, stderr: string) => void;
 }
 
 /** Runs `heddle` as a process of its own. */
-export function heddle(args: readonly string[], { cwd = tmpdir(), env = {}, input = '', onStderr }: Options = {}): Promise<Outcome> {
-  const child = spawn(process.execPath, [...ENTRY, ...args], { cwd, env: { ...process.env, HEDDLE_DEBUG: '', ...env } });
+export function heddle(
+  args: readonly string[],
+  { cwd = tmpdir(), env = {}, input = '', under = [], onStderr }: Options = {},
+): Promise<Outcome> {
+  const [command = process.execPath, ...words] = [...under, process.execPath, ...ENTRY, ...args];
+  const child = spawn(command, words, { cwd, env: { ...process.env, HEDDLE_DEBUG: '', ...env } });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (piece: string) => {
     stdout += piece;

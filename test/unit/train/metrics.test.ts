@@ -10,6 +10,7 @@ import { MetricsLog, readMetrics } from '../../../lib/train/metrics/log.ts';
 import { ProgressLine } from '../../../lib/train/metrics/progress.ts';
 import { TensorBoardWriter } from '../../../lib/train/metrics/tensorboard.ts';
 import { ArgumentError, FileError } from '../../../lib/util/errors.ts';
+import { Recorder } from '../../disk/recorder.ts';
 
 function folder(t: ExecutionContext): string {
   const path = mkdtempSync(join(tmpdir(), 'heddle-metrics-'));
@@ -137,6 +138,29 @@ test('the metrics log: rows, resume without a double step, torn lines', (t) => {
     instanceOf: FileError,
     message: /line 2 must be an object with step, got \{"loss":2\}/,
   });
+});
+
+test.serial('a row that does not fit is left out whole, and the next one stands on a line of its own', async (t) => {
+  const dir = folder(t);
+  const file = join(dir, 'metrics.jsonl');
+  const recorder = new Recorder(dir);
+  const log = new MetricsLog(file);
+  log.close();
+  await recorder.during(
+    () => {
+      const again = new MetricsLog(file);
+      again.write({ step: 1 });
+      t.throws(() => again.write({ step: 2 }), {
+        instanceOf: FileError,
+        message: `${file}: cannot write: ENOSPC: no space left on device, write`,
+      });
+      again.write({ step: 3 });
+      again.sync();
+      again.close();
+    },
+    ({ kind }, index) => (kind !== 'write' ? undefined : index === 3 ? { bytes: 4 } : index === 4 ? { code: 'ENOSPC' } : undefined),
+  );
+  t.is(readFileSync(file, 'utf8'), '{"step":1}\n{"step":3}\n');
 });
 
 test('the loss curve', (t) => {

@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import {
@@ -12,6 +12,7 @@ import {
   type RunConfig,
   type TrainerEvent,
 } from '../../../lib/index.ts';
+import { FileError } from '../../../lib/util/errors.ts';
 import { sampleText } from '../data/support.ts';
 import { temporaryFolder } from './run_support.ts';
 
@@ -109,4 +110,27 @@ test.serial('what is missing is named', async (t) => {
   await t.throwsAsync(() => evaluateRun(run), { message: /no such file or folder/ });
   await t.throwsAsync(() => finetune(run), { message: /finetune\.path must name a JSONL file/ });
   await t.throwsAsync(() => openModel(run.out), { code: 'ERR_HEDDLE_FILE' });
+});
+
+test.serial('checkpoints that cannot be read are not removed unasked', async (t) => {
+  const run = config(t);
+  const folder = join(run.out, 'checkpoints');
+  await pretrain(run);
+  const names = readdirSync(folder).filter((name) => name.startsWith('step-'));
+  for (const name of names) writeFileSync(join(folder, name, 'model.safetensors'), 'damaged');
+  for (const resume of [false, true]) {
+    await t.throwsAsync(pretrain(run, { resume }), {
+      code: 'ERR_HEDDLE_RUN_EXISTS',
+      message: /run holds no complete checkpoint, but step-00000012, step-\d+\n {2}Start over with --fresh, which removes them\.$/,
+    });
+    t.deepEqual(
+      readdirSync(folder).filter((name) => name.startsWith('step-')),
+      names,
+    );
+  }
+  t.is((await pretrain(run, { fresh: true })).steps, 12);
+  rmSync(folder, { recursive: true });
+  writeFileSync(folder, 'mine'); // no folder
+  await t.throwsAsync(pretrain(run, { resume: true }), { instanceOf: FileError, message: /checkpoints: cannot list: ENOTDIR/ });
+  t.true(existsSync(folder));
 });
