@@ -30,7 +30,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
 }
 
-const isCode = (error: unknown, ...codes: string[]): boolean =>
+/** Whether the system threw this with one of the codes. */
+export const isCode = (error: unknown, ...codes: string[]): boolean =>
   error instanceof Error && 'code' in error && codes.includes(String(error.code));
 
 class NodeFile implements OpenFile {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { isAlive } from '../util/files.ts';
-import { type FileSystem, makeFolders, naming, nodeFileSystem } from './filesystem.ts';
+import { type FileSystem, isCode, makeFolders, naming, nodeFileSystem } from './filesystem.ts';
 import { isObject, type Json } from './json.ts';
 import { encodeManifest, isPlainName, MANIFEST_FILE } from './manifest.ts';
 import { type Checkpoint, openCheckpoint, readWholeFile } from './read.ts';
@@ -146,7 +146,13 @@ export interface SkippedCheckpoint {
   readonly damaged: boolean;
 }
 
-/** The newest complete checkpoint in `dir`, if there is one, and what newer or unfinished ones were passed over. */
+/** These say nothing about a file: whoever passed a checkpoint over for one of them would lose it to `discardLaterCheckpoints`. */
+const REFUSALS = ['EACCES', 'EPERM', 'EMFILE', 'ENFILE', 'ENOMEM'];
+
+/**
+ * The newest complete checkpoint in `dir`, if there is one, and what newer or unfinished ones were passed over.
+ * @throws FileError where the system refuses to read, for want of rights, memory or file descriptors.
+ */
 export async function latestCheckpoint(
   dir: string,
   { fs = nodeFileSystem }: CheckpointOptions = {},
@@ -159,7 +165,7 @@ export async function latestCheckpoint(
     try {
       return { checkpoint: await openCheckpoint(join(dir, name), fs), skipped };
     } catch (error) {
-      if (!(error instanceof FileError)) throw error;
+      if (!(error instanceof FileError) || isCode(error.cause, ...REFUSALS)) throw error;
       skipped.push({ name, why: `damaged: ${error.message}`, damaged: true });
     }
   }

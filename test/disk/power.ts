@@ -8,7 +8,7 @@ import { prepareRun } from '../../lib/train/prepare.ts';
 import { fingerprint, materialize, type Random, randomOf, type State, statesOf } from './disk.ts';
 import { type Found, type Known, type Promised, preparedOf, promises, readCheckpoints, weights } from './promise.ts';
 import { describe, type Operation, Recorder, withoutSync } from './recorder.ts';
-import { configOf, filesOf, rowsOf, train, writeProject } from './run.ts';
+import { configOf, type Files, filesOf, rowsOf, train, writeProject } from './run.ts';
 
 const OUT = 'runs/a';
 const STEPS = 8;
@@ -100,6 +100,38 @@ async function resumeFrom(state: State, found: Found, givenUp: number, at: strin
   const rest = Object.keys(filesOf(join(out, 'checkpoints'))).filter((name) => name.includes('tmp'));
   if (rest.length > 0) wrong.push(`left over: ${rest.join(', ')}`);
   return wrong.map((text) => `${at}: going on: ${text}`);
+}
+
+/** Prepares a run's data, then again in another way, and cuts the power after every operation: going on in either way must be right. */
+export async function cutPowerWhilePreparing(project: string, seed: number): Promise<{ states: number; failures: string[] }> {
+  writeProject(project);
+  const ways = [[], ['tokenizer.vocabSize=270', 'data.valFraction=0.2']];
+  const prepareIn = async (out: string, set: readonly string[]) => (await prepareRun(configOf(project, { out, set }))).close();
+  const recorder = new Recorder(join(project, 'recorded'));
+  mkdirSync(recorder.root);
+  const expected: Files[] = [];
+  for (const set of ways) {
+    await recorder.during(() => prepareIn(join(recorder.root, 'run'), set));
+    expected.push(preparedOf(join(recorder.root, 'run')));
+  }
+  const failures: string[] = [];
+  const seen = new Set<string>();
+  const scratch = join(project, 'scratch');
+  for (const { done, cut, state } of statesOf(recorder.root, recorder.log, randomOf(seed), 2)) {
+    const key = fingerprint(state);
+    if (seen.has(key)) continue;
+    const way = seen.add(key).size % 2;
+    rmSync(scratch, { recursive: true, force: true });
+    materialize(state, scratch);
+    const at = `power cut after ${done} operations (${describe(recorder.log[done - 1], recorder.root)}), ${cut}, then way ${way}`;
+    try {
+      await withoutSync(scratch, () => prepareIn(join(scratch, 'run'), ways[way] as string[]));
+      if (!isDeepStrictEqual(preparedOf(join(scratch, 'run')), expected[way])) failures.push(`${at}: tokenizer or shards differ`);
+    } catch (error) {
+      failures.push(`${at}: ${error}`);
+    }
+  }
+  return { states: seen.size, failures };
 }
 
 /** Cuts the power after every operation of three runs. Needs an empty folder. */

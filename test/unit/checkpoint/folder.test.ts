@@ -286,3 +286,20 @@ test('a folder of checkpoints is cleared by taking its name away first', async (
   t.deepEqual(log, ['rename', 'syncFolder', 'remove']);
   t.deepEqual(stepDirs(run), []);
 });
+
+test('a checkpoint is passed over for damage, not because the system refuses to read it', async (t) => {
+  const dir = temporaryFolder(t);
+  for (const step of [1, 2]) await saveCheckpoint(dir, contents(step));
+  const failing = (code: string) =>
+    faultyFileSystem({
+      before(operation, path) {
+        if (operation === 'open' && path.includes('step-00000002')) throw Object.assign(new Error(`${code}: no`), { code });
+      },
+    });
+  await t.throwsAsync(latestCheckpoint(dir, { fs: failing('EMFILE') }), {
+    instanceOf: FileError,
+    message: /checkpoint\.json: cannot open: EMFILE/,
+  });
+  await t.throwsAsync(latestCheckpoint(dir, { fs: failing('EACCES') }), { instanceOf: FileError, message: /cannot open: EACCES/ });
+  t.is((await latestCheckpoint(dir, { fs: failing('EIO') })).checkpoint?.manifest.step, 1); // a bad sector
+});
