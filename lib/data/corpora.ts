@@ -78,7 +78,7 @@ const TANG_POEMS: CorpusRecipe = {
   sha256: '58c653c47e3286daab756d6a6c8105a9f0b6dff8e174f2d08e1bd7f1db365b52',
 };
 
-const CORPORA = { 'moby-dick': MOBY_DICK, 'tang-poems': TANG_POEMS } as const;
+export const CORPORA = { 'moby-dick': MOBY_DICK, 'tang-poems': TANG_POEMS } as const;
 
 /** A text that `fetchCorpus` knows. */
 export type CorpusName = keyof typeof CORPORA;

@@ -15,8 +15,10 @@ export interface FinetuneOptions extends PretrainOptions {
 }
 
 /** Examples of a JSONL file, the last `valFraction` of them (or another file) for validation. */
-async function readExamples(run: RunConfig): Promise<{ train: Example[]; validation: Example[] }> {
-  const { path, valPath, valFraction } = run.finetune;
+export async function readExamples(
+  files: Pick<RunConfig['finetune'], 'path' | 'valPath' | 'valFraction'>,
+): Promise<{ train: Example[]; validation: Example[] }> {
+  const { path, valPath, valFraction } = files;
   if (path === undefined)
     throw new ArgumentError('finetune.path must name a JSONL file of prompts and completions', { hint: 'Or give --data FILE.' });
   const part = async (file: string, fraction: number, name: 'train' | 'validation'): Promise<Example[]> => {
@@ -64,7 +66,7 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const folder = join(out, 'checkpoints');
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
-  const examples = options.examples ?? (await readExamples(run));
+  const examples = options.examples ?? (await readExamples(run.finetune));
   const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, { device: options.device ?? run.device });
   if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });

@@ -1,0 +1,19 @@
+import type { Format } from '../format.ts';
+import { corpusArchive } from './archive.ts';
+import { best, checkpoint, resume } from './checkpoint.ts';
+import { config } from './config.ts';
+import { metrics } from './metrics.ts';
+import { plantedFormats } from './planted.ts';
+import { gpt2Folder, index, llamaFolder } from './pretrained.ts';
+import { safetensors } from './safetensors.ts';
+import { preparedFolder, shards } from './shards.ts';
+import { jsonLines, plainText, supervised } from './texts.ts';
+import { foreignTokenizer, pair, tokenizerFile } from './tokenizers.ts';
+
+const all: readonly Format[] = [
+  ...[safetensors, index, checkpoint, resume, best, shards, preparedFolder, tokenizerFile, foreignTokenizer, pair],
+  ...[gpt2Folder, llamaFolder, config, plainText, jsonLines, supervised, metrics, corpusArchive],
+  ...plantedFormats,
+];
+
+export const formats: Readonly<Record<string, Format>> = Object.fromEntries(all.map((format) => [format.name, format]));
