@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { isAlive } from '../util/files.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show } from '../util/show.ts';
 import { type FileSystem, isCode, makeFolders, naming, nodeFileSystem } from './filesystem.ts';
 import { isObject, type Json } from './json.ts';
 import { encodeManifest, isPlainName, MANIFEST_FILE } from './manifest.ts';
@@ -203,15 +205,9 @@ export async function resetBestCheckpoint(
 async function readBest(fs: FileSystem, dir: string, names: readonly string[]): Promise<{ step: number; value: number } | undefined> {
   if (!names.includes(BEST_FILE)) return undefined;
   const file = join(dir, BEST_FILE);
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder().decode(await readWholeFile(fs, file)));
-  } catch (error) {
-    if (error instanceof FileError) throw error;
-    throw new FileError(file, `must be JSON: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
-  if (!isObject(json) || !Number.isSafeInteger(json.step) || !Number.isFinite(json.value)) {
-    throw new FileError(file, `must hold { step, value }, got ${JSON.stringify(json)}`);
+  const json = parseJSON(file, await readWholeFile(fs, file));
+  if (!isObject(json) || !Number.isSafeInteger(json.step) || (json.step as number) < 0 || !Number.isFinite(json.value)) {
+    throw new FileError(file, `must hold { step, value }, got ${show(json)}`);
   }
   return { step: json.step as number, value: json.value as number };
 }

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show } from '../util/show.ts';
 import { version } from '../util/version.ts';
 import { assertJson, isObject, type Json } from './json.ts';
 import type { FileStamp } from './write.ts';
@@ -50,20 +52,14 @@ export const isPlainName = (name: string): boolean => /^[\w][\w.-]*$/.test(name)
 
 /** @throws FileError naming the file and the field that is wrong. */
 export function parseManifest(file: string, bytes: Uint8Array): CheckpointManifest {
-  const fail = (field: string, expected: string, got: unknown) =>
-    new FileError(file, `${field} must be ${expected}, got ${JSON.stringify(got)?.slice(0, 80) ?? 'nothing'}`);
-  let json: unknown;
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (error) {
-    throw new FileError(file, `must be JSON in UTF-8: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
+  const fail = (field: string, expected: string, got: unknown) => new FileError(file, `${field} must be ${expected}, got ${show(got)}`);
+  const json = parseJSON(file, bytes);
   if (!isObject(json) || json.format !== FORMAT) throw fail('format', JSON.stringify(FORMAT), isObject(json) ? json.format : json);
   const { sha256, ...body } = json;
   // Version before digest: a newer format may compute its digest in another way.
   if (!Number.isSafeInteger(body.version)) throw fail('version', 'an integer', body.version);
   if ((body.version as number) > FORMAT_VERSION) {
-    throw new FileError(file, `version must be at most ${FORMAT_VERSION}, got ${body.version}: written by heddle ${body.heddle}`, {
+    throw new FileError(file, `version must be at most ${FORMAT_VERSION}, got ${body.version}: written by heddle ${show(body.heddle)}`, {
       hint: 'Update heddle to read it.',
     });
   }
@@ -76,7 +72,7 @@ export function parseManifest(file: string, bytes: Uint8Array): CheckpointManife
   if (!isObject(files)) throw fail('files', 'an object', files);
   for (const [name, stamp] of Object.entries(files)) {
     if (!isPlainName(name)) throw fail('files', 'plain file names', name);
-    if (!isStamp(stamp)) throw fail(`files.${name}`, '{ size, sha256 }', stamp);
+    if (!isStamp(stamp)) throw fail(`files.${name.slice(0, 80)}`, '{ size, sha256 }', stamp);
   }
   return body as unknown as CheckpointManifest;
 }

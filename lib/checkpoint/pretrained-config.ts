@@ -2,6 +2,7 @@
 // does not know are errors: a model that loads computes what its own library computes.
 import { type GPTConfig, type GPTConfigInput, gptConfig } from '../models/index.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { isObject } from './json.ts';
 
 export const PRETRAINED_TYPES = ['gpt2', 'llama'] as const;
@@ -20,8 +21,7 @@ class Fields {
   }
 
   fail(name: string, expected: string): FileError {
-    const got = JSON.stringify(this.#fields[name]) ?? 'nothing';
-    return new FileError(this.file, `${this.#path}${name} must be ${expected}, got ${got.length > 80 ? `${got.slice(0, 77)}...` : got}`);
+    return new FileError(this.file, `${this.#path}${name} must be ${expected}, got ${show(this.#fields[name])}`);
   }
 
   /** null counts as absent, as it does in Python. */
@@ -140,7 +140,7 @@ export interface PretrainedConfig {
  * @throws FileError naming file and field: an unknown model_type, a missing field, a value that is not supported
  */
 export function parsePretrainedConfig(file: string, json: unknown, overrides: GPTConfigInput = {}): PretrainedConfig {
-  if (!isObject(json)) throw new FileError(file, `must hold a JSON object, got ${JSON.stringify(json)}`);
+  if (!isObject(json)) throw new FileError(file, `must hold a JSON object, got ${show(json)}`);
   const f = new Fields(file, json);
   const type = f.choice('model_type', { gpt2: 'gpt2', llama: 'llama' } as const, '');
   if (f.has('quantization_config')) throw f.fail('quantization_config', 'null: quantized weights are not supported');

@@ -1,6 +1,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show } from '../util/show.ts';
 import { naming } from './filesystem.ts';
 import { isObject } from './json.ts';
 import { isPlainName } from './manifest.ts';
@@ -18,12 +20,7 @@ export interface PretrainedFiles {
 
 /** @throws FileError when the file cannot be read or is no JSON */
 export async function readJSON(file: string): Promise<unknown> {
-  const text = await naming(file, 'read', () => readFile(file, 'utf8'));
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new FileError(file, `must be JSON: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
+  return parseJSON(file, await naming(file, 'read', () => readFile(file)));
 }
 
 const exists = (file: string): Promise<boolean> =>
@@ -36,10 +33,10 @@ const exists = (file: string): Promise<boolean> =>
 async function readIndex(file: string): Promise<Map<string, string>> {
   const json = await readJSON(file);
   const map = isObject(json) ? json.weight_map : undefined;
-  if (!isObject(map)) throw new FileError(file, `weight_map must be an object of file names, got ${JSON.stringify(map) ?? 'nothing'}`);
+  if (!isObject(map)) throw new FileError(file, `weight_map must be an object of file names, got ${show(map)}`);
   for (const [name, shard] of Object.entries(map))
     if (typeof shard !== 'string' || !isPlainName(shard))
-      throw new FileError(file, `weight_map: ${JSON.stringify(name)} must name a file of the folder, got ${JSON.stringify(shard)}`);
+      throw new FileError(file, `weight_map: ${show(name)} must name a file of the folder, got ${show(shard)}`);
   return new Map(Object.entries(map) as [string, string][]);
 }
 
@@ -68,14 +65,13 @@ export async function openPretrained(folder: string): Promise<PretrainedFiles> {
         if (places.get(name) !== shard)
           throw new FileError(
             index,
-            `weight_map: tensor ${JSON.stringify(name)} lies in ${shard}, the index says ${places.get(name) ?? 'nothing of it'}`,
+            `weight_map: tensor ${show(name)} lies in ${shard}, the index says ${places.get(name) ?? 'nothing of it'}`,
           );
     }
     const tensors = new Map<string, SafetensorsFile>();
     for (const [name, shard] of places) {
       const file = shards.get(shard) as SafetensorsFile;
-      if (!file.tensors.has(name))
-        throw new FileError(file.file, `tensor ${JSON.stringify(name)} is missing: ${INDEX} says that it lies here`);
+      if (!file.tensors.has(name)) throw new FileError(file.file, `tensor ${show(name)} is missing: ${INDEX} says that it lies here`);
       tensors.set(name, file);
     }
     return { tensors, close };

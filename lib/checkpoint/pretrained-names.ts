@@ -10,6 +10,8 @@ export interface Piece {
   /** The rows of the parameter that it is. */
   readonly start: number;
   readonly rows: number;
+  /** Of the parameter; a vector has none. */
+  readonly columns: number | undefined;
   /** Their matrix is (in, out), the layout of GPT-2's Conv1D; ours is (out, in). */
   readonly transposed: boolean;
 }
@@ -23,12 +25,12 @@ export function isBuffer(name: string): boolean {
   return /(^|\.)(attn\.(bias|masked_bias)|rotary_emb\.inv_freq)$/.test(name);
 }
 
-type Add = (name: string, parameter: string, rows: number, start?: number, transposed?: boolean) => void;
+type Add = (name: string, parameter: string, rows: number, columns?: number, start?: number, transposed?: boolean) => void;
 
 function gpt2Block(add: Add, c: GPTConfig, i: number): void {
   const [theirs, ours] = [`h.${i}`, `blocks.${i}`];
-  const dense = (name: string, parameter: string, rows: number): void => {
-    add(`${theirs}.${name}.weight`, `${ours}.${parameter}.weight`, rows, 0, true);
+  const dense = (name: string, parameter: string, rows: number, columns: number): void => {
+    add(`${theirs}.${name}.weight`, `${ours}.${parameter}.weight`, rows, columns, 0, true);
     add(`${theirs}.${name}.bias`, `${ours}.${parameter}.bias`, rows);
   };
   const norm = (name: string, parameter: string): void => {
@@ -36,20 +38,20 @@ function gpt2Block(add: Add, c: GPTConfig, i: number): void {
     add(`${theirs}.${name}.bias`, `${ours}.${parameter}.bias`, c.width);
   };
   norm('ln_1', 'norm1');
-  dense('attn.c_attn', 'attn.qkv', 3 * c.width);
-  dense('attn.c_proj', 'attn.proj', c.width);
+  dense('attn.c_attn', 'attn.qkv', 3 * c.width, c.width);
+  dense('attn.c_proj', 'attn.proj', c.width, c.width);
   norm('ln_2', 'norm2');
-  dense('mlp.c_fc', 'mlp.up', c.ffnWidth);
-  dense('mlp.c_proj', 'mlp.down', c.width);
+  dense('mlp.c_fc', 'mlp.up', c.ffnWidth, c.width);
+  dense('mlp.c_proj', 'mlp.down', c.width, c.ffnWidth);
 }
 
 function llamaBlock(add: Add, c: GPTConfig, i: number, biases: PretrainedConfig['biases']): void {
   const [theirs, ours] = [`layers.${i}`, `blocks.${i}`];
-  const rows = (names: readonly (readonly [string, number])[], parameter: string, bias: boolean): void => {
+  const rows = (names: readonly (readonly [string, number])[], parameter: string, columns: number, bias: boolean): void => {
     for (const kind of bias ? ['weight', 'bias'] : ['weight']) {
       let start = 0;
       for (const [name, n] of names) {
-        add(`${theirs}.${name}.${kind}`, `${ours}.${parameter}.${kind}`, n, start);
+        add(`${theirs}.${name}.${kind}`, `${ours}.${parameter}.${kind}`, n, kind === 'weight' ? columns : undefined, start);
         start += n;
       }
     }
@@ -63,9 +65,10 @@ function llamaBlock(add: Add, c: GPTConfig, i: number, biases: PretrainedConfig[
       ['self_attn.v_proj', kv],
     ],
     'attn.qkv',
+    c.width,
     biases.attention,
   );
-  rows([['self_attn.o_proj', c.width]], 'attn.proj', biases.attention);
+  rows([['self_attn.o_proj', c.width]], 'attn.proj', q, biases.attention);
   add(`${theirs}.post_attention_layernorm.weight`, `${ours}.norm2.weight`, c.width);
   rows(
     [
@@ -73,22 +76,31 @@ function llamaBlock(add: Add, c: GPTConfig, i: number, biases: PretrainedConfig[
       ['mlp.up_proj', c.ffnWidth],
     ],
     'mlp.up',
+    c.width,
     biases.mlp,
   );
-  rows([['mlp.down_proj', c.width]], 'mlp.down', biases.mlp);
+  rows([['mlp.down_proj', c.width]], 'mlp.down', c.ffnWidth, biases.mlp);
 }
 
-/** Every tensor of a model in Hugging Face's names, and where it lies in ours. */
-export function pretrainedPieces({ type, config: c, biases }: PretrainedConfig): Piece[] {
-  const pieces: Piece[] = [];
-  const add: Add = (name, parameter, rows, start = 0, transposed = false) => void pieces.push({ name, parameter, start, rows, transposed });
+/**
+ * Every tensor of a model in Hugging Face's names, and where it lies in ours. One block after the other: of what a config.json
+ * claims, no more is listed than the reader finds in the file.
+ */
+export function* pretrainedPieces({ type, config: c, biases }: PretrainedConfig): Generator<Piece> {
+  let pieces: Piece[] = [];
+  const add: Add = (name, parameter, rows, columns, start = 0, transposed = false) =>
+    void pieces.push({ name, parameter, start, rows, columns, transposed });
   // Only the vocabulary's own rows: those that pad it are not in the file.
-  add(type === 'gpt2' ? 'wte.weight' : 'embed_tokens.weight', 'tokens.weight', c.vocabSize);
-  if (type === 'gpt2') add('wpe.weight', 'positions', c.contextLength);
-  for (let i = 0; i < c.layers; i++) type === 'gpt2' ? gpt2Block(add, c, i) : llamaBlock(add, c, i, biases);
+  add(type === 'gpt2' ? 'wte.weight' : 'embed_tokens.weight', 'tokens.weight', c.vocabSize, c.width);
+  if (type === 'gpt2') add('wpe.weight', 'positions', c.contextLength, c.width);
+  for (let i = 0; i < c.layers; i++) {
+    type === 'gpt2' ? gpt2Block(add, c, i) : llamaBlock(add, c, i, biases);
+    yield* pieces;
+    pieces = [];
+  }
   const norm = type === 'gpt2' ? 'ln_f' : 'norm';
   add(`${norm}.weight`, 'norm.weight', c.width);
   if (type === 'gpt2') add(`${norm}.bias`, 'norm.bias', c.width);
-  if (!c.tiedHead) add(HEAD, 'head.weight', c.vocabSize);
-  return pieces;
+  if (!c.tiedHead) add(HEAD, 'head.weight', c.vocabSize, c.width);
+  yield* pieces;
 }

@@ -8,6 +8,7 @@ import type { Device } from '../tensor/device.ts';
 import { elements, sameShape, shapeText } from '../tensor/shape.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { makeFolders, naming, nodeFileSystem } from './filesystem.ts';
 import { gpt2ConfigOf, type PretrainedConfig, parsePretrainedConfig } from './pretrained-config.ts';
 import { openPretrained, type PretrainedFiles, readJSON } from './pretrained-files.ts';
@@ -37,9 +38,9 @@ export function pieceOf(piece: Piece, parameter: Tensor): Tensor {
   );
 }
 
-function shapeInFile(piece: Piece, parameter: Parameter): number[] {
-  const shape = [piece.rows, ...parameter.shape.slice(1)];
-  return piece.transposed ? shape.reverse() : shape;
+function shapeInFile({ rows, columns, transposed }: Piece): number[] {
+  if (columns === undefined) return [rows];
+  return transposed ? [columns, rows] : [rows, columns];
 }
 
 /** The name under which a file holds a piece: with the base model's prefix or without. */
@@ -48,7 +49,7 @@ function nameIn(files: PretrainedFiles, prefix: string, piece: Piece): string | 
 }
 
 /** Where each piece lies. @throws FileError naming the first tensor that is missing, misshapen or has no place in the model */
-function findPieces(folder: string, files: PretrainedFiles, pretrained: PretrainedConfig, parameters: ReadonlyMap<string, Parameter>) {
+function findPieces(folder: string, files: PretrainedFiles, pretrained: PretrainedConfig) {
   const prefix = PREFIX[pretrained.type];
   const found: { piece: Piece; name: string; file: SafetensorsFile }[] = [];
   const expected = new Set<string>();
@@ -57,7 +58,7 @@ function findPieces(folder: string, files: PretrainedFiles, pretrained: Pretrain
     const file = name === undefined ? undefined : files.tensors.get(name);
     if (name === undefined || file === undefined)
       throw new FileError(folder, `tensor ${JSON.stringify(piece.name)} is missing in its weights`);
-    const shape = shapeInFile(piece, parameters.get(piece.parameter) as Parameter);
+    const shape = shapeInFile(piece);
     const got = file.tensors.get(name)?.shape ?? [];
     if (!sameShape(got, shape))
       throw new FileError(
@@ -70,10 +71,7 @@ function findPieces(folder: string, files: PretrainedFiles, pretrained: Pretrain
   for (const [name, file] of files.tensors) {
     const tiedHead = name === HEAD && pretrained.config.tiedHead; // the token embedding once more
     if (!expected.has(name) && !tiedHead && !isBuffer(name))
-      throw new FileError(
-        file.file,
-        `tensor ${JSON.stringify(name)} is not expected in a model of type ${pretrained.type} with this config.json`,
-      );
+      throw new FileError(file.file, `tensor ${show(name)} is not expected in a model of type ${pretrained.type} with this config.json`);
   }
   return found;
 }
@@ -91,15 +89,15 @@ export async function loadPretrained(folder: string, options: LoadPretrainedOpti
   const pretrained = parsePretrainedConfig(file, await readJSON(file), given);
   const files = await openPretrained(folder);
   try {
+    // Before the model is made: a config.json may claim any size.
+    const found = findPieces(folder, files, pretrained);
     const model = new GPT(pretrained.config, { seed: 0, ...(device && { device }) });
     try {
       const parameters = model.namedParameters();
-      for (const { piece, name, file: source } of findPieces(folder, files, pretrained, parameters)) {
+      for (const { piece, name, file: source } of found) {
         const parameter = parameters.get(piece.parameter) as Parameter;
         const values = await readFloats(source, name);
-        scope(() =>
-          copyInto(pieceOf(piece, parameter), tensor(values, { shape: shapeInFile(piece, parameter), device: parameter.device })),
-        );
+        scope(() => copyInto(pieceOf(piece, parameter), tensor(values, { shape: shapeInFile(piece), device: parameter.device })));
       }
       return model.computeIn(compute);
     } catch (error) {
@@ -128,10 +126,10 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
     throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
   const json = gpt2ConfigOf(model.config, endOfText);
   const parameters = model.namedParameters();
-  const pieces = pretrainedPieces({ type: 'gpt2', config: model.config, biases: { attention: true, mlp: true } });
+  const pieces = [...pretrainedPieces({ type: 'gpt2', config: model.config, biases: { attention: true, mlp: true } })];
   const entries = pieces.map((piece): SafetensorsEntry => {
     const parameter = parameters.get(piece.parameter);
-    const shape = parameter ? shapeInFile(piece, parameter) : [piece.rows]; // without a parameter it is a bias
+    const shape = shapeInFile(piece);
     const bytes = async (): Promise<Uint8Array> => {
       if (!parameter) return new Uint8Array(4 * elements(shape));
       const view = pieceOf(piece, parameter);

@@ -45,7 +45,7 @@ async function verifyFile(fs: FileSystem, file: string, stamp: FileStamp): Promi
     const size = await source.size();
     if (size !== stamp.size) throw new FileError(file, `must be ${stamp.size} bytes long, got ${size}`);
     const hash = createHash('sha256');
-    const buffer = new Uint8Array(CHUNK_BYTES);
+    const buffer = new Uint8Array(Math.min(size, CHUNK_BYTES));
     for (let position = 0; position < size; ) {
       const got = await source.read(buffer, position);
       if (got === 0) throw new FileError(file, `must be ${size} bytes long, got ${position}`);

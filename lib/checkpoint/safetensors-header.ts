@@ -1,4 +1,6 @@
 import { FileError } from '../util/errors.ts';
+import { checkNesting } from '../util/json_text.ts';
+import { show as quote } from '../util/show.ts';
 import { duplicateKey, isObject } from './json.ts';
 
 /** Bytes of one element of each dtype that is read and written. */
@@ -27,12 +29,6 @@ export const MAX_HEADER_BYTES = 100_000_000;
 export const isDType = (name: unknown): name is SafetensorsDType => typeof name === 'string' && Object.hasOwn(DTYPE_BYTES, name);
 
 const isSize = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
-
-/** Names come from the file: quoted and cut, so that a hostile one cannot flood a terminal or steer it. */
-const quote = (value: unknown): string => {
-  const text = JSON.stringify(value) ?? 'nothing';
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-};
 
 /** Bytes of a tensor, or undefined where the product is no exact number. */
 export function tensorBytes(dtype: SafetensorsDType, shape: readonly number[]): number | undefined {
@@ -90,6 +86,7 @@ export function parseHeader(file: string, header: Uint8Array, fileBytes: number)
   } catch (error) {
     throw new FileError(file, `header must be JSON in UTF-8: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
+  checkNesting(file, header, 'header ');
   if (!isObject(json)) throw new FileError(file, `header must be a JSON object, got ${quote(json)}`);
   const twice = duplicateKey(text);
   if (twice !== undefined) throw new FileError(file, `header: key ${quote(twice)} stands twice`);

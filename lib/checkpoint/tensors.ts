@@ -1,9 +1,10 @@
 import { noGrad } from '../autograd/index.ts';
 import { copyInto } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
-import { sameShape, shapeText } from '../tensor/shape.ts';
+import { elements, sameShape, shapeText } from '../tensor/shape.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { FileError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { openSafetensors, type SafetensorsEntry } from './safetensors.ts';
 
 /** f32 tensors as entries of a safetensors file; each is read from the device when its turn comes. */
@@ -20,6 +21,13 @@ export function* tensorEntries(tensors: Iterable<[string, Tensor]>): Generator<S
     };
 }
 
+/** How many elements the tensors of a file have. @throws FileError where it is no safetensors file */
+export async function countElements(file: string): Promise<number> {
+  const source = await openSafetensors(file);
+  await source.close();
+  return [...source.tensors.values()].reduce((sum, { shape }) => sum + elements(shape), 0);
+}
+
 /**
  * Reads a file that holds just these f32 tensors into them, one at a time.
  * @throws FileError naming the tensor that is missing, too many, of another type or another shape; then nothing was changed
@@ -27,7 +35,8 @@ export function* tensorEntries(tensors: Iterable<[string, Tensor]>): Generator<S
 export async function restoreTensors(file: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
   const source = await openSafetensors(file);
   try {
-    for (const name of source.tensors.keys()) if (!tensors.has(name)) throw new FileError(file, `tensor ${name} is not one of the model's`);
+    for (const name of source.tensors.keys())
+      if (!tensors.has(name)) throw new FileError(file, `tensor ${show(name)} is not one of the model's`);
     for (const [name, t] of tensors) {
       const info = source.tensors.get(name);
       if (!info) throw new FileError(file, `tensor ${name} is missing`);

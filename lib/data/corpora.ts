@@ -6,6 +6,7 @@ import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { makeFolder, writeFileAtomic } from '../util/files.ts';
+import { parseJSON } from '../util/json_text.ts';
 import { npmPack, type PinnedPackage } from './npm_pack.ts';
 import { readTarGz } from './tar.ts';
 
@@ -48,9 +49,11 @@ interface Poem {
   paragraphs: string[];
 }
 
+const isText = (value: unknown): value is string => typeof value === 'string';
+
 function isPoem(value: unknown): value is Poem {
   const poem = value as Partial<Poem> | null;
-  return typeof poem?.title === 'string' && typeof poem.author === 'string' && Array.isArray(poem.paragraphs);
+  return isText(poem?.title) && isText(poem.author) && Array.isArray(poem.paragraphs) && poem.paragraphs.every(isText);
 }
 
 /** The Complete Tang Poems, in traditional characters as given: title, author, lines, and an empty line after each poem. */
@@ -65,9 +68,9 @@ const TANG_POEMS: CorpusRecipe = {
     return first === undefined ? undefined : Number(first);
   },
   render(data, path) {
-    const poems: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(data));
+    const poems = parseJSON(path, data);
     if (!Array.isArray(poems) || !poems.every(isPoem))
-      throw new FileError(path, 'must be an array of poems with title, author and paragraphs');
+      throw new FileError(path, 'must be a list of poems with title, author and paragraphs');
     return poems
       .map((poem) => [poem.title, poem.author, ...poem.paragraphs].map((line) => line.trim()))
       .filter((lines) => lines.slice(2).some((line) => line !== ''))
@@ -102,7 +105,14 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env, platform: Node
 export async function buildCorpusText(recipe: Pick<CorpusRecipe, 'order' | 'render' | 'separator'>, tarball: string): Promise<string> {
   const parts: { order: number; text: string }[] = [];
   for await (const { path, data } of readTarGz(tarball, (name) => recipe.order(name) !== undefined)) {
-    parts.push({ order: recipe.order(path) as number, text: recipe.render(data, path) });
+    let text: string;
+    try {
+      text = recipe.render(data, path);
+    } catch (error) {
+      if (error instanceof FileError) throw new FileError(tarball, error.message, { cause: error });
+      throw new FileError(tarball, `${path}: must be UTF-8 text: ${error instanceof Error ? error.message : error}`, { cause: error });
+    }
+    parts.push({ order: recipe.order(path) as number, text });
   }
   if (parts.length === 0) throw new FileError(tarball, 'holds none of the files of this text');
   parts.sort((a, b) => a.order - b.order);

@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show } from '../util/show.ts';
 import { Shards } from './shards.ts';
 import type { SourceFile } from './source.ts';
 import type { Part } from './split.ts';
@@ -48,39 +50,37 @@ export interface PreparedMeta {
 /** Reads and checks meta.json; undefined where there is none. @throws FileError when it is damaged. */
 export function readMeta(folder: string): PreparedMeta | undefined {
   const path = join(folder, META_FILE);
-  let text: string;
+  let bytes: Uint8Array;
   try {
-    text = readFileSync(path, 'utf8');
+    bytes = readFileSync(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw new FileError(path, `cannot be read: ${(error as Error).message}`, { cause: error });
   }
-  let meta: Partial<PreparedMeta> | null;
-  try {
-    meta = JSON.parse(text) as Partial<PreparedMeta> | null;
-  } catch (error) {
-    throw new FileError(path, `must be JSON: ${(error as Error).message}`, { cause: error });
-  }
-  if (meta?.format !== PREPARED_FORMAT) throw new FileError(path, `format must be ${PREPARED_FORMAT}, got ${JSON.stringify(meta?.format)}`);
+  const meta = parseJSON(path, bytes) as Partial<PreparedMeta> | null;
+  if (meta?.format !== PREPARED_FORMAT) throw new FileError(path, `format must be ${PREPARED_FORMAT}, got ${show(meta?.format)}`);
   for (const name of ['train', 'validation'] as const) {
     const part = meta[name];
     if (name === 'validation' && part === null) continue;
     if (
       !Array.isArray(part?.shards) ||
       part.shards.length === 0 ||
-      !part.shards.every((shard) => /^(train|validation)-\d+\.tokens$/.test(shard))
+      !part.shards.every((shard) => typeof shard === 'string' && /^(train|validation)-\d+\.tokens$/.test(shard)) ||
+      new Set(part.shards).size < part.shards.length // one named often would be read into memory as often
     ) {
-      throw new FileError(path, `${name}.shards must list shard files, got ${JSON.stringify(part?.shards)}`);
+      throw new FileError(path, `${name}.shards must list shard files, each once, got ${show(part?.shards)}`);
     }
     for (const field of ['tokens', 'documents', 'targets', 'textBytes', 'predictedBytes'] as const) {
-      if (!Number.isSafeInteger(part[field]))
-        throw new FileError(path, `${name}.${field} must be an integer, got ${JSON.stringify(part[field])}`);
+      if (!(Number.isSafeInteger(part[field]) && (part[field] as number) >= 0))
+        throw new FileError(path, `${name}.${field} must be an integer of at least 0, got ${show(part[field])}`);
     }
   }
-  for (const field of ['contentHash', 'tokenizerHash'] as const) {
-    if (typeof meta[field] !== 'string') throw new FileError(path, `${field} must be a string, got ${JSON.stringify(meta[field])}`);
+  for (const field of ['source', 'contentHash', 'tokenizerHash'] as const) {
+    if (typeof meta[field] !== 'string') throw new FileError(path, `${field} must be a string, got ${show(meta[field])}`);
   }
-  if (!Array.isArray(meta.files)) throw new FileError(path, `files must be a list, got ${JSON.stringify(meta.files)}`);
+  if (!(Number.isSafeInteger(meta.vocabSize) && (meta.vocabSize as number) > 0))
+    throw new FileError(path, `vocabSize must be a positive integer, got ${show(meta.vocabSize)}`);
+  if (!Array.isArray(meta.files)) throw new FileError(path, `files must be a list, got ${show(meta.files)}`);
   return meta as PreparedMeta;
 }
 
@@ -110,9 +110,20 @@ export function openPrepared(
       part.shards.map((file) => join(folder, file)),
       options,
     );
-    if (shards.length === part.tokens && shards.documents === part.documents && shards.targets === part.targets) return shards;
-    shards.close();
-    throw new FileError(join(folder, META_FILE), `${name}.tokens must be ${shards.length} as the shards say, got ${part.tokens}`);
+    const wrong = (field: string, expected: string, got: number): FileError => {
+      shards.close();
+      return new FileError(join(folder, META_FILE), `${field} must be ${expected} as the shards say, got ${got}`);
+    };
+    for (const [field, value] of [
+      ['tokens', shards.length],
+      ['documents', shards.documents],
+      ['targets', shards.targets],
+      ['textBytes', shards.textBytes],
+    ] as const)
+      if (part[field] !== value) throw wrong(`${name}.${field}`, String(value), part[field]);
+    if (part.predictedBytes > part.textBytes) throw wrong(`${name}.predictedBytes`, `at most ${part.textBytes}`, part.predictedBytes);
+    if (meta.vocabSize !== shards.vocabSize) throw wrong('vocabSize', String(shards.vocabSize), meta.vocabSize);
+    return shards;
   };
   const train = open('train', meta.train);
   try {

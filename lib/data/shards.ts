@@ -3,6 +3,7 @@
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { ArgumentError, FileError } from '../util/errors.ts';
+import { printable } from '../util/show.ts';
 import { checkEndianness, decodeHeader, HEADER_BYTES, layout, type ShardHeader } from './shard_format.ts';
 import { openForReading } from './text_file.ts';
 import { checkRange, type TokenData } from './tokens.ts';
@@ -11,10 +12,19 @@ import { checkRange, type TokenData } from './tokens.ts';
 const RESIDENT_BYTES = 2 ** 28;
 const SCAN_BYTES = 2 ** 20;
 
+/** What the system or the addon says about a file comes out as a FileError that names it. */
+function naming<T>(path: string, task: () => T): T {
+  try {
+    return task();
+  } catch (error) {
+    throw new FileError(path, `cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}
+
 /** Reads exactly `out.length` bytes at `position`. */
 function readAt(path: string, fd: number, out: Uint8Array, position: number): void {
   for (let done = 0; done < out.length; ) {
-    const got = readSync(fd, out, done, out.length - done, position + done);
+    const got = naming(path, () => readSync(fd, out, done, out.length - done, position + done));
     if (got === 0) throw new FileError(path, `tokens end at byte ${position + done}, the header says they go on (was the file cut short?)`);
     done += got;
   }
@@ -79,7 +89,7 @@ class Shard {
 
   /** Reads through a mapping of the file from now on. */
   map(mapFile: (path: string) => Uint8Array): void {
-    const mapped = mapFile(this.path);
+    const mapped = naming(this.path, () => mapFile(this.path));
     if (mapped.length !== this.bytes)
       throw new FileError(this.path, `must be ${this.bytes} bytes long, got ${mapped.length} in the mapping`);
     this.#payload = mapped.subarray(HEADER_BYTES);
@@ -171,7 +181,7 @@ export class Shards implements TokenData {
       let [length, documents, textBytes, targets] = [0, 0, 0, 0];
       for (const { path, header } of this.#shards) {
         if (header.tokenizerHash !== hash) {
-          throw new FileError(path, `tokenizer hash must be ${hash}, got ${header.tokenizerHash}`, {
+          throw new FileError(path, `tokenizer hash must be ${hash}, got ${printable(header.tokenizerHash)}`, {
             hint: "These tokens are another tokenizer's: prepare the data again.",
           });
         }
@@ -183,6 +193,9 @@ export class Shards implements TokenData {
         textBytes += header.textBytes;
         targets += header.targets;
       }
+      for (const [field, sum] of Object.entries({ count: length, 'bytes of text': textBytes }))
+        if (!Number.isSafeInteger(sum))
+          throw new FileError(paths.at(-1) as string, `${field} must be at most 2^53-1 with the shards before it, got ${sum}`);
       this.length = length;
       this.documents = documents;
       this.vocabSize = vocabSize;

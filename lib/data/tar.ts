@@ -5,6 +5,7 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { FileError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 
 const BLOCK = 512;
 
@@ -42,7 +43,7 @@ class ByteStream {
 
   /** The next `count` bytes, or undefined at the end of the stream; a stream that ends inside them is an error. */
   async take(count: number, what: string, keep: boolean): Promise<Uint8Array | undefined> {
-    const out = new Uint8Array(keep ? count : 0);
+    const parts: Uint8Array[] = []; // what came, not what a header says that will come
     let filled = 0;
     while (filled < count) {
       if (this.#rest.length === 0) {
@@ -56,11 +57,11 @@ class ByteStream {
         if (this.#taken > this.#limit) throw new FileError(this.#file, `archive must unpack to at most ${this.#limit} bytes, got more`);
       }
       const part = this.#rest.subarray(0, count - filled);
-      if (keep) out.set(part, filled);
+      if (keep) parts.push(part);
       filled += part.length;
       this.#rest = this.#rest.subarray(part.length);
     }
-    return out;
+    return parts.length === 1 ? (parts[0] as Uint8Array).slice() : new Uint8Array(Buffer.concat(parts));
   }
 }
 
@@ -74,6 +75,11 @@ function octal(file: string, what: string, digits: string): number {
   const trimmed = digits.trim();
   if (!/^[0-7]{1,12}$/.test(trimmed)) throw new FileError(file, `archive: ${what} must be an octal number, got ${JSON.stringify(trimmed)}`);
   return Number.parseInt(trimmed, 8);
+}
+
+function decimal(file: string, what: string, digits: string): number {
+  if (!/^\d{1,15}$/.test(digits)) throw new FileError(file, `archive: ${what} must be a decimal number, got ${show(digits)}`);
+  return Number(digits);
 }
 
 function checkHeaderSum(file: string, block: Uint8Array): void {
@@ -146,7 +152,11 @@ async function* entries(file: string, stream: ByteStream, wanted: (path: string)
     const prefix = text(header, 257, 5) === 'ustar' ? text(header, 345, 155) : '';
     const name = text(header, 0, 100);
     const path = pax.get('path') ?? (prefix ? `${prefix}/${name}` : name);
-    const size = pax.has('size') ? Number(pax.get('size')) : octal(file, `size of ${JSON.stringify(path)}`, text(header, 124, 12));
+    const ownSize = pax.get('size');
+    const size =
+      ownSize !== undefined
+        ? decimal(file, `size of ${show(path)}`, ownSize)
+        : octal(file, `size of ${JSON.stringify(path)}`, text(header, 124, 12));
     if (!Number.isSafeInteger(size) || size < 0 || size > limit.fileBytes) {
       throw new FileError(file, `archive: size of ${JSON.stringify(path)} must be at most ${limit.fileBytes} bytes, got ${size}`);
     }

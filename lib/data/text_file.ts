@@ -1,6 +1,6 @@
 // A text file as pieces of at most a megabyte.
 import { isUtf8 } from 'node:buffer';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
 import type { TextItem } from './source.ts';
 
@@ -10,11 +10,15 @@ const LF = 10;
 
 /** Opens a file for reading; the error names it. */
 export function openForReading(path: string): number {
+  let fd: number;
   try {
-    return openSync(path, 'r');
+    fd = openSync(path, 'r');
   } catch (error) {
     throw new FileError(path, `cannot be read: ${(error as NodeJS.ErrnoException).code ?? (error as Error).message}`, { cause: error });
   }
+  if (!fstatSync(fd).isDirectory()) return fd;
+  closeSync(fd);
+  throw new FileError(path, 'must be a file, got a folder');
 }
 
 /** Reads until `buffer` is full from `at` on or the file ends; gives the end of what is filled. */

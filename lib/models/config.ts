@@ -1,5 +1,6 @@
 import { ArgumentError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
+import { printable, show } from '../util/show.ts';
 import { type PresetName, presetNames, presets } from './presets.ts';
 
 export const NORMS = ['layernorm', 'rmsnorm'] as const;
@@ -228,13 +229,13 @@ export function fillGPTConfig(input: GPTConfigInput, preset?: string): { config:
 export function gptConfig(input: GPTConfigInput = {}, preset?: PresetName | (string & {})): GPTConfig {
   const { config, problems } = fillGPTConfig(input, preset);
   for (const key of Object.keys(input)) {
-    if (key in config) continue;
+    if (Object.hasOwn(config, key)) continue;
     const near = nearest(key, Object.keys(config));
-    throw new ArgumentError(`gptConfig: ${key} is not known${near === undefined ? '' : `; did you mean ${near}?`}`);
+    throw new ArgumentError(`gptConfig: ${printable(key, 80)} is not known${near === undefined ? '' : `; did you mean ${near}?`}`);
   }
   const first = problems[0];
   if (first !== undefined) {
-    throw new ArgumentError(`gptConfig: ${first.field} must be ${first.expected}, got ${showValue(first.got)}`);
+    throw new ArgumentError(`gptConfig: ${first.field} must be ${first.expected}, got ${show(first.got)}`);
   }
   return config;
 }
@@ -243,7 +244,7 @@ export function gptConfig(input: GPTConfigInput = {}, preset?: PresetName | (str
 export function gptPreset(name: string): GPTConfigInput {
   if (Object.hasOwn(presets, name)) return presets[name as PresetName];
   const near = nearest(name, presetNames);
-  throw new ArgumentError(`gptConfig: preset must be one of ${presetNames.join(', ')}, got ${showValue(name)}`, {
+  throw new ArgumentError(`gptConfig: preset must be one of ${presetNames.join(', ')}, got ${show(name)}`, {
     ...(near === undefined ? {} : { hint: `Did you mean ${near}?` }),
   });
 }
@@ -260,8 +261,4 @@ export function paddedVocabSize(config: GPTConfig): number {
 
 function dropUndefined<T extends object>(object: T): T {
   return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
-}
-
-function showValue(value: unknown): string {
-  return value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value));
 }

@@ -1,17 +1,22 @@
 import { readFileSync, statSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show as showValue } from '../util/show.ts';
 
 /** An object read from JSON. */
 export type JSONObject = { readonly [key: string]: unknown };
 
-/** Reads a text file; a FileError if it cannot be read or is no UTF-8. */
-export function readText(file: string): string {
-  let bytes: Uint8Array;
+function readBytes(file: string): Uint8Array {
   try {
-    bytes = readFileSync(file);
+    return readFileSync(file);
   } catch (error) {
     throw new FileError(file, `cannot be read: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Reads a text file; a FileError if it cannot be read or is no UTF-8. */
+export function readText(file: string): string {
+  const bytes = readBytes(file);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (error) {
@@ -21,14 +26,7 @@ export function readText(file: string): string {
 
 /** Reads a file whose content is one JSON object. */
 export function readObject(file: string): JSONObject {
-  let value: unknown;
-  try {
-    value = JSON.parse(readText(file));
-  } catch (error) {
-    if (error instanceof FileError) throw error;
-    throw new FileError(file, `must be JSON: ${messageOf(error)}`, { cause: error });
-  }
-  return expectObject(file, 'content', value);
+  return expectObject(file, 'content', parseJSON(file, readBytes(file)));
 }
 
 export function exists(path: string): 'file' | 'folder' | undefined {
@@ -43,9 +41,7 @@ export function messageOf(error: unknown): string {
 
 /** A value for an error message, cut where it is long. */
 export function show(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  const text = typeof value === 'number' ? String(value) : Array.isArray(value) ? `a list of ${value.length}` : JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+  return Array.isArray(value) ? `a list of ${value.length}` : showValue(value);
 }
 
 export function wrongField(file: string, field: string, expected: string, value: unknown): FileError {

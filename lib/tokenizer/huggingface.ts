@@ -1,7 +1,7 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { fromAlphabet } from './alphabet.ts';
-import { isObject, type JSONObject, messageOf } from './fields.ts';
+import { isObject, type JSONObject, messageOf, show } from './fields.ts';
 import { foreignIds, type TokenizerFile } from './read_json.ts';
 import { allowedTokens, cutAtSpecial, type Section } from './special.ts';
 import { canonicalHash, checkId, END_OF_TEXT, type EncodeOptions, type Tokenizer } from './tokenizer.ts';
@@ -21,6 +21,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
   /** Content of `tokenizer_config.json`; empty if there was none. */
   readonly config: JSONObject;
   readonly #json: JSONObject;
+  readonly #file: string;
   readonly #tokens: ReadonlyMap<number, string>;
   readonly #decoders: ReadonlySet<unknown>;
   readonly #unknown: number | undefined;
@@ -33,6 +34,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
   constructor(parsed: TokenizerFile, config: JSONObject) {
     const { json, model, addedTokens, file } = parsed;
     this.#json = json;
+    this.#file = file;
     this.config = config;
     this.#tokens = foreignIds(parsed);
     this.vocabSize = [...this.#tokens.keys()].reduce((most, id) => Math.max(most, id), -1) + 1;
@@ -72,7 +74,7 @@ export class HuggingFaceTokenizer implements Tokenizer {
     if (this.concatenates) return new TextDecoder('utf-8', { ignoreBOM: true }).decode(this.decodeBytes(ids));
     if (ids.length === 0) return '';
     const list = Array.from(ids, (id, i) => this.#check(id, `ids[${i}]`));
-    return this.#full.decode(list, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
+    return this.#ask(() => this.#full.decode(list, { skip_special_tokens: false, clean_up_tokenization_spaces: false }));
   }
 
   decodeBytes(ids: ArrayLike<number>): Uint8Array {
@@ -126,12 +128,22 @@ export class HuggingFaceTokenizer implements Tokenizer {
     return Uint32Array.from(starts.flatMap((start, i) => [...this.#run(this.#plain, text.slice(start, starts[i + 1]))]));
   }
 
+  /** The library looks at some parts of the file only when it uses them. */
+  #ask<T>(task: () => T): T {
+    try {
+      return task();
+    } catch (error) {
+      throw new FileError(this.#file, `cannot be used by @huggingface/tokenizers: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
   #run(library: LibraryTokenizer, text: string): Uint32Array {
     if (text === '') return new Uint32Array(0);
-    const ids: (number | undefined)[] = library.encode(text, { add_special_tokens: false }).ids;
+    const ids: (number | undefined)[] = this.#ask(() => library.encode(text, { add_special_tokens: false }).ids);
     return Uint32Array.from(ids, (id, i) => {
       if (id === undefined)
         throw new ArgumentError(`encode: text must hold only characters of the vocabulary, got another one at token ${i}`);
+      if (!this.#tokens.has(id)) throw new FileError(this.#file, `encoding must give ids of the vocabulary, got ${show(id)}`);
       return id;
     });
   }

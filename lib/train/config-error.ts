@@ -1,4 +1,8 @@
 import { HeddleError } from '../util/errors.ts';
+import { printable, show } from '../util/show.ts';
+
+/** What an error tells at most: so many lines, of so many characters. */
+const [LINES, CHARACTERS] = [20, 300];
 
 /** Something wrong in a run's configuration. */
 export interface ConfigIssue {
@@ -15,13 +19,15 @@ export class ConfigError extends HeddleError {
   readonly issues: readonly ConfigIssue[];
 
   constructor(issues: readonly ConfigIssue[], options: { cause?: unknown } = {}) {
-    super('ERR_HEDDLE_CONFIG', issues.map((i) => `${i.place}: ${i.message}`).join('\n'), options);
+    const lines = issues.slice(0, LINES).map((i) => printable(`${i.place}: ${i.message}`, CHARACTERS).replaceAll('\n', ' '));
+    const more = issues.length - lines.length;
+    if (more > 0) lines.push(`${issues[LINES]?.place}: and ${more} more`);
+    super('ERR_HEDDLE_CONFIG', lines.join('\n'), options);
     this.issues = issues;
   }
 }
 
 /** A value as it may stand in an error: short, on one line. */
 export function showValue(value: unknown): string {
-  const text = value === undefined ? 'nothing' : (JSON.stringify(value) ?? String(value));
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return show(value, 60);
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { type Document, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { FileError } from '../util/errors.ts';
@@ -80,6 +80,20 @@ function plainValue(document: Document, place: string): unknown {
 
 /** Parses the text of a YAML file. @throws ConfigError with line and column where it is no YAML, or no mapping. */
 export function parseSource(text: string, file: string): Source {
+  return guardDepth(file, () => parseYAML(text, file));
+}
+
+/** The parser and what walks its tree call themselves for every level: a stack that ends there is an error of the file. */
+function guardDepth<T>(place: string, task: () => T): T {
+  try {
+    return task();
+  } catch (error) {
+    if (error instanceof RangeError) return fail(place, 'lists and sections must be nested less deep');
+    throw error;
+  }
+}
+
+function parseYAML(text: string, file: string): Source {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, stringKeys: true });
   const folder = dirname(resolve(file));
@@ -106,7 +120,7 @@ export function parseOverride(text: string): Source {
   const path = equals < 0 ? [] : text.slice(0, equals).trim().split('.');
   if (path.length === 0 || path.includes(''))
     return fail(place.label, `an override must be KEY=VALUE, such as train.steps=500, got ${showValue(text)}`);
-  const document = parseDocument(text.slice(equals + 1), { prettyErrors: false, stringKeys: true });
+  const document = guardDepth(place.label, () => parseDocument(text.slice(equals + 1), { prettyErrors: false, stringKeys: true }));
   const error = document.errors[0];
   if (error !== undefined) return fail(place.label, `${path.join('.')} must be a YAML value: ${error.message}`, path.join('.'));
   let value = plainValue(document, place.label) ?? null;
@@ -143,18 +157,39 @@ export function mergeSources(base: Source, over: Source): Source {
   return { value: mergeValues(base.value, over.value), places: new Map([...base.places, ...over.places]), place: base.place };
 }
 
+function readText(file: string): string {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new FileError(file, `cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new FileError(file, `must be UTF-8 text: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+}
+
+/** What a file extends; its errors also say where it is named. */
+function readParent(path: string, below: readonly string[], place: string): Source {
+  try {
+    // Not a device, which may have no end.
+    if (statSync(path).isFile()) return readSource(path, below);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const message = error instanceof FileError ? error.message.slice(`${path}: `.length) : `cannot be read: ${(error as Error).message}`;
+    throw new FileError(path, message, { cause: error, hint: `${place}: extends names it.` });
+  }
+  return fail(place, `extends must name a file, got ${showValue(path)}`, 'extends');
+}
+
 /**
  * Reads a YAML file and what it `extends` (paths relative to the file, later ones over earlier ones, the file over all).
  * @throws FileError for a file that cannot be read; ConfigError for one that is wrong, or extends itself.
  */
 export function readSource(file: string, chain: readonly string[] = []): Source {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new FileError(file, `cannot be read: ${error instanceof Error ? error.message : error}`, { cause: error });
-  }
-  const own = parseSource(text, file);
+  const own = parseSource(readText(file), file);
   const { extends: parents, ...value } = own.value;
   const files = parents === undefined || parents === null ? [] : Array.isArray(parents) ? parents : [parents];
   const below = [...chain, resolve(file)];
@@ -164,7 +199,7 @@ export function readSource(file: string, chain: readonly string[] = []): Source 
     if (typeof parent !== 'string') return fail(place, `extends must be a file or a list of files, got ${showValue(parent)}`, 'extends');
     const path = isAbsolute(parent) ? parent : join(dirname(file), parent);
     if (below.includes(resolve(path))) return fail(place, `extends must not lead back to ${parent}`, 'extends');
-    const source = readSource(path, below);
+    const source = readParent(path, below, place);
     merged = merged === undefined ? source : mergeSources(merged, source);
   }
   const rest = { ...own, value };

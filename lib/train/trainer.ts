@@ -20,6 +20,7 @@ import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import { type Evaluation, evaluate, toDevice } from './evaluate.ts';
 import { checkPolicy, LossScale } from './policy.ts';
+import { type Progress, restoreLoader, savedState } from './saved-state.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
 export interface BatchSource {
@@ -97,16 +98,6 @@ export function makeOptimizer(model: GPT, t: TrainConfig): Optimizer {
     }
   }
 }
-
-interface Progress {
-  bestLoss: number | null;
-  /** Step of that evaluation. */
-  bestStep: number | null;
-  withoutProgress: number;
-}
-
-/** What a checkpoint's manifest keeps of the trainer; older ones have no loss scale. */
-type SavedState = Progress & { updates: number; lossScale?: ReturnType<LossScale['state']> };
 
 /**
  * A training run as an object: `for await (const event of trainer)` or `await trainer.run()`. Between two events the model may
@@ -261,9 +252,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** Goes on from a checkpoint of the same run, bit for bit. Later checkpoints of its folder are removed. */
   async resume(checkpoint: Checkpoint): Promise<void> {
-    const { step, loader, rng, state } = checkpoint.manifest;
-    const { updates, bestLoss, bestStep, withoutProgress, lossScale } = state as unknown as SavedState;
-    const { seed } = rng as { seed: number };
+    const { step, loader } = checkpoint.manifest;
+    const { seed, updates, progress, lossScale } = savedState(checkpoint);
+    const { bestLoss, bestStep } = progress;
     if (seed !== this.#o.train.seed)
       throw new HeddleError(
         'ERR_HEDDLE_RESUME',
@@ -276,11 +267,11 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     } finally {
       for (const t of views.values()) t.dispose();
     }
-    this.#o.data.restore(loader as never);
+    restoreLoader(checkpoint, () => this.#o.data.restore(loader as never));
     this.model.refreshCompute();
     this.optimizer.restore(updates);
     if (lossScale) this.#lossScale.restore(lossScale);
-    this.#progress = { bestLoss, bestStep, withoutProgress };
+    this.#progress = progress;
     this.#step = step;
     this.#saved = step;
     await synchronize(this.model.device);

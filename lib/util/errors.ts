@@ -1,3 +1,8 @@
+import { printable } from './show.ts';
+
+/** An error about a file is cut beyond so many characters. */
+const LONGEST = 2000;
+
 /** What every error of heddle has: a stable code for programs and, where there is one, a remedy for people. */
 export class HeddleError extends Error {
   /** Stable, for programs: `ERR_HEDDLE_...`. */
@@ -6,7 +11,11 @@ export class HeddleError extends Error {
   readonly hint: string | undefined;
 
   constructor(code: string, message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super(options.hint ? `${message}\n  ${options.hint}` : message, options.cause === undefined ? undefined : { cause: options.cause });
+    // Names and values in it may come from foreign files.
+    super(
+      printable(options.hint ? `${message}\n  ${options.hint}` : message),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    );
     this.name = new.target.name;
     this.code = code;
     this.hint = options.hint;
@@ -25,7 +34,7 @@ export class FileError extends HeddleError {
   readonly file: string;
 
   constructor(file: string, message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super('ERR_HEDDLE_FILE', `${file}: ${message}`, options);
+    super('ERR_HEDDLE_FILE', printable(`${file}: ${message}`, LONGEST), options);
     this.file = file;
   }
 }

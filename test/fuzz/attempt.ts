@@ -10,7 +10,7 @@ export const CASE_MS = 5000;
 export const ALLOWANCE = 8 << 20;
 /** JavaScript's own objects. JSON takes many times its size there, so this is a bound on the whole, not on each byte. */
 const HEAP_LIMIT = 96 << 20;
-const LONGEST_MESSAGE = 4000;
+const LONGEST_MESSAGE = 8000;
 
 export interface Outcome {
   readonly kind: 'read' | 'refused' | 'failed';

@@ -29,6 +29,8 @@ export interface Report {
   /** Of the process so far. */
   readonly peakRss: number;
   readonly seconds: number;
+  /** Of the processor, all threads together. */
+  readonly cpuSeconds: number;
 }
 
 export interface Failure {
@@ -99,6 +101,7 @@ const openFiles = (): number => (process.platform === 'linux' ? readdirSync('/pr
 /** Runs `cases` cases of a format in `folder`, which is emptied. */
 export async function fuzz(format: Format, cases: number, seed: number, folder: string, hooks: FuzzHooks): Promise<Report> {
   const started = performance.now();
+  const cpu = process.cpuUsage();
   const coverage = new Coverage();
   const disk = new Disk(folder);
   const corpus = await format.seeds();
@@ -154,9 +157,11 @@ export async function fuzz(format: Format, cases: number, seed: number, folder: 
   }
   const { blocks, covered } = coverage.totals();
   coverage.stop();
+  const { user, system } = process.cpuUsage(cpu);
   return {
     ...{ format: format.name, cases, ...tally, messages, blocks, covered, kept: corpus.length - seeds },
     peakRss: process.resourceUsage().maxRSS * 1024,
     seconds: (performance.now() - started) / 1000,
+    cpuSeconds: (user + system) / 1e6,
   };
 }

@@ -31,6 +31,7 @@ function row(r: Report): string {
     mega(r.mostBuffers).padStart(11),
     mega(r.peakRss).padStart(11),
     `${r.seconds.toFixed(1)} s`.padStart(9),
+    `${r.cpuSeconds.toFixed(1)} s`.padStart(9),
   ];
   return cells.join('');
 }
@@ -46,7 +47,7 @@ if (values.replay !== undefined) {
   const names = positionals.length > 0 ? positionals : Object.keys(formats).filter((name) => !name.startsWith('planted'));
   console.log(`seed ${seed}`);
   console.log(
-    `${'format'.padEnd(15)}   cases    read refused messages     blocks  kept  slowest    buffers   peak RSS     time`.replace(
+    `${'format'.padEnd(15)}   cases    read refused messages     blocks  kept  slowest    buffers   peak RSS     time      CPU`.replace(
       '   cases',
       '   cases',
     ),

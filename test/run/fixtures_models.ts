@@ -26,7 +26,7 @@ type Report = (tensor: string, error: number, tol: number) => void;
 async function piecesOf(folder: string): Promise<Map<string, Piece>> {
   const file = path.join(folder, 'config.json');
   const pretrained = parsePretrainedConfig(file, await readJSON(file));
-  return new Map(pretrainedPieces(pretrained).map((p) => [p.name === HEAD ? HEAD : `${PREFIX[pretrained.type]}${p.name}`, p]));
+  return new Map([...pretrainedPieces(pretrained)].map((p) => [p.name === HEAD ? HEAD : `${PREFIX[pretrained.type]}${p.name}`, p]));
 }
 
 /** A piece of each parameter, or of its gradient, in the file's layout. */

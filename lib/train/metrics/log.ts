@@ -2,6 +2,7 @@ import { closeSync, existsSync, fstatSync, fsyncSync, ftruncateSync, openSync, r
 import { dirname } from 'node:path';
 import { ArgumentError, FileError } from '../../util/errors.ts';
 import { makeFolder, naming, quietly, syncFolder, writeAll } from '../../util/files.ts';
+import { show } from '../../util/show.ts';
 
 /** A row of the log: an event of a step with its numbers. */
 export interface MetricsRow {
@@ -11,7 +12,7 @@ export interface MetricsRow {
 }
 
 function isRow(value: unknown): value is MetricsRow {
-  return typeof value === 'object' && value !== null && 'step' in value && typeof value.step === 'number';
+  return typeof value === 'object' && value !== null && 'step' in value && Number.isSafeInteger(value.step) && (value.step as number) >= 0;
 }
 
 interface Line {
@@ -30,7 +31,7 @@ function parseRow(file: string, line: number, text: string): MetricsRow | FileEr
     return new FileError(file, `line ${line} must be JSON: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
   if (isRow(row)) return row;
-  const error = new FileError(file, `line ${line} must be an object with step, got ${text.slice(0, 80)}`);
+  const error = new FileError(file, `line ${line} must be an object with step, an integer from 0, got ${show(row)}`);
   if (typeof row === 'object' && row !== null) throw error;
   return error;
 }

@@ -51,11 +51,11 @@ function trainer(checkpoints?: string): Trainer {
   const { vocabSize } = tokenizer;
   const train = fillTrain({ steps: 2, batchSize: 1, seed: 3, evalEvery: 0, saveEvery: 0 }, 6);
   const tokens = new MemoryTokens({ tokens: Array.from({ length: 60 }, (_, i) => i % vocabSize), vocabSize });
-  const data = new Loader(tokens, { batch: 1, length: 6, seed: 3 });
+  loader = new Loader(tokens, { batch: 1, length: 6, seed: 3 });
   const config = { name: 'run', train: { steps: 2 }, generate: { prompt: 'the' } };
   return new Trainer({
     model: tinyModel({ vocabSize }),
-    data,
+    data: loader,
     train,
     tokenizer,
     config,
@@ -65,6 +65,7 @@ function trainer(checkpoints?: string): Trainer {
 
 /** One trainer for all cases: resuming must not need a new one. */
 let resumed: Trainer | undefined;
+let loader: Loader | undefined;
 
 async function saved(): Promise<Files> {
   return filesMade(async (folder) => {
@@ -110,8 +111,9 @@ export const checkpoint: Format = {
 export const resume: Format = {
   name: 'resume',
   seeds: async () => {
+    const files = inside(await saved());
     resumed = trainer();
-    return [inside(await saved())];
+    return [files];
   },
   mutators: { 'checkpoint.json': { weight: 6, mutate: mutateJSON }, 'optimizer.safetensors': { weight: 1, mutate: mutateSafetensors } },
   seal: (files) => seal(files),
@@ -119,6 +121,8 @@ export const resume: Format = {
     const t = resumed as Trainer;
     await t.resume(await findCheckpoint(folder));
     assert(Number.isSafeInteger(t.step) && t.step >= 0);
+    const { inputs } = (loader as Loader).next();
+    assert(inputs.length === 6 && inputs.every((id) => id >= 0 && id < t.model.config.vocabSize));
     assert(t.bestLoss === null || Number.isFinite(t.bestLoss));
     const { updates } = await t.optimizer.report();
     assert(Number.isSafeInteger(updates) && updates >= 0, `updates ${updates}`);

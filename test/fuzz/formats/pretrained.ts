@@ -3,7 +3,6 @@ import { loadPretrained, savePretrained } from '../../../lib/checkpoint/pretrain
 import { parsePretrainedConfig } from '../../../lib/checkpoint/pretrained-config.ts';
 import { pretrainedPieces } from '../../../lib/checkpoint/pretrained-names.ts';
 import { openSafetensors, type SafetensorsEntry, writeSafetensors } from '../../../lib/checkpoint/safetensors.ts';
-import { GPT } from '../../../lib/models/index.ts';
 import { type Files, type Format, filesOf } from '../format.ts';
 import { mutateJSON } from '../mutate_json.ts';
 import { mutateSafetensors } from './safetensors.ts';
@@ -79,14 +78,11 @@ async function llama(more: object): Promise<Files> {
     ...more,
   };
   const parsed = parsePretrainedConfig('config.json', config);
-  const model = new GPT(parsed.config, { seed: 1 });
-  const parameters = model.namedParameters();
-  const entries = pretrainedPieces(parsed).map((piece): SafetensorsEntry => {
-    const shape = [piece.rows, ...(parameters.get(piece.parameter)?.shape.slice(1) ?? [])];
-    const name = piece.name === 'lm_head.weight' ? piece.name : `model.${piece.name}`;
+  const entries = [...pretrainedPieces(parsed)].map(({ name: theirs, rows, columns }): SafetensorsEntry => {
+    const shape = columns === undefined ? [rows] : [rows, columns];
+    const name = theirs === 'lm_head.weight' ? theirs : `model.${theirs}`;
     return { name, dtype: 'BF16', shape, bytes: new Uint8Array(2 * shape.reduce((a, b) => a * b, 1)) };
   });
-  model.dispose();
   const made = await filesMade((folder) => writeSafetensors(join(folder, 'model.safetensors'), entries));
   return new Map([...made, ...filesOf({ 'config.json': JSON.stringify(config) })]);
 }

@@ -85,7 +85,7 @@ const FOREIGN: readonly object[] = [
       ...{ type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null },
       ...{ fuse_unk: true, byte_fallback: true, ignore_merges: false },
       vocab: { '<unk>': 0, '<s>': 1, '</s>': 2, '<0x0A>': 3, '▁': 4, t: 5, h: 6, e: 8, th: 9, the: 10, '▁the': 11 },
-      merges: ['t h', ['th', 'e'], '▁ the'],
+      merges: ['t h', 'th e', '▁ the'],
     },
   },
   {
