@@ -19,7 +19,10 @@ const share = z.number({ error: 'from 0 to 1' }).min(0, { error: 'from 0 to 1' }
 const flag = z.boolean({ error: 'true or false' });
 const text = z.string({ error: 'a text' });
 const DEVICE = 'cpu, cuda, cuda:N or auto';
-const path = z.string({ error: 'a path' }).min(1, { error: 'a path' });
+const path = z
+  .string({ error: 'a path' })
+  .min(1, { error: 'a path' })
+  .refine((name) => !name.includes('\0'), { error: 'a path' });
 const choice = <const T extends readonly [string, ...string[]]>(names: T) => z.enum(names, { error: `one of ${names.join(', ')}` });
 
 function section<const T extends Record<string, z.ZodType>>(shape: T) {

@@ -83,12 +83,14 @@ export function parseSource(text: string, file: string): Source {
   return guardDepth(file, () => parseYAML(text, file));
 }
 
+const TOO_DEEP = 'lists and sections must be nested less deep';
+
 /** The parser and what walks its tree call themselves for every level: a stack that ends there is an error of the file. */
 function guardDepth<T>(place: string, task: () => T): T {
   try {
     return task();
   } catch (error) {
-    if (error instanceof RangeError) return fail(place, 'lists and sections must be nested less deep');
+    if (error instanceof RangeError) return fail(place, TOO_DEEP);
     throw error;
   }
 }
@@ -102,7 +104,8 @@ function parseYAML(text: string, file: string): Source {
     return `${file}:${line}:${col}`;
   };
   if (document.errors.length > 0) {
-    const issues: ConfigIssue[] = document.errors.map((e) => ({ place: label(e.pos[0]), key: '', message: e.message }));
+    const said = (message: string): string => (message.includes('call stack') ? TOO_DEEP : message);
+    const issues: ConfigIssue[] = document.errors.map((e) => ({ place: label(e.pos[0]), key: '', message: said(e.message) }));
     throw new ConfigError(issues, { cause: document.errors[0] });
   }
   const at = (node: Node): Place => ({ label: label(node.range?.[0] ?? 0), folder });

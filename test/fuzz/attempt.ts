@@ -1,5 +1,6 @@
 // One case: a folder is read, and what comes of it is judged.
 import { statSync } from 'node:fs';
+import { getHeapStatistics } from 'node:v8';
 import { memory, resetPeakMemory } from '../../lib/tensor/device.ts';
 import { HeddleError } from '../../lib/util/errors.ts';
 import type { Format } from './format.ts';
@@ -45,7 +46,7 @@ function tensorBytes(): number {
 export async function attempt(format: Format, folder: string, bytes: number): Promise<Outcome> {
   resetPeakMemory('cpu');
   const tensorsBefore = tensorBytes();
-  const before = process.memoryUsage();
+  const before = getHeapStatistics();
   const started = performance.now();
   let [message, failure] = ['', ''];
   try {
@@ -55,14 +56,14 @@ export async function attempt(format: Format, folder: string, bytes: number): Pr
     failure = wrongError(error, folder) ?? '';
   }
   const ms = performance.now() - started;
-  const after = process.memoryUsage();
+  const after = getHeapStatistics();
   const tensors = memory('cpu').peak - tensorsBefore;
-  const buffers = Math.max(0, after.external - before.external) + Math.max(0, tensors);
+  const buffers = Math.max(0, after.external_memory - before.external_memory) + Math.max(0, tensors);
   const limit = 2 * bytes + (format.allowance ?? ALLOWANCE);
   if (failure === '' && ms > CASE_MS) failure = `took ${(ms / 1000).toFixed(1)} s`;
   if (failure === '' && buffers > limit) failure = `took ${buffers} bytes of buffers and tensors for files of ${bytes} bytes`;
-  if (failure === '' && after.heapUsed - before.heapUsed > HEAP_LIMIT)
-    failure = `took ${after.heapUsed - before.heapUsed} bytes of the heap for files of ${bytes} bytes`;
+  const heap = after.used_heap_size - before.used_heap_size;
+  if (failure === '' && heap > HEAP_LIMIT) failure = `took ${heap} bytes of the heap for files of ${bytes} bytes`;
   if (failure === '' && tensorBytes() > tensorsBefore)
     failure = `left ${tensorBytes() - tensorsBefore} bytes of tensors behind (${message})`;
   return { kind: failure !== '' ? 'failed' : message === '' ? 'read' : 'refused', message, failure, ms, buffers };

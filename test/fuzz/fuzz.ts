@@ -148,6 +148,7 @@ export async function fuzz(format: Format, cases: number, seed: number, folder: 
     const ran = coverage.take();
     if (coverage.fresh(ran) > 0) {
       for (const [i, files] of batch.entries()) {
+        if (coverage.fresh(ran) === 0) break; // whose it was is known
         await run(files);
         hooks.onCase(first + i);
         if (coverage.add(coverage.take()) > 0 && corpus.length < MOST_SEEDS) corpus.push(files);

@@ -157,12 +157,17 @@ function parsed(bytes: Uint8Array): Node | undefined {
 
 /** Changes to a JSON value, as a tree. */
 export const changeJSON: Mutator = (draw, bytes, donor) => {
-  const node = parsed(bytes);
-  if (node === undefined) return mutateBytes(draw, bytes, donor);
-  const root = { node };
-  const other = parsed(donor) ?? copyOf(node);
-  for (let n = draw.length(3); n > 0; n--) changeTree(draw, root, other);
-  return encoder.encode(textOf(root.node)).subarray(0, MOST_BYTES);
+  try {
+    const node = parsed(bytes);
+    if (node === undefined) return mutateBytes(draw, bytes, donor);
+    const root = { node };
+    const other = parsed(donor) ?? copyOf(node);
+    for (let n = draw.length(3); n > 0; n--) changeTree(draw, root, other);
+    return encoder.encode(textOf(root.node)).subarray(0, MOST_BYTES);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // nested too deep for this
+    return mutateBytes(draw, bytes, donor);
+  }
 };
 
 /** A JSON file: mostly as a tree, sometimes as bytes. */

@@ -43,6 +43,8 @@ export interface FuzzOptions {
   readonly seed: number;
   /** Where failing cases go. */
   readonly failures?: string;
+  /** Default 10 s. */
+  readonly silenceMs?: number;
   readonly onReport?: (report: Report) => void;
 }
 
@@ -75,7 +77,7 @@ interface End {
 }
 
 /** Runs a child to its end, or kills it when it is silent for too long. */
-function watch(task: ChildTask, onSaid: (said: Said) => void): Promise<End> {
+function watch(task: ChildTask, onSaid: (said: Said) => void, silenceMs = SILENCE_MS): Promise<End> {
   const child = start(task);
   let stderr = '';
   let hung = false;
@@ -94,7 +96,7 @@ function watch(task: ChildTask, onSaid: (said: Said) => void): Promise<End> {
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   lines.on('line', (line) => {
     const said = JSON.parse(line) as Said;
-    wait(said.type === 'begins' || said.type === 'ends' ? START_MS : SILENCE_MS);
+    wait(said.type === 'begins' || said.type === 'ends' ? START_MS : silenceMs);
     onSaid(said);
   });
   return new Promise((resolve, reject) => {
@@ -102,7 +104,7 @@ function watch(task: ChildTask, onSaid: (said: Said) => void): Promise<End> {
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       const problem = hung
-        ? `hung for ${SILENCE_MS / 1000} s`
+        ? `hung for ${silenceMs / 1000} s`
         : code === 0
           ? undefined
           : `the process ended with ${signal ?? `exit code ${code}`}`;
@@ -112,7 +114,7 @@ function watch(task: ChildTask, onSaid: (said: Said) => void): Promise<End> {
 }
 
 /** Fuzzes the formats one after the other. A format whose process dies ends there; the next ones begin in a new process. */
-export async function runFuzz({ formats, cases, seed, failures = FAILURES, onReport }: FuzzOptions): Promise<FuzzResult> {
+export async function runFuzz({ formats, cases, seed, failures = FAILURES, silenceMs, onReport }: FuzzOptions): Promise<FuzzResult> {
   const folder = workFolder();
   const reports: Report[] = [];
   const found: FoundFailure[] = [];
@@ -121,16 +123,20 @@ export async function runFuzz({ formats, cases, seed, failures = FAILURES, onRep
     while (left.length > 0) {
       let current = left[0] as string;
       let number = 0;
-      const { problem, stderr } = await watch({ formats: left, cases, seed, folder: join(folder, 'case'), failures }, (said) => {
-        if (said.type === 'begins') [current, number] = [said.format, 0];
-        else if (said.type === 'alive') number = said.number;
-        else if (said.type === 'failed') found.push(said);
-        else if (said.type === 'ends') {
-          reports.push(said.report);
-          onReport?.(said.report);
-          left = left.slice(1);
-        }
-      });
+      const { problem, stderr } = await watch(
+        { formats: left, cases, seed, folder: join(folder, 'case'), failures },
+        (said) => {
+          if (said.type === 'begins') [current, number] = [said.format, 0];
+          else if (said.type === 'alive') number = said.number;
+          else if (said.type === 'failed') found.push(said);
+          else if (said.type === 'ends') {
+            reports.push(said.report);
+            onReport?.(said.report);
+            left = left.slice(1);
+          }
+        },
+        silenceMs,
+      );
       if (problem === undefined) break;
       const kept = join(failures, `${current}-${seed}-dead`);
       const failure = { format: current, number, what: `${problem} after case ${number}\n${stderr}`.trim() };

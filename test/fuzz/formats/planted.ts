@@ -31,7 +31,7 @@ export const plantedFormats: readonly Format[] = [
   planted('nameless', () => {
     throw new FileError('somewhere', 'the length must be right');
   }),
-  planted('escape', (claimed, file) => {
+  planted('foreign', (claimed, file) => {
     throw new Error(`${file}: ${claimed}`);
   }),
   planted('hang', () => {
