@@ -1,5 +1,6 @@
 // Reading shards. A set of moderate size is read into memory once (and its checksum verified); a larger one is mapped where the
 // caller brings a way to map files (Node has none: lib/tensor/map_file.ts does it natively), and read by position otherwise.
+import { constants } from 'node:buffer';
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { ArgumentError, FileError } from '../util/errors.ts';
@@ -205,7 +206,8 @@ export class Shards implements TokenData {
       this.targets = targets;
       const bytes = this.#shards.reduce((sum, shard) => sum + shard.bytes, 0);
       if (bytes <= (options.residentBytes ?? RESIDENT_BYTES)) for (const shard of this.#shards) shard.verify(true);
-      else if (options.mapFile) for (const shard of this.#shards) shard.map(options.mapFile);
+      // What is longer than a buffer may be is read by position.
+      else if (options.mapFile) for (const shard of this.#shards) if (shard.bytes <= constants.MAX_LENGTH) shard.map(options.mapFile);
     } catch (error) {
       this.close();
       throw error;

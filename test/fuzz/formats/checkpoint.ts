@@ -7,6 +7,7 @@ import { runConfigFromJSON } from '../../../lib/train/config.ts';
 import { fillTrain } from '../../../lib/train/config-defaults.ts';
 import { findCheckpoint, modelOfCheckpoint } from '../../../lib/train/open.ts';
 import { Trainer } from '../../../lib/train/trainer.ts';
+import type { Draw } from '../draw.ts';
 import type { Files, Format } from '../format.ts';
 import { mutateBytes } from '../mutate_bytes.ts';
 import { mutateJSON } from '../mutate_json.ts';
@@ -18,7 +19,8 @@ const sha256 = (content: string | Uint8Array): string => createHash('sha256').up
 type Mutable = Map<string, Uint8Array | 'folder'>;
 
 /** Stamps the files anew and signs checkpoint.json, as someone would who wants to be believed. */
-function seal(files: Mutable, prefix = ''): void {
+function seal(files: Mutable, draw: Draw, prefix = ''): void {
+  if (draw.oneIn(8)) return;
   const manifest = files.get(`${prefix}checkpoint.json`);
   if (!(manifest instanceof Uint8Array)) return;
   let json: unknown;
@@ -93,7 +95,7 @@ export const checkpoint: Format = {
   name: 'checkpoint',
   seeds: async () => [inside(await saved())],
   mutators: FILES,
-  seal: (files) => seal(files),
+  seal,
   async read(folder) {
     const found = await findCheckpoint(folder);
     const { model, tokenizer, config } = await modelOfCheckpoint(found);
@@ -116,7 +118,7 @@ export const resume: Format = {
     return [files];
   },
   mutators: { 'checkpoint.json': { weight: 6, mutate: mutateJSON }, 'optimizer.safetensors': { weight: 1, mutate: mutateSafetensors } },
-  seal: (files) => seal(files),
+  seal,
   async read(folder) {
     const t = resumed as Trainer;
     await t.resume(await findCheckpoint(folder));
@@ -143,7 +145,7 @@ export const best: Format = {
     'step-00000001/checkpoint.json': { weight: 2, mutate: mutateJSON },
     'step-00000001/a.txt': { weight: 1, mutate: mutateBytes },
   },
-  seal: (files) => seal(files, 'step-00000001/'),
+  seal: (files, draw) => seal(files, draw, 'step-00000001/'),
   async read(folder) {
     const found = await bestCheckpoint(folder);
     if (found === undefined) return;

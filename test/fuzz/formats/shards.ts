@@ -30,6 +30,7 @@ const mutateShard: Mutator = oneOf([1, changeField], [1, mutateBytes]);
 
 /** Right checksums of the payload and of the header. */
 function sealShards(files: Map<string, Uint8Array | 'folder'>, draw: Draw): void {
+  if (draw.oneIn(8)) return;
   const payload = !draw.oneIn(3);
   for (const name of SHARDS) {
     const content = files.get(name);
