@@ -29,7 +29,9 @@ function entry(name: string, content: string | Uint8Array, type = '0'): Uint8Arr
   return out;
 }
 
-const archive = (...entries: readonly Uint8Array[]): Uint8Array => Buffer.concat([...entries, new Uint8Array(2 * BLOCK)]);
+/** No Buffer: its `slice` shares memory, and a damage would reach the good file. */
+const concat = (...parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(Buffer.concat(parts));
+const archive = (...entries: readonly Uint8Array[]): Uint8Array => concat(...entries, new Uint8Array(2 * BLOCK));
 
 /** Header blocks of an archive that is whole. */
 function headers(tar: Uint8Array): number[] {
@@ -91,7 +93,7 @@ const withPax: Mutator = (draw, tar) => {
   length += String(length).length > 2 ? 1 : 0;
   const record = draw.oneIn(5) ? `${draw.pick(['0', '-1', '1', '999999', '1e1', 'x', ''])}${body}` : `${length}${body}`;
   const at = draw.pick([...headers(tar), 0]);
-  return Buffer.concat([tar.subarray(0, at), entry('PaxHeader/x', record, draw.oneIn(4) ? 'g' : 'x'), tar.subarray(at)]);
+  return concat(tar.subarray(0, at), entry('PaxHeader/x', record, draw.oneIn(4) ? 'g' : 'x'), tar.subarray(at));
 };
 
 /** An entry's content as JSON: a file of poems. */
@@ -105,10 +107,10 @@ const changeContent: Mutator = (draw, tar, donor) => {
     .replace(/\0.*$/s, '');
   const content = tar.subarray(at + BLOCK, at + BLOCK + size);
   const next = at + BLOCK + Math.ceil(size / BLOCK) * BLOCK;
-  return Buffer.concat([tar.subarray(0, at), entry(name, mutateJSON(draw, content, donor)), tar.subarray(next)]);
+  return concat(tar.subarray(0, at), entry(name, mutateJSON(draw, content, donor)), tar.subarray(next));
 };
 
-const zip = (tar: Uint8Array): Uint8Array => gzipSync(tar, { level: 1 });
+const zip = (tar: Uint8Array): Uint8Array => new Uint8Array(gzipSync(tar, { level: 1 }));
 
 /** The archive is damaged as a tar file, which is not read, and then zipped. */
 const zipped = (tar: Uint8Array): Files => filesOf({ 'a.tar': tar, 'a.tgz': zip(tar) });

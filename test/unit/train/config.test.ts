@@ -91,7 +91,7 @@ const wrong: readonly [string, string[], string[]][] = [
       'configs/x.yaml:1:28: train.clip must be a number from 0, got -1',
     ],
   ],
-  ['train: { steps: .nan }', [], ['configs/x.yaml:1:17: train.steps must be a positive integer, got null']],
+  ['train: { steps: .nan }', [], ['configs/x.yaml:1:17: train.steps must be a positive integer, got NaN']],
   [
     'train:\n  learningRate: 1e-4\n  minLearningRate: 1e-3',
     [],
