@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { DeviceInfo } from '../native/addon.ts';
-import { binaryPath, hasGpu, type NativeInfo, packageRoot, packageVersion, platformName } from '../native/load.ts';
+import { binaryPath, hasGpu, type NativeInfo, packageRoot, packageVersion, platformName, remedyBesidesBuilding } from '../native/load.ts';
 import { HeddleError } from '../util/errors.ts';
 
 /** One line of the report. `problem`: heddle does not work; `note`: it works, but could do better. */
@@ -72,8 +72,7 @@ function examineBinary(): { findings: Finding[]; info?: NativeInfo; devices: Dev
   if (child.status !== 0) {
     const said = /^\w*Error(?: \[\w+\])?: (.*)$/m.exec(child.stderr)?.[1] ?? child.stderr.trim().split('\n').at(-1) ?? '';
     const how = child.signal ? `crashed with ${child.signal}` : `did not load: ${said}`;
-    const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0]; // then it is not the binary's fault
-    const remedy = variable ? `correct ${variable} or unset it` : 'npx heddle build';
+    const remedy = remedyBesidesBuilding(said) ?? 'npx heddle build';
     return { findings: [{ name: 'binary', status: 'problem', value: `${file} ${how}`, remedy }], devices: [] };
   }
   const [info, devices] = JSON.parse(child.stdout) as [NativeInfo, DeviceInfo[]];

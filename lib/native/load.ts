@@ -74,6 +74,13 @@ export function binaryPath(gpu: boolean = hasGpu()): string {
   }
 }
 
+/** What helps where the binary itself, in what it said as it was loaded, finds the fault elsewhere. */
+export function remedyBesidesBuilding(said: string): string | undefined {
+  const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0];
+  if (variable) return `correct ${variable} or unset it`;
+  return said.includes('x86-64-v2') ? 'use another machine: no build of heddle runs on this processor' : undefined;
+}
+
 /**
  * Loads the native binary: the addon's exports, untyped.
  * @throws NativeLoadError naming the platform, the path, what the loader said and the command that builds from source
@@ -85,8 +92,8 @@ export function loadAddon(): object {
   } catch (cause) {
     const platform = platformName();
     const said = cause instanceof Error ? cause.message : String(cause);
-    const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0]; // then it is not the binary's fault
-    const hint = variable ? `Correct ${variable} or unset it` : `Build it from source: ${BUILD_COMMAND}`;
+    const remedy = remedyBesidesBuilding(said);
+    const hint = remedy ? remedy[0]?.toUpperCase() + remedy.slice(1) : `Build it from source: ${BUILD_COMMAND}`;
     throw new NativeLoadError(`heddle's native binary for ${platform} did not load: ${file}\n  ${said}`, {
       platform,
       path: file,

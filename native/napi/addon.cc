@@ -359,7 +359,20 @@ Napi::Value call(const Napi::CallbackInfo& info) {
   return {info.Env(), bind::guarded(info.Env(), f.name, run)};
 }
 
+// Before anything else: all of heddle is compiled for x86-64-v2, and must not end in an illegal instruction.
+bool processor_suffices() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+#else
+  return true;
+#endif
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  if (!processor_suffices()) {
+    napi_throw_error(env, "ERR_HEDDLE_DEVICE", "heddle needs a processor with SSE4.2 and POPCNT (x86-64-v2), this one lacks them");
+    return exports;
+  }
   bind::guarded(env, "heddle", [&]() -> napi_value {
     bind::check(napi_set_instance_data(env, new Instance(env), nullptr, nullptr));
     // Hooks run last in, first out: the workers are joined before Node closes the function that they call.
