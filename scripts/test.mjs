@@ -1,10 +1,11 @@
 // npm test: native tests (at every instruction-set level of this machine), then the suite, then what touches kernels again at each
 // other level and on each CUDA device: real ones, or, where there is none but nvcc is, simulated cards of three generations.
-// --all: with test/long/, and the whole suite at each level.
+// --all: with test/long/, the whole suite at each level, and what emulated.mjs has: processors that this machine is not.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
+import { emulated } from './emulated.mjs';
 import { kernelTests } from './kernel-tests.mjs';
 import { ava, ctest, node, runSteps } from './run.mjs';
 import { cudaRemedy, gpus, noCompiler, nvcc, root } from './tools.mjs';
@@ -42,6 +43,8 @@ const simulatorTests = [
   ['known-good kernels', () => node(['scripts/known-good.mjs'])],
 ];
 
+const inEmulator = all ? emulated() : { steps: [], notRun: ['x86-64-v2 and arm64 in QEMU (npm run test:all)'] };
+
 runSteps([
   ...(nativeTests ? [['native tests', () => ctest('build/cmake')]] : []),
   ...(existsSync(simulated) ? simulatorTests : []),
@@ -49,9 +52,11 @@ runSteps([
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
   ...(usesSimulator ? working : []).map(({ name, card }) => [`every access checked on ${name} (${card})`, () => checked(name)]),
   ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
+  ...inEmulator.steps,
 ]);
 if (!nativeTests) console.log('not run: native tests (nothing was compiled here)');
 if (absent.length) console.log(`not run: ${absent.join(', ')} (this CPU does not have it)`);
+for (const line of inEmulator.notRun) console.log(`not run: ${line}`);
 for (const { name, card, problem } of cards.filter((c) => c.problem)) console.log(`not run: ${name} (${card}): ${problem}`);
 if (cards.length === 0) {
   console.log(`not run: CUDA (${cuda})`);

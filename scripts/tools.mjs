@@ -132,13 +132,13 @@ export function resolve(name) {
   }
 }
 
-// Puts packages into build/tools, without their install scripts. False when npm failed.
-export function fetchPackages(specs, stdio) {
-  mkdirSync(FETCHED, { recursive: true });
-  writeFileSync(path.join(FETCHED, 'package.json'), '{ "private": true }\n'); // else npm looks for a package further up
+// Puts packages into build/tools or another folder (where npm removes others), without their install scripts. False when npm failed.
+export function fetchPackages(specs, stdio, { folder = FETCHED, flags = [] } = {}) {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(path.join(folder, 'package.json'), '{ "private": true }\n'); // else npm looks for a package further up
   const [program, ...first] = npm();
-  const args = [...first, 'install', ...specs, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
-  return spawnSync(program, args, { stdio, cwd: FETCHED }).status === 0;
+  const args = [...first, 'install', ...specs, ...flags, '--no-save', '--ignore-scripts', '--no-audit', '--no-fund'];
+  return spawnSync(program, args, { stdio, cwd: folder }).status === 0;
 }
 
 export const explain = (missing) => `Missing: ${missing.join(', ')}. Install with\n    ${remedy()}`;
