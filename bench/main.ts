@@ -2,6 +2,7 @@
 //   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
 //   matmul   GPT-2's products as shares of the FMA peak
 //   kernels  single ops on any device [--device cuda:0]
+//   start    from `import` of the built package to the first op's result
 // All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
@@ -12,6 +13,7 @@ import { benchKernels } from './kernels.ts';
 import { describeMachine, geometricMean } from './machine.ts';
 import { benchMatmul } from './matmul.ts';
 import { recorded } from './recorded.ts';
+import { benchStart } from './start.ts';
 import { benchTrain, type TrainRow } from './train.ts';
 
 const { values, positionals } = parseArgs({
@@ -90,7 +92,14 @@ async function train(): Promise<unknown> {
   return rows;
 }
 
-const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, kernels };
+async function start(): Promise<unknown> {
+  const times = benchStart(rounds);
+  for (const [what, { median, min }] of Object.entries(times))
+    console.log(`${what.padEnd(10)} ${median.toFixed(1).padStart(7)} ms (min ${min.toFixed(1)})`);
+  return times;
+}
+
+const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, kernels, start };
 const subject = positionals[0] ?? 'train';
 const run = SUBJECTS[subject];
 if (!run || positionals.length > 1)

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { build } from './build.mjs';
+import { bundle } from './bundle.mjs';
 import { explain, gpus, installer, installTools, missingTools, noCompiler, npm, nvcc, root } from './tools.mjs';
 
 const LOG = 'build/setup.log';
@@ -82,7 +83,7 @@ function state() {
   const inputs = compiler.includes(false) ? [...NATIVE_INPUTS, 'prebuilds'] : NATIVE_INPUTS;
   const native = fingerprint(inputs, options, gpus(), ...compiler, process.platform, process.arch);
   const sim = fingerprint([...NATIVE_INPUTS, 'sim', 'test/sim', 'test/known-good/run_case.cc'], process.platform, process.arch);
-  const types = fingerprint(['lib', 'tsconfig.json', 'package-lock.json']);
+  const types = fingerprint(['lib', 'tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json']);
   return {
     native,
     types,
@@ -199,6 +200,7 @@ function main() {
       for (const name of readdirSync('lib', { recursive: true })) {
         if (name.endsWith('.d.ts')) cpSync(`lib/${name}`, `dist/${name}`); // tsc leaves those behind
       }
+      bundle();
     });
     done({ types });
   }

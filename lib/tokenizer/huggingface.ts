@@ -1,5 +1,6 @@
-import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
+import type { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { ArgumentError, FileError } from '../util/errors.ts';
+import { huggingFaceTokenizers } from '../util/lazy.ts';
 import { fromAlphabet } from './alphabet.ts';
 import { isObject, type JSONObject, messageOf, show } from './fields.ts';
 import { foreignIds, type TokenizerFile } from './read_json.ts';
@@ -41,9 +42,10 @@ export class HuggingFaceTokenizer implements Tokenizer {
     this.specialTokens = new Map(addedTokens.filter((token) => token.special).map((token) => [token.content, token.id as number]));
     const whole = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, ...json };
     const ordinary = (Array.isArray(json.added_tokens) ? json.added_tokens : []).filter((token: JSONObject) => token.special !== true);
+    const { Tokenizer: Library } = huggingFaceTokenizers();
     try {
-      this.#full = new LibraryTokenizer({ ...whole, added_tokens: json.added_tokens ?? [] }, config);
-      this.#plain = new LibraryTokenizer({ ...whole, added_tokens: ordinary, post_processor: null }, config);
+      this.#full = new Library({ ...whole, added_tokens: json.added_tokens ?? [] }, config);
+      this.#plain = new Library({ ...whole, added_tokens: ordinary, post_processor: null }, config);
     } catch (error) {
       throw new FileError(file, `cannot be used by @huggingface/tokenizers: ${messageOf(error)}`, { cause: error });
     }

@@ -1,7 +1,8 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
-import { type Document, isMap, isPair, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import type { Document, Node } from 'yaml';
 import { FileError } from '../util/errors.ts';
+import { yaml } from '../util/lazy.ts';
 import { ConfigError, type ConfigIssue, showValue } from './config-error.ts';
 
 /** Where a key or a value was written. */
@@ -51,6 +52,7 @@ export function valueAt(source: Source, path: Path): unknown {
 
 /** Notes the place of every node below `node`. */
 function notePlaces(node: unknown, path: Path, at: (node: Node) => Place, places: Map<string, { key: Place; value: Place }>): void {
+  const { isMap, isPair, isScalar, isSeq } = yaml();
   if (isMap(node)) {
     for (const item of node.items) {
       if (!isPair(item) || !isScalar(item.key)) continue;
@@ -96,6 +98,7 @@ function guardDepth<T>(place: string, task: () => T): T {
 }
 
 function parseYAML(text: string, file: string): Source {
+  const { LineCounter, parseDocument } = yaml();
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false, stringKeys: true });
   const folder = dirname(resolve(file));
@@ -123,7 +126,7 @@ export function parseOverride(text: string): Source {
   const path = equals < 0 ? [] : text.slice(0, equals).trim().split('.');
   if (path.length === 0 || path.includes(''))
     return fail(place.label, `an override must be KEY=VALUE, such as train.steps=500, got ${showValue(text)}`);
-  const document = guardDepth(place.label, () => parseDocument(text.slice(equals + 1), { prettyErrors: false, stringKeys: true }));
+  const document = guardDepth(place.label, () => yaml().parseDocument(text.slice(equals + 1), { prettyErrors: false, stringKeys: true }));
   const error = document.errors[0];
   if (error !== undefined) return fail(place.label, `${path.join('.')} must be a YAML value: ${error.message}`, path.join('.'));
   let value = plainValue(document, place.label) ?? null;

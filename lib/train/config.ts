@@ -1,8 +1,8 @@
 import { basename, join, resolve } from 'node:path';
-import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { fillGPTConfig, type GPTConfig, type GPTConfigInput, gptConfig } from '../models/config.ts';
 import { ArgumentError } from '../util/errors.ts';
+import { yaml } from '../util/lazy.ts';
 import { nearest } from '../util/nearest.ts';
 import { fillFinetuneTrain, fillTrain, type TrainConfig, trainProblems } from './config-defaults.ts';
 import { ConfigError, type ConfigIssue, showValue } from './config-error.ts';
@@ -109,11 +109,11 @@ function allKeys(schema: unknown, path: readonly string[] = []): string[] {
 
 /** The key that was meant: a neighbour, else one of that name in another section. */
 function meantKey(path: readonly PropertyKey[], key: string): string | undefined {
-  let schema: unknown = runSchema;
+  let schema: unknown = runSchema();
   for (const part of path) schema = schemaBelow(schema, part);
   const neighbour = nearest(key, Object.keys(sectionShape(schema) ?? {}));
   if (neighbour !== undefined) return dotted([...path, neighbour]);
-  const elsewhere = allKeys(runSchema);
+  const elsewhere = allKeys(runSchema());
   const last = nearest(key, new Set(elsewhere.map((k) => k.slice(k.lastIndexOf('.') + 1))));
   return elsewhere.find((k) => k.slice(k.lastIndexOf('.') + 1) === last);
 }
@@ -162,7 +162,7 @@ function dropNull(value: unknown): unknown {
 }
 
 function validate(source: Source): RunInput {
-  const parsed = runSchema.safeParse(source.value);
+  const parsed = runSchema().safeParse(source.value);
   if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describeIssue(source, issue)));
   const input = dropNull(parsed.data) as RunInput;
   for (const path of PATH_KEYS) {
@@ -287,7 +287,7 @@ export function runConfigFromJSON(value: unknown, name: string, options: LoadOpt
 
 /** A resolved configuration as YAML that `loadRunConfig` reads back to the same. */
 export function formatRunConfig(config: RunConfig): string {
-  return stringify(config, { flowCollectionPadding: true, lineWidth: 0, aliasDuplicateObjects: false });
+  return yaml().stringify(config, { flowCollectionPadding: true, lineWidth: 0, aliasDuplicateObjects: false });
 }
 
 /**
