@@ -1,14 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import type { DeviceInfo } from '../native/addon.ts';
 import { binaryPath, hasGpu, type NativeInfo, packageRoot, packageVersion, platformName, remedyBesidesBuilding } from '../native/load.ts';
 import { HeddleError } from '../util/errors.ts';
+import { deviceFindings, type SelfTest, testDevices } from './doctor-devices.ts';
+import { gib, machine } from './machine.ts';
 
 /** One line of the report. `problem`: heddle does not work; `note`: it works, but could do better. */
-interface Finding {
+export interface Finding {
   name: string;
   status: 'ok' | 'note' | 'problem';
   value: string;
@@ -19,14 +20,35 @@ const NODE_MINIMUM = [20, 19] as const;
 const CUDA_DRIVER_MINIMUM = 580;
 const MEMORY_MINIMUM_GIB = 2;
 
+/** What the doctor found. */
+export interface Examination {
+  /** heddle works here. */
+  readonly ok: boolean;
+  readonly findings: readonly Finding[];
+  /** The binary that was tried; undefined: there is none. */
+  readonly binary: string | undefined;
+  /** Undefined where the binary does not load; then `said` holds what the loader said. */
+  readonly info: NativeInfo | undefined;
+  readonly said: string;
+  readonly devices: readonly DeviceInfo[];
+  readonly tests: readonly SelfTest[];
+}
+
+/** Looks at this machine and this installation. */
+export async function examine(): Promise<Examination> {
+  const { findings: native, ...binary } = examineBinary();
+  const tests = binary.info ? testDevices(binary.devices) : [];
+  const cuda = await examineCuda(binary.info, binary.devices);
+  const findings = [examineNode(), ...native, examineMemory(), ...cuda, ...deviceFindings(binary.info, binary.devices, tests)];
+  return { ok: findings.every((f) => f.status !== 'problem'), findings, tests, ...binary };
+}
+
 /**
  * `heddle doctor [--json]`: what this machine and this installation are, each trouble with its remedy, on stdout.
  * Returns the exit code: 0 when heddle works here, 1 when it does not.
  */
 export async function runDoctor(options: { json: boolean }): Promise<number> {
-  const { findings: native, info, devices } = examineBinary();
-  const findings = [examineNode(), ...native, examineMemory(), ...(await examineCuda(info, devices)), ...devices.flatMap(examineDevice)];
-  const ok = findings.every((f) => f.status !== 'problem');
+  const { ok, findings, info, devices } = await examine();
   if (options.json) {
     const facts = { version: packageVersion(), platform: platformName(), node: process.versions.node };
     console.log(JSON.stringify({ ok, ...facts, native: info ?? null, devices, findings }));
@@ -38,7 +60,7 @@ export async function runDoctor(options: { json: boolean }): Promise<number> {
   return ok ? 0 : 1;
 }
 
-function line({ name, status, value, remedy }: Finding): string {
+export function line({ name, status, value, remedy }: Finding): string {
   const mark = { ok: '✓', note: '!', problem: '✗' }[status];
   return `${mark} ${name.padEnd(14)} ${value}${remedy ? `\n    → ${remedy}` : ''}`;
 }
@@ -56,16 +78,14 @@ function examineNode(): Finding {
 }
 
 // The binary is loaded in a process of its own first: if it crashes, the doctor lives to tell.
-function examineBinary(): { findings: Finding[]; info?: NativeInfo; devices: DeviceInfo[] } {
+function examineBinary(): Pick<Examination, 'binary' | 'info' | 'said' | 'devices'> & { findings: Finding[] } {
   let file: string;
   try {
     file = binaryPath();
   } catch (e) {
     if (!(e instanceof HeddleError)) throw e;
-    return {
-      findings: [{ name: 'binary', status: 'problem', value: `none for ${platformName()}`, remedy: 'npx heddle build' }],
-      devices: [],
-    };
+    const finding: Finding = { name: 'binary', status: 'problem', value: `none for ${platformName()}`, remedy: 'npx heddle build' };
+    return { findings: [finding], binary: undefined, info: undefined, said: '', devices: [] };
   }
   const script = 'const m = require(process.argv[1]); process.stdout.write(JSON.stringify([m.info(), m.devices()]))';
   const child = spawnSync(process.execPath, ['-e', script, file], { encoding: 'utf8', timeout: 30_000 });
@@ -73,10 +93,11 @@ function examineBinary(): { findings: Finding[]; info?: NativeInfo; devices: Dev
     const said = /^\w*Error(?: \[\w+\])?: (.*)$/m.exec(child.stderr)?.[1] ?? child.stderr.trim().split('\n').at(-1) ?? '';
     const how = child.signal ? `crashed with ${child.signal}` : `did not load: ${said}`;
     const remedy = remedyBesidesBuilding(said) ?? 'npx heddle build';
-    return { findings: [{ name: 'binary', status: 'problem', value: `${file} ${how}`, remedy }], devices: [] };
+    const finding: Finding = { name: 'binary', status: 'problem', value: `${file} ${how}`, remedy };
+    return { findings: [finding], binary: file, info: undefined, said: child.stderr.trim(), devices: [] };
   }
   const [info, devices] = JSON.parse(child.stdout) as [NativeInfo, DeviceInfo[]];
-  return { findings: [examineVersion(file, info), ...examineLevels(info), examineThreads(info)], info, devices };
+  return { findings: [examineVersion(file, info), ...examineLevels(info), examineThreads(info)], binary: file, info, said: '', devices };
 }
 
 function examineVersion(file: string, info: NativeInfo): Finding {
@@ -98,18 +119,18 @@ function examineLevels({ isa, isas, compiledIsas }: NativeInfo): Finding[] {
 }
 
 function examineThreads({ threads }: NativeInfo): Finding {
-  const available = os.availableParallelism();
-  const value = `${threads} of ${available} available`;
-  if (threads <= available) return { name: 'threads', status: 'ok', value };
-  return { name: 'threads', status: 'note', value, remedy: `more threads than processors slow training down: HEDDLE_THREADS=${available}` };
+  const { available, quota } = machine();
+  const container = quota === undefined ? '' : `; the container's quota is ${Number(quota.toFixed(2))}`;
+  const value = `${threads} of ${available} available${container}`;
+  const sensible = Math.max(1, Math.min(available, Math.ceil(quota ?? available)));
+  if (threads <= sensible) return { name: 'threads', status: 'ok', value };
+  return { name: 'threads', status: 'note', value, remedy: `more threads than processors slow training down: HEDDLE_THREADS=${sensible}` };
 }
 
 function examineMemory(): Finding {
-  const gib = (bytes: number) => bytes / 2 ** 30;
-  const limit = process.constrainedMemory() ?? 0;
-  const total = limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem();
-  const value = `${gib(total).toFixed(1)} GiB, ${gib(Math.min(os.freemem(), total)).toFixed(1)} GiB free`;
-  if (gib(total) >= MEMORY_MINIMUM_GIB) return { name: 'memory', status: 'ok', value };
+  const { memory, free } = machine();
+  const value = `${gib(memory)}, ${gib(free)} free`;
+  if (memory >= MEMORY_MINIMUM_GIB * 2 ** 30) return { name: 'memory', status: 'ok', value };
   const remedy = 'train a smaller model, or raise the memory limit of the container';
   return { name: 'memory', status: 'note', value, remedy };
 }
@@ -133,34 +154,7 @@ async function compilerRemedy(): Promise<string> {
   return nvcc() ? 'npx heddle build' : `install the CUDA compiler: ${cudaRemedy()}; then npx heddle build`;
 }
 
-// A GPU: what it is, and whether every family of kernels computes on it what the CPU does. In a process of its own, as above.
-function examineDevice(device: DeviceInfo): Finding[] {
-  const { name, card, capability, memory, free, multiprocessors, problem } = device;
-  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
-  const facts = `${card}, compute capability ${Math.floor(capability / 10)}.${capability % 10}, ${multiprocessors} multiprocessors`;
-  const value = `${facts}, ${gib(memory)} GiB, ${gib(free)} GiB free`;
-  if (problem) return [{ name, status: 'note', value, remedy: problem }];
-  const found: Finding = { name, status: 'ok', value };
-  const script = fileURLToPath(import.meta.url.replace(/doctor\.(ts|js)$/, 'self_test.$1'));
-  // tsx, when this runs from sources
-  const loaders = process.execArgv.flatMap((a, i, all) =>
-    a === '--import' ? [a, all[i + 1] ?? ''] : a.startsWith('--import=') ? [a] : [],
-  );
-  const child = spawnSync(process.execPath, [...loaders, script, name], { encoding: 'utf8', timeout: 300_000 });
-  const test = `${name} kernels`;
-  if (child.status !== 0 || !child.stdout.startsWith('{')) {
-    const said = child.signal ? `ended with ${child.signal}` : (child.stderr.trim().split('\n').at(-1) ?? '');
-    return [found, { name: test, status: 'problem', value: `${card}: the self-test ${said}`, remedy: 'npx heddle build, or report this' }];
-  }
-  const verdicts = Object.entries(JSON.parse(child.stdout) as Record<string, string>);
-  const bad = verdicts.filter(([, verdict]) => verdict !== 'ok');
-  if (bad.length === 0)
-    return [found, { name: test, status: 'ok', value: `${card}, as on the CPU: ${verdicts.map(([family]) => family).join(', ')}` }];
-  const wrong = bad.map(([family, verdict]) => `${family}: ${verdict}`).join('; ');
-  return [found, { name: test, status: 'problem', value: `${card}: ${wrong}`, remedy: "use device 'cpu' and report this" }];
-}
-
-function driverVersion(): string | undefined {
+export function driverVersion(): string | undefined {
   try {
     return /Kernel Module.*?\s(\d+\.\d[\d.]*)/.exec(readFileSync('/proc/driver/nvidia/version', 'utf8'))?.[1];
   } catch {

@@ -1,5 +1,7 @@
-// What `heddle doctor` runs in a process of its own for each GPU: an op of every kernel family, forward and backward, on the GPU and on
-// the CPU. Prints one JSON object: family -> 'ok', or what went wrong.
+// What `heddle doctor` runs in processes of its own: an op of every kernel family, forward and backward.
+//   self_test values           prints what the CPU computes
+//   self_test DEVICE < values  prints a verdict for each family: whether the device computes that
+import { readFileSync } from 'node:fs';
 import { backward } from '../autograd/index.ts';
 import * as ops from '../ops/index.ts';
 import { RandomSource, scope, type Tensor, tensor } from '../tensor/index.ts';
@@ -93,25 +95,43 @@ function error(got: ArrayLike<number>, want: ArrayLike<number>): number {
 
 const TOLERANCE = 1e-4; // f32, sums of at most a thousand terms
 
-async function verdict(family: Family, device: string): Promise<string> {
+/** What is wrong with a family on a device; empty: nothing. */
+export interface Verdict {
+  readonly error?: string;
+  readonly stack?: string;
+}
+
+/** The results of a family. */
+async function compute(family: Family, device: string): Promise<Float32Array[]> {
+  const results = scope(() => family(device).map((t) => t.keep()));
   try {
-    const values = async (d: string): Promise<ArrayLike<number>[]> => {
-      const results = scope(() => family(d).map((t) => t.keep()));
-      try {
-        return await Promise.all(results.map(async (t) => (await t.data()) as ArrayLike<number>));
-      } finally {
-        for (const t of results) t.dispose();
-      }
-    };
-    const [got, want] = [await values(device), await values('cpu')];
-    const worst = Math.max(...want.map((w, i) => error(got[i] as ArrayLike<number>, w)));
-    return worst <= TOLERANCE ? 'ok' : `differs from the CPU by ${worst.toExponential(1)} of the largest value`;
-  } catch (e) {
-    return e instanceof Error ? e.message : String(e);
+    return await Promise.all(results.map(async (t) => (await t.data()) as Float32Array));
+  } finally {
+    for (const t of results) t.dispose();
   }
 }
 
+async function verdict(family: Family, device: string, want: readonly Float32Array[]): Promise<Verdict> {
+  try {
+    const got = await compute(family, device);
+    const sizes = (all: readonly Float32Array[]) => all.map((a) => a.length).join(', ');
+    if (want.length === 0 || sizes(got) !== sizes(want)) return { error: `gives ${sizes(got)} numbers, the CPU ${sizes(want)}` };
+    const worst = Math.max(...want.map((w, i) => error(got[i] as Float32Array, w)));
+    return worst <= TOLERANCE ? {} : { error: `differs from the CPU by ${worst.toExponential(1)} of the largest value` };
+  } catch (e) {
+    return e instanceof Error ? { error: e.message, ...(e.stack !== undefined && { stack: e.stack }) } : { error: String(e) };
+  }
+}
+
+const pack = (values: Float32Array): string => Buffer.from(values.buffer, values.byteOffset, values.byteLength).toString('base64');
+const unpack = (text: string): Float32Array => new Float32Array(Uint8Array.from(Buffer.from(text, 'base64')).buffer);
+
 const device = process.argv[2] as string;
-const verdicts: Record<string, string> = {};
-for (const [name, family] of Object.entries(FAMILIES)) verdicts[name] = await verdict(family, device);
-process.stdout.write(JSON.stringify(verdicts));
+const answer: Record<string, string[] | Verdict> = {};
+if (device === 'values') {
+  for (const [name, family] of Object.entries(FAMILIES)) answer[name] = (await compute(family, 'cpu')).map(pack);
+} else {
+  const values = JSON.parse(readFileSync(0, 'utf8')) as Record<string, string[]>;
+  for (const [name, family] of Object.entries(FAMILIES)) answer[name] = await verdict(family, device, (values[name] ?? []).map(unpack));
+}
+process.stdout.write(JSON.stringify(answer));
