@@ -55,7 +55,7 @@ const SHAPES: readonly (readonly [RegExp, string])[] = [
   [/\b(?:Bearer|Basic)\s+[\w.~+/=-]{8,}/gi, '<secret>'],
   [/\b[A-Fa-f0-9]{40,}\b/g, '<secret>'],
   [/\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+/g, '<address>'],
-  [/\b\d{1,3}(?:\.\d{1,3}){3}\b/g, '<address>'],
+  [/\b\d{1,3}(?:\.\d{1,3}){3}\b(?!-)/g, '<address>'],
 ];
 
 /** Where a path goes on. Blanks do not end it, because folders have them: a word too few says less than half a name too many. */
