@@ -13,7 +13,10 @@ const DENIED: Record<string, string[]> = {
   tokenizer: ['native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'], // typed arrays only
   data: ['native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
 };
-const MAY_IMPORT_NATIVE = ['tensor', 'autograd', 'ops', 'cli/doctor.ts', 'cli/build.ts'];
+const MAY_IMPORT_NATIVE = [
+  ...['tensor', 'autograd', 'ops', 'cli/doctor.ts', 'cli/doctor-devices.ts', 'cli/doctor-report.ts'],
+  ...['cli/bench-machine.ts', 'cli/bench-view.ts', 'cli/build.ts'],
+];
 
 // Every module that a source names: import, export from, import() and type imports alike.
 function imports(source: string): string[] {

@@ -1,5 +1,5 @@
 import { command } from './command.ts';
-import { print, printJSON } from './output.ts';
+import { grid, print, printJSON } from './output.ts';
 import { loadConfig, RUN_OPTIONS } from './training.ts';
 
 /** The presets with their sizes. */
@@ -22,9 +22,7 @@ async function listPresets(json: boolean): Promise<void> {
     r.name,
     ...[r.parameters, r.layers, r.heads, r.width, r.contextLength, r.vocabSize].map((n) => n.toLocaleString('en-US')),
   ]);
-  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]?.length ?? 0)));
-  for (const row of [head, ...cells])
-    print(row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '));
+  print(grid([head, ...cells], ''));
 }
 
 export const run = command(

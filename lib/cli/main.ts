@@ -20,6 +20,7 @@ const HEDDLE: Group = {
     config: { summary: 'show a complete configuration, or the presets', load: () => import('./config.ts') },
     data: { summary: 'list and fetch texts to start with', load: () => import('./data.ts') },
     'verify-resume': { summary: 'prove that a stopped and resumed run is equal bit for bit', load: () => import('./verify-resume.ts') },
+    bench: { summary: 'measure what this machine reaches, and estimate what presets take', load: () => import('./bench.ts') },
     doctor: { summary: 'tell whether heddle works here, and what to do where not', load: () => import('./doctor-command.ts') },
     build: { summary: 'compile the native binary on this machine', load: () => import('./build-command.ts') },
   },

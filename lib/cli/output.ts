@@ -40,6 +40,13 @@ export function table(title: string, rows: readonly (readonly [string, string])[
   return [marked(title), rule('┌', '┬', '┐'), ...body, rule('└', '┴', '┘')].join('\n');
 }
 
+/** Cells in columns: the first one to the left, the others to the right. */
+export function grid(rows: readonly (readonly string[])[], indent = '  '): string {
+  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const cell = (text: string, i: number) => (i === 0 ? text.padEnd(widths[i] ?? 0) : text.padStart(widths[i] ?? 0));
+  return rows.map((row) => `${indent}${row.map(cell).join('  ')}`.trimEnd()).join('\n');
+}
+
 /** A number with `digits` after the point; what is missing or not finite is a dash. */
 export function figure(value: number | null, digits: number): string {
   return value === null || !Number.isFinite(value) ? '–' : value.toFixed(digits);

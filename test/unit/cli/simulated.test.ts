@@ -85,6 +85,18 @@ simulatedTest('a run says in every line, row and curve that it was simulated', a
   t.deepEqual(unmarked(verified.stderr), []);
 });
 
+simulatedTest('bench: measured on the card, and marked', async (t) => {
+  const run = await on(['bench', '--quick', '--device', 'cuda'], {});
+  t.is(run.code, 0, run.stderr);
+  t.true(run.stdout.startsWith('[simulated] heddle '));
+  t.regex(run.stdout, /^ {2}FMA peak +not measured here: there is no probe for GPUs/m);
+  t.regex(run.stdout, /^ {2}training char-cpu, bf16 /m);
+  t.deepEqual(
+    lines(run.stderr).filter((line) => !line.startsWith('[simulated] ')),
+    [],
+  );
+});
+
 simulatedTest('auto is the CPU, and says nothing of simulation', async (t) => {
   const run = await on(['pretrain', 'tiny.yaml', '--device', 'auto', '--json'], { cwd: tinyProject() });
   t.is(lastLine(run).device, 'cpu');

@@ -6,7 +6,7 @@ import { heddle, lastLine, noBinary, tinyProject } from './support.ts';
 
 const COMMANDS = [
   ...['quickstart', 'prepare', 'pretrain', 'finetune', 'evaluate', 'generate', 'tokenizer', 'config', 'data'],
-  ...['verify-resume', 'doctor', 'build'],
+  ...['verify-resume', 'bench', 'doctor', 'build'],
 ];
 const IN_DETAIL = [
   ...COMMANDS.filter((name) => name !== 'tokenizer'),
