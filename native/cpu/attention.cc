@@ -1,52 +1,76 @@
 // o = dropout(softmax(scale * q k^T + mask)) v, fused: FlashAttention (Dao et al. 2022; Dao 2023) for a CPU's caches.
 //
-// An item is a block of queries of one head (with few queries: of several heads that read the same keys). It walks over
-// the keys in blocks that stay in cache, with the running maximum m, sum l and output O of each row:
+// A block is some queries of one head (with few queries: of several heads that read the same keys). The keys come in blocks that
+// stay in cache, with the running maximum m, sum l and output O of each row:
 //   S = scale * Q K^T;  m' = max(m, rowmax(S));  P = e^(S - m');  l = e^(m - m') l + rowsum(P);  O = e^(m - m') O + P V
-// and in the end o = O / l, lse = m + ln l. Blocks that the mask empties are never touched. Queries [rows][D] and outputs
-// [rows][width] are dense copies, width = D rounded up to whole vectors; keys are transposed into panels per block.
+// and in the end o = O / l, lse = m + ln l. Blocks that the mask empties are never touched. An item has several blocks of
+// queries, which share a block of keys while it is packed. Queries [rows][D] and outputs [rows][width] are dense copies, width =
+// D rounded up to whole vectors; keys are transposed into panels.
 #include "cpu/attention_block.h"
 #include "cpu/kernels.h"
+#include "cpu/vecmath.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
 constexpr int kSums = 16;  // partial sums of a row, key j in partial j % 16
 
-struct Workspace {
-  float *q, *o, *k, *v, *scores, *sums, *keep;
+constexpr int kMaxBlocks = 8;       // of queries in an item
+constexpr int kItemsPerThread = 4;  // so that a thread that is held up can be helped out
 
-  static int64_t floats(int64_t D) {
+struct Workspace {
+  float *k, *v, *scores, *keep, *q, *o, *sums;
+
+  // q, o and sums for every block of an item.
+  static int64_t floats(int64_t D, int64_t blocks) {
     const int64_t width = round_up(D, VW);
-    return kQueries * (2 * width + kKeys + kSums) + 2 * kKeys * width + kDrawFloats;
+    return 2 * kKeys * width + kQueries * kKeys + kDrawFloats + blocks * kQueries * (2 * width + kSums);
   }
-  Workspace(float* memory, int64_t D) {
+  Workspace(float* memory, int64_t D, int64_t blocks) {
     const int64_t width = round_up(D, VW);
-    q = memory;
-    o = q + kQueries * width;
-    k = o + kQueries * width;
+    k = memory;
     v = k + kKeys * width;
     scores = v + kKeys * width;
-    sums = scores + kQueries * kKeys;
-    keep = sums + kQueries * kSums + kDrawMargin;
+    q = scores + kQueries * kKeys;
+    o = q + blocks * kQueries * width;
+    sums = o + blocks * kQueries * width;
+    keep = sums + blocks * kQueries * kSums + kDrawMargin;
   }
 };
 
-// How the work is cut: an item is (b, kv head, `heads` of its group, `queries`).
-struct Cut {
-  int64_t queries, query_blocks, heads, head_blocks, items;
+// A block of queries with what is known of its rows so far.
+struct QueryBlock {
+  Rows rows;
+  Interval seen;  // by any row
+  int64_t first;  // query
+  float *q, *o, *sums;
+  alignas(64) float maximum[kQueries];
+};
 
-  // Large items read keys less often, many items keep threads busy; the bits are the same.
-  explicit Cut(const AttentionShape& s) {
+struct Item {
+  int64_t b, kv_head, first_head, last_head, first_query, last_query;
+};
+
+// How the work is cut: an item is (b, kv head, `heads` of its group, `blocks` blocks of `queries`).
+struct Cut {
+  int64_t queries, blocks, query_blocks, spans, heads, head_blocks, items;
+
+  // Large items pack keys less often, large blocks read them less often, many items keep threads busy; the bits are the same.
+  explicit Cut(const AttentionShape& s) : s_(s), threads_(pool_threads()) {
     const int64_t group = s.H / s.Hkv;
     queries = smaller(s.Tq, kQueries);
     heads = smaller(group, kQueries / queries);
+    blocks = kMaxBlocks;
     for (;;) {
       query_blocks = (s.Tq + queries - 1) / queries;
+      blocks = smaller(blocks, query_blocks);
+      spans = (query_blocks + blocks - 1) / blocks;
       head_blocks = (group + heads - 1) / heads;
-      items = s.B * s.Hkv * head_blocks * query_blocks;
-      if (items >= pool_threads()) return;
-      if (heads > 1) {
+      items = s.B * s.Hkv * head_blocks * spans;
+      if (items >= (blocks > 1 && threads_ > 1 ? kItemsPerThread : 1) * threads_) return;
+      if (blocks > 1) {
+        blocks = (blocks + 1) / 2;
+      } else if (heads > 1) {
         heads = (heads + 1) / 2;
       } else if (queries >= 8 * kTileRows) {
         queries = (queries + 1) / 2;
@@ -55,6 +79,25 @@ struct Cut {
       }
     }
   }
+
+  // The last queries first: in a causal mask they have the most to do.
+  Item item(int64_t index) const {
+    const int64_t span = spans - 1 - index / (items / spans), group = s_.H / s_.Hkv;
+    int64_t rest = index % (items / spans);
+    const int64_t head_block = rest % head_blocks;
+    rest /= head_blocks;
+    const int64_t kv_head = rest % s_.Hkv, first_head = kv_head * group + head_block * heads, first_query = span * blocks * queries;
+    return {rest / s_.Hkv, kv_head,
+            first_head,    smaller(first_head + heads, (kv_head + 1) * group),
+            first_query,   smaller(first_query + blocks * queries, s_.Tq)};
+  }
+
+  // The item that a thread is likely to run after this one.
+  int64_t after(int64_t index) const { return index + threads_; }
+
+ private:
+  const AttentionShape& s_;
+  int64_t threads_;
 };
 
 // The maximum of each of VW rows of VW lanes.
@@ -72,9 +115,8 @@ inline vf row_maxima(const float* lanes) {
 void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_documents, int keys, float* scores, float* maximum,
                    float* sums, float* keep) {
   alignas(64) float found[kQueries * VW], reference[kQueries];
-  Range span{0, 0};
   for (int r = 0; r < rows.count; ++r) {
-    if (r % kTileRows == 0) span = whole_vectors(hull(mask, r, static_cast<int>(smaller(kTileRows, rows.count - r))));
+    const Range span = whole_vectors(mask.tile[r / kTileRows]);
     float* row = scores + r * kKeys;
     if (!mask.full) mask_row(row, span, mask.row[r], mask.documents, k_documents, keys, rows.document[r]);
     vf top = splat(-kInfinity);
@@ -86,12 +128,12 @@ void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_doc
     const vf before = load(maximum + r), m = vmax(before, row_maxima(found + r * VW));
     const vf base = select(m == splat(-kInfinity), vf{}, m);  // nothing seen yet: e^(-inf - 0) = 0
     store(reference + r, base);
-    store(keep + r, exp_score(before - base));
+    store(keep + r, exp2_score(before - base));
     store(maximum + r, m);
   }
   constexpr int kParts = kSums / VW;
   for (int r = 0; r < rows.count; ++r) {
-    if (r % kTileRows == 0) span = whole_vectors(hull(mask, r, static_cast<int>(smaller(kTileRows, rows.count - r))));
+    const Range span = whole_vectors(mask.tile[r / kTileRows]);
     float *row = scores + r * kKeys, *sum = sums + r * kSums;
     const vf base = splat(reference[r]), factor = splat(keep[r]);
     vf part[kParts] = {};
@@ -100,7 +142,7 @@ void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_doc
       for (int i = 0; i < kParts; ++i) {
         const int at = j + i * VW;
         if (at < span.low || at >= span.high) continue;
-        const vf p = exp_score(load(row + at) - base);
+        const vf p = exp2_score(load(row + at) - base);
         store(row + at, p);
         part[i] = part[i] + p;
       }
@@ -111,66 +153,99 @@ void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_doc
 
 class Forward {
  public:
-  Forward(const AttentionArgs& a, const Cut& cut) : a_(a), s_(a.s), cut_(cut) {}
+  Forward(const AttentionArgs& a, const Cut& cut) : a_(a), s_(a.s), cut_(cut), width_(round_up(a.s.D, VW)) {}
 
-  // The last queries first: in a causal mask they have the most to do.
-  void run(int64_t item) const {
-    const int64_t block = cut_.query_blocks - 1 - item / (cut_.items / cut_.query_blocks);
-    int64_t rest = item % (cut_.items / cut_.query_blocks);
-    const int64_t head_block = rest % cut_.head_blocks;
-    rest /= cut_.head_blocks;
-    const int64_t group = s_.H / s_.Hkv, kv_head = rest % s_.Hkv, b = rest / s_.Hkv;
-    const int64_t first_head = kv_head * group + head_block * cut_.heads;
-    const int64_t last_head = smaller(first_head + cut_.heads, (kv_head + 1) * group);
-    const int64_t first_query = block * cut_.queries, last_query = smaller(first_query + cut_.queries, s_.Tq);
-    rows_of(b, first_head, last_head, first_query, last_query, kv_head);
+  void run(int64_t index) const {
+    const Item item = cut_.item(index);
+    const Workspace w(pool_scratch(0, static_cast<size_t>(Workspace::floats(s_.D, cut_.blocks))), s_.D, cut_.blocks);
+    QueryBlock blocks[kMaxBlocks];
+    Interval seen{s_.Tk, 0};
+    int count = 0;
+    for (int64_t first = item.first_query; first < item.last_query; first += cut_.queries, ++count) {
+      const int64_t row = count * kQueries;
+      load_block(item, first, w.q + row * s_.D, w.o + row * width_, w.sums + row * kSums, &blocks[count]);
+      seen = {smaller(seen.low, blocks[count].seen.low), larger(seen.high, blocks[count].seen.high)};
+    }
+    Fetch fetch;
+    for (int64_t key = seen.low / kKeys * kKeys; key < seen.high; key += kKeys) {
+      fetch.clear();
+      if (key + kKeys < seen.high) {
+        fetch_keys(item, key + kKeys, &fetch);
+      } else {
+        fetch_rest(item, index, &fetch);
+      }
+      bool packed = false;
+      for (int i = 0; i < count; ++i) packed = add_keys(item, key, packed, w, &blocks[i], &fetch);
+    }
+    for (int i = 0; i < count; ++i) finish(item, blocks[i]);
   }
 
  private:
-  void rows_of(int64_t b, int64_t first_head, int64_t last_head, int64_t first_query, int64_t last_query, int64_t kv_head) const {
-    const int64_t D = s_.D, width = round_up(D, VW);
-    const Workspace w(pool_scratch(0, static_cast<size_t>(Workspace::floats(D))), D);
-    const int queries = static_cast<int>(last_query - first_query);
-    Rows rows;
-    alignas(64) float maximum[kQueries], keep[kQueries];
-    for (float& m : maximum) m = -kInfinity;
-    Interval all{s_.Tk, 0};
-    for (int64_t h = first_head; h < last_head; ++h) {
-      for (int64_t i = first_query; i < last_query; ++i) {
-        const Interval seen = visible_keys(s_, i);
-        rows.add(seen, s_.q_documents ? s_.q_documents[b * s_.Tq + i] : 0);
-        if (seen.high > 0) all = {smaller(all.low, seen.low), larger(all.high, seen.high)};
+  void load_block(const Item& item, int64_t first, float* q, float* o, float* sums, QueryBlock* block) const {
+    const int64_t last = smaller(first + cut_.queries, item.last_query), queries = last - first;
+    block->first = first;
+    block->q = q, block->o = o, block->sums = sums;
+    block->seen = {s_.Tk, 0};
+    for (int64_t h = item.first_head; h < item.last_head; ++h) {
+      for (int64_t i = first; i < last; ++i) {
+        const Interval keys = visible_keys(s_, i);
+        block->rows.add(keys, s_.q_documents ? s_.q_documents[item.b * s_.Tq + i] : 0);
+        if (keys.high > 0) block->seen = {smaller(block->seen.low, keys.low), larger(block->seen.high, keys.high)};
       }
-      const float* q = row_at(a_.q, a_.q_stride, b, first_query, h);
-      pack_rows(q, a_.q_stride[1], queries, queries, D, w.q + (h - first_head) * queries * D, D);
+      pack_rows(row_at(a_.q, a_.q_stride, item.b, first, h), a_.q_stride[1], static_cast<int>(queries), s_.Tq - first, s_.D,
+                query_factor(s_), q + (h - item.first_head) * queries * s_.D, s_.D);
     }
-    for (int64_t i = 0; i < rows.count * width; i += VW) store(w.o + i, vf{});
-    for (int64_t i = 0; i < rows.count * kSums; i += VW) store(w.sums + i, vf{});
+    const int64_t rows = block->rows.count;
+    for (int64_t i = 0; i < rows * width_; i += VW) store(o + i, vf{});
+    for (int64_t i = 0; i < rows * kSums; i += VW) store(sums + i, vf{});
+    for (int64_t i = 0; i < rows; i += VW) store(block->maximum + i, splat(-kInfinity));
+  }
 
-    for (int64_t key = all.low / kKeys * kKeys; key < all.high; key += kKeys) {
-      const int keys = static_cast<int>(smaller(kKeys, s_.Tk - key));
-      const int32_t* documents = s_.k_documents ? s_.k_documents + b * s_.Tk + key : nullptr;
-      const BlockMask mask = mask_block(rows, key, keys, documents);
-      if (!mask.any) continue;
-      pack_transposed(row_at(a_.k, a_.k_stride, b, key, kv_head), a_.k_stride[1], keys, s_.Tk - key, D, w.k);
-      block_scores(mask, rows.count, keys, w.q, D, w.k, D, s_.scale, w.scores);
-      softmax_block(mask, rows, documents, keys, w.scores, maximum, w.sums, keep);
-      if (s_.dropout > 0) {
-        for (int r = 0; r < rows.count; ++r) {
-          const int64_t query = (b * s_.H + first_head + r / queries) * s_.Tq + first_query + r % queries;
-          drop(mask.row[r], static_cast<uint64_t>(query * s_.Tk + key), w.scores + r * kKeys, w.keep);
-        }
-      }
-      pack_rows(row_at(a_.v, a_.v_stride, b, key, kv_head), a_.v_stride[1], keys, s_.Tk - key, D, w.v, width);
-      Product p{w.scores, kKeys, 1, w.v, width, w.o, width};
-      p.keep = keep;
-      product(p, rows.count, static_cast<int>(width), [&](int m, int count) { return hull(mask, m, count); });
+  // What a block of keys adds to a block of queries, unless none is seen. True once the keys are packed.
+  bool add_keys(const Item& item, int64_t key, bool packed, const Workspace& w, QueryBlock* block, Fetch* fetch) const {
+    const Rows& rows = block->rows;
+    const int keys = static_cast<int>(smaller(kKeys, s_.Tk - key));
+    if (block->seen.low >= key + keys || block->seen.high <= key) return packed;
+    const int32_t* documents = s_.k_documents ? s_.k_documents + item.b * s_.Tk + key : nullptr;
+    const BlockMask mask = mask_block(rows, key, keys, documents);
+    if (!mask.any) return packed;
+    if (!packed) {
+      pack_transposed(row_at(a_.k, a_.k_stride, item.b, key, item.kv_head), a_.k_stride[1], keys, s_.Tk - key, s_.D, w.k);
+      pack_rows(row_at(a_.v, a_.v_stride, item.b, key, item.kv_head), a_.v_stride[1], keys, s_.Tk - key, s_.D, 1.0f, w.v, width_);
     }
+    alignas(64) float keep[kQueries];
+    block_scores(mask, rows.count, keys, block->q, s_.D, w.k, s_.D, w.scores, fetch);
+    softmax_block(mask, rows, documents, keys, w.scores, block->maximum, block->sums, keep);
+    if (s_.dropout > 0)
+      for (int r = 0; r < rows.count; ++r)
+        drop(mask.row[r], static_cast<uint64_t>(row_number(item, *block, r) * s_.Tk + key), w.scores + r * kKeys, w.keep);
+    Product p{w.scores, kKeys, 1, w.v, width_, block->o, width_, fetch};
+    p.keep = keep;
+    product(p, rows.count, static_cast<int>(width_), [&](int m, int) { return mask.tile[m / kTileRows]; });
+    return true;
+  }
 
-    for (int r = 0; r < rows.count; ++r) {
-      const int64_t h = first_head + r / queries, i = first_query + r % queries;
-      finish(maximum[r], w.sums + r * kSums, w.o + r * width, a_.lse + (b * s_.H + h) * s_.Tq + i, row_at(a_.o, a_.o_stride, b, i, h));
-    }
+  void fetch_keys(const Item& item, int64_t key, Fetch* fetch) const {
+    const int64_t keys = smaller(kKeys, s_.Tk - key);
+    fetch->rows(row_at(a_.k, a_.k_stride, item.b, key, item.kv_head), a_.k_stride[1], keys, s_.D);
+    fetch->rows(row_at(a_.v, a_.v_stride, item.b, key, item.kv_head), a_.v_stride[1], keys, s_.D);
+  }
+
+  // Where the results go, and the start of the next item.
+  void fetch_rest(const Item& item, int64_t index, Fetch* fetch) const {
+    fetch->rows(row_at(a_.o, a_.o_stride, item.b, item.first_query, item.first_head), a_.o_stride[1], item.last_query - item.first_query,
+                (item.last_head - item.first_head) * s_.D);
+    if (cut_.after(index) >= cut_.items) return;
+    const Item next = cut_.item(cut_.after(index));
+    fetch->rows(row_at(a_.q, a_.q_stride, next.b, next.first_query, next.first_head), a_.q_stride[1], next.last_query - next.first_query,
+                (next.last_head - next.first_head) * s_.D);
+    fetch_keys(next, visible_keys(s_, next.first_query).low / kKeys * kKeys, fetch);
+  }
+
+  // Row r of a block among all rows (b, h, query).
+  int64_t row_number(const Item& item, const QueryBlock& block, int r) const {
+    const int64_t queries = block.rows.count / (item.last_head - item.first_head);
+    return (item.b * s_.H + item.first_head + r / queries) * s_.Tq + block.first + r % queries;
   }
 
   void drop(Range seen, uint64_t first, float* p, float* keep) const {
@@ -179,24 +254,33 @@ class Forward {
     for (int j = seen.low; j < seen.high; ++j) p[j] *= keep[j];
   }
 
-  void finish(float maximum, const float* sums, const float* sum_v, float* lse, float* o) const {
-    float part[kSums];
-    for (int i = 0; i < kSums; ++i) part[i] = sums[i];
-    for (int step = kSums / 2; step; step /= 2)
-      for (int i = 0; i < step; ++i) part[i] = part[i] + part[i + step];
-    const float sum = part[0];
-    if (sum == 0.0f) {
-      *lse = -kInfinity;
-      for (int64_t d = 0; d < s_.D; ++d) o[d] = 0.0f;
-      return;
+  void finish(const Item& item, const QueryBlock& block) const {
+    alignas(64) float sum[kQueries], lse[kQueries];
+    for (int r = 0; r < block.rows.count; ++r) {
+      Sum16 total;
+      for (int i = 0; i < kSums / VW; ++i) total.part[i] = load(block.sums + r * kSums + i * VW);
+      sum[r] = total.total();
     }
-    *lse = maximum + __builtin_logf(sum);
-    for (int64_t d = 0; d < s_.D; ++d) o[d] = sum_v[d] / sum;
+    for (int r = 0; r < block.rows.count; r += VW) {
+      const vf total = load(sum + r);
+      store(lse + r, select(total == vf{}, splat(-kInfinity), fma(load(block.maximum + r), splat(kLn2), log(total))));
+      store(sum + r, select(total == vf{}, vf{}, splat(1.0f) / total));  // a row that sees nothing is 0
+    }
+    const int64_t heads = item.last_head - item.first_head, queries = block.rows.count / heads;
+    int r = 0;
+    for (int64_t h = item.first_head; h < item.last_head; ++h) {
+      float* to = a_.lse + (item.b * s_.H + h) * s_.Tq + block.first;
+      for (int64_t i = 0; i < queries; ++i, ++r) {
+        to[i] = lse[r];
+        scaled_row(block.o + r * width_, sum[r], s_.D, false, row_at(a_.o, a_.o_stride, item.b, block.first + i, h));
+      }
+    }
   }
 
   const AttentionArgs& a_;
   const AttentionShape& s_;
   const Cut& cut_;
+  const int64_t width_;
 };
 
 }  // namespace

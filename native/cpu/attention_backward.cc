@@ -3,33 +3,50 @@
 //   dQ = scale * dS K;  dK = scale * dS^T Q
 // With dropout, P in dV and dP are multiplied by 0 or 1 / (1 - p).
 //
-// Key blocks are the outer loop: dK and dV of a block grow in order of head and query block, dQ of a row in order of key block. One
-// thread may own a whole (b, kv head) and do all five products at once, or the keys' and the queries' gradients are taken
-// in two passes (seven products) that split finer. Both add the same numbers in the same order.
+// dK and dV of a block of keys grow in order of head and query block, dQ of a row in order of key block. One thread may own a whole
+// (b, kv head) and do all five products at once, or the keys' and the queries' gradients are taken in two passes (seven
+// products) that split finer. Both add the same numbers in the same order.
 #include "cpu/attention_block.h"
 #include "cpu/kernels.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-// Blocks [kQueries] or [kKeys][width], width = D rounded up to whole vectors; kt and vt are panels (pack_transposed).
+// Rows of width = D rounded up to whole vectors; kt and vt are panels (pack_transposed). q (times query_factor), d_o and dq have the
+// rows of `query_blocks` blocks, dk and dv of `key_blocks`, the others of one.
 struct Workspace {
-  float *q, *d_o, *dq, *k, *kt, *vt, *dk, *dv, *p, *ds, *keep;
+  float *k, *kt, *vt, *p, *ds, *q, *d_o, *dq, *dk, *dv, *keep;
 
-  static int64_t floats(int64_t width) { return (3 * kQueries + 5 * kKeys) * width + 2 * kQueries * kKeys + kDrawFloats; }
-  Workspace(float* memory, int64_t width) {
-    q = memory;
-    d_o = q + kQueries * width;
-    dq = d_o + kQueries * width;
-    k = dq + kQueries * width;
+  static int64_t floats(int64_t width, int64_t query_blocks, int64_t key_blocks) {
+    return (3 * query_blocks * kQueries + (3 + 2 * key_blocks) * kKeys) * width + 2 * kQueries * kKeys + kDrawFloats;
+  }
+  Workspace(int64_t width, int64_t query_blocks, int64_t key_blocks) {
+    k = pool_scratch(0, static_cast<size_t>(floats(width, query_blocks, key_blocks)));
     kt = k + kKeys * width;
     vt = kt + kKeys * width;
-    dk = vt + kKeys * width;
-    dv = dk + kKeys * width;
-    p = dv + kKeys * width;
+    p = vt + kKeys * width;
     ds = p + kQueries * kKeys;
-    keep = ds + kQueries * kKeys + kDrawMargin;
+    q = ds + kQueries * kKeys;
+    d_o = q + query_blocks * kQueries * width;
+    dq = d_o + query_blocks * kQueries * width;
+    dk = dq + query_blocks * kQueries * width;
+    dv = dk + key_blocks * kKeys * width;
+    keep = dv + key_blocks * kKeys * width + kDrawMargin;
   }
+};
+
+// One block of queries of one head.
+struct Queries {
+  int64_t b, h, first;
+  Rows rows;
+  float *q, *d_o, *dq;
+};
+
+// One block of keys of one head.
+struct Keys {
+  int64_t b, kv_head, first;
+  int count;
+  float *dk, *dv;
 };
 
 class Backward {
@@ -39,21 +56,20 @@ class Backward {
         s_(a.s),
         delta_(f32(a.workspace)),
         width_(round_up(a.s.D, VW)),
+        group_(a.s.H / a.s.Hkv),
         key_blocks_((a.s.Tk + kKeys - 1) / kKeys),
-        query_blocks_((a.s.Tq + kQueries - 1) / kQueries) {}
+        query_blocks_((a.s.Tq + kQueries - 1) / kQueries),
+        threads_(pool_threads()) {}
 
   void run() const {
-    parallel_range(s_.B * s_.H * s_.Tq, 256, [&](int64_t low, int64_t high) { row_deltas(low, high); });
-    const int64_t owners = s_.B * s_.Hkv, threads = pool_threads();
-    if ((owners + threads - 1) / threads * threads * 5 <= owners * 7) {
-      parallel(owners, [&](int64_t item) { all_gradients(item / s_.Hkv, item % s_.Hkv); });
+    const int64_t owners = s_.B * s_.Hkv;
+    if ((owners + threads_ - 1) / threads_ * threads_ * 5 <= owners * 7) {
+      parallel(owners, [&](int64_t owner) { all_gradients(owner); });
       return;
     }
+    parallel_range(s_.B * s_.H * s_.Tq, 256, [&](int64_t low, int64_t high) { row_deltas(low, high); });
     // Heaviest first: in a causal mask those are the first keys and the last queries.
-    parallel(owners * key_blocks_, [&](int64_t item) {
-      const int64_t owner = item % owners;
-      key_gradients(owner / s_.Hkv, owner % s_.Hkv, item / owners, false);
-    });
+    parallel(owners * key_blocks_, [&](int64_t item) { key_gradients(item % owners, item / owners); });
     parallel(s_.B * s_.H * query_blocks_, [&](int64_t item) {
       const int64_t head = item % (s_.B * s_.H);
       query_gradients(head / s_.H, head % s_.H, query_blocks_ - 1 - item / (s_.B * s_.H));
@@ -61,8 +77,6 @@ class Backward {
   }
 
  private:
-  Workspace workspace() const { return Workspace(pool_scratch(0, static_cast<size_t>(Workspace::floats(width_))), width_); }
-
   void row_deltas(int64_t low, int64_t high) const {
     for (int64_t row = low; row < high; ++row) {
       const int64_t i = row % s_.Tq, h = row / s_.Tq % s_.H, b = row / s_.Tq / s_.H;
@@ -78,102 +92,164 @@ class Backward {
     }
   }
 
-  void all_gradients(int64_t b, int64_t kv_head) const {
-    const int64_t group = s_.H / s_.Hkv;
-    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) clear_dq(b, h, 0, s_.Tq);
-    for (int64_t block = 0; block < key_blocks_; ++block) key_gradients(b, kv_head, block, true);
+  // The queries of a head are copied once, and its dq stays in the copy until all keys are through.
+  void all_gradients(int64_t owner) const {
+    const Workspace w(width_, query_blocks_, group_ > 1 ? key_blocks_ : 1);
+    const int64_t b = owner / s_.Hkv, kv_head = owner % s_.Hkv, last = (kv_head + 1) * group_ - 1;
+    Fetch fetch;
+    for (int64_t h = kv_head * group_; h <= last; ++h) {
+      row_deltas((b * s_.H + h) * s_.Tq, (b * s_.H + h + 1) * s_.Tq);
+      for (int64_t i = 0; i < query_blocks_; ++i) {
+        const Queries queries = load_queries(w, b, h, i, i);
+        clear(queries.dq, queries.rows.count);
+      }
+      for (int64_t block = 0; block < key_blocks_; ++block) {
+        const Keys keys = load_keys(w, b, kv_head, block, group_ > 1 ? block : 0);
+        if (h == kv_head * group_) clear_keys(keys);
+        fetch.clear();
+        if (block + 1 < key_blocks_) fetch_keys(b, kv_head, block + 1, &fetch);
+        fetch_results(keys, &fetch);
+        if (block + 1 == key_blocks_) fetch_head(h < last ? b * s_.H + h + 1 : (owner + threads_) * group_, &fetch);
+        for (int64_t i = 0; i < query_blocks_; ++i) {
+          Queries queries = queries_at(w, b, h, i, i);
+          add_block(w, queries, keys, true, true, &fetch);
+        }
+        if (h == last) store_keys(keys);
+      }
+      for (int64_t i = 0; i < query_blocks_; ++i) store_queries(queries_at(w, b, h, i, i));
+    }
   }
 
-  // dk, dv of a block of keys; what the block adds to dq if asked.
-  void key_gradients(int64_t b, int64_t kv_head, int64_t block, bool with_dq) const {
-    const Workspace w = workspace();
-    const int64_t key = block * kKeys, group = s_.H / s_.Hkv;
-    const int keys = static_cast<int>(smaller(kKeys, s_.Tk - key));
-    load_keys(w, b, kv_head, key, keys);
-    for (int64_t i = 0; i < keys * width_; i += VW) {
-      store(w.dk + i, vf{});
-      store(w.dv + i, vf{});
-    }
-    for (int64_t h = kv_head * group; h < (kv_head + 1) * group; ++h) {
-      for (int64_t query = 0; query < s_.Tq; query += kQueries) {
-        const Rows rows = query_rows(b, h, query);
-        const BlockMask mask = mask_block(rows, key, keys, key_documents(b, key));
-        if (!mask.any) continue;
-        load_queries(w, b, h, query, rows.count);
-        block_gradients(w, rows, mask, b, h, query, key, keys);
-        const auto queries_of = [&](int m, int count) { return seeing(mask, rows.count, m, count); };
-        Product product_v{w.p, 1, kKeys, w.d_o, width_, w.dv, width_}, product_k{w.ds, 1, kKeys, w.q, width_, w.dk, width_};
-        product_v.add = product_k.add = true;
-        product(product_v, keys, static_cast<int>(width_), queries_of);
-        product(product_k, keys, static_cast<int>(width_), queries_of);
-        if (with_dq) add_dq(w, mask, b, h, query, rows.count);
+  void key_gradients(int64_t owner, int64_t block) const {
+    const Workspace w(width_, 1, 1);
+    const int64_t b = owner / s_.Hkv, kv_head = owner % s_.Hkv;
+    const Keys keys = load_keys(w, b, kv_head, block, 0);
+    Fetch fetch;
+    clear_keys(keys);
+    for (int64_t h = kv_head * group_; h < (kv_head + 1) * group_; ++h) {
+      for (int64_t i = 0; i < query_blocks_; ++i) {
+        if (!sees(i, block)) continue;
+        add_block(w, load_queries(w, b, h, i, 0), keys, true, false, &fetch);
       }
     }
-    store_keys(w.dk, s_.scale, keys, row_at(a_.dk, a_.dk_stride, b, key, kv_head), a_.dk_stride[1], a_.accumulate_dk);
-    store_keys(w.dv, 1.0f, keys, row_at(a_.dv, a_.dv_stride, b, key, kv_head), a_.dv_stride[1], a_.accumulate_dv);
+    store_keys(keys);
   }
 
   void query_gradients(int64_t b, int64_t h, int64_t block) const {
-    const Workspace w = workspace();
-    const int64_t query = block * kQueries;
-    const Rows rows = query_rows(b, h, query);
-    clear_dq(b, h, query, query + rows.count);
-    load_queries(w, b, h, query, rows.count);
-    for (int64_t key = 0; key < s_.Tk; key += kKeys) {
-      const int keys = static_cast<int>(smaller(kKeys, s_.Tk - key));
-      const BlockMask mask = mask_block(rows, key, keys, key_documents(b, key));
-      if (!mask.any) continue;
-      load_keys(w, b, h / (s_.H / s_.Hkv), key, keys);
-      block_gradients(w, rows, mask, b, h, query, key, keys);
-      add_dq(w, mask, b, h, query, rows.count);
+    const Workspace w(width_, 1, 1);
+    const Queries queries = load_queries(w, b, h, block, 0);
+    Fetch fetch;
+    clear(queries.dq, queries.rows.count);
+    for (int64_t i = 0; i < key_blocks_; ++i) {
+      if (!sees(block, i)) continue;
+      add_block(w, queries, load_keys(w, b, h / group_, i, 0), false, true, &fetch);
     }
+    store_queries(queries);
   }
 
   const int32_t* key_documents(int64_t b, int64_t key) const { return s_.k_documents ? s_.k_documents + b * s_.Tk + key : nullptr; }
 
-  Rows query_rows(int64_t b, int64_t h, int64_t query) const {
-    Rows rows;
+  // Whether any query of a block may see any key of another; intervals move up with the query.
+  bool sees(int64_t query_block, int64_t key_block) const {
+    const Interval first = visible_keys(s_, query_block * kQueries),
+                   last = visible_keys(s_, smaller((query_block + 1) * kQueries, s_.Tq) - 1);
+    return last.high > key_block * kKeys && first.low < (key_block + 1) * kKeys;
+  }
+
+  // Block `block` of a head, of which place `place` of the workspace has the copies.
+  Queries queries_at(const Workspace& w, int64_t b, int64_t h, int64_t block, int64_t place) const {
+    const int64_t at = place * kQueries * width_;
+    Queries q{b, h, block * kQueries, {}, w.q + at, w.d_o + at, w.dq + at};
     const float* lse = a_.lse + (b * s_.H + h) * s_.Tq;
-    for (int64_t i = query; i < smaller(query + kQueries, s_.Tq); ++i)
-      rows.add(lse[i] == -kInfinity ? Interval{0, 0} : visible_keys(s_, i), s_.q_documents ? s_.q_documents[b * s_.Tq + i] : 0);
-    return rows;
+    for (int64_t i = q.first; i < smaller(q.first + kQueries, s_.Tq); ++i)
+      q.rows.add(lse[i] == -kInfinity ? Interval{0, 0} : visible_keys(s_, i), s_.q_documents ? s_.q_documents[b * s_.Tq + i] : 0);
+    return q;
+  }
+  Queries load_queries(const Workspace& w, int64_t b, int64_t h, int64_t block, int64_t place) const {
+    const Queries q = queries_at(w, b, h, block, place);
+    const int64_t rest = s_.Tq - q.first;
+    pack_rows(row_at(a_.q, a_.q_stride, b, q.first, h), a_.q_stride[1], q.rows.count, rest, s_.D, query_factor(s_), q.q, width_);
+    pack_rows(row_at(a_.d_o, a_.do_stride, b, q.first, h), a_.do_stride[1], q.rows.count, rest, s_.D, 1.0f, q.d_o, width_);
+    return q;
   }
 
-  void load_keys(const Workspace& w, int64_t b, int64_t kv_head, int64_t key, int keys) const {
-    const float* k = row_at(a_.k, a_.k_stride, b, key, kv_head);
-    const float* v = row_at(a_.v, a_.v_stride, b, key, kv_head);
-    pack_rows(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.k, width_);
-    pack_transposed(k, a_.k_stride[1], keys, s_.Tk - key, s_.D, w.kt);
-    pack_transposed(v, a_.v_stride[1], keys, s_.Tk - key, s_.D, w.vt);
+  Keys load_keys(const Workspace& w, int64_t b, int64_t kv_head, int64_t block, int64_t place) const {
+    const int64_t key = block * kKeys, rest = s_.Tk - key, at = place * kKeys * width_;
+    const int count = static_cast<int>(smaller(kKeys, rest));
+    const float *k = row_at(a_.k, a_.k_stride, b, key, kv_head), *v = row_at(a_.v, a_.v_stride, b, key, kv_head);
+    pack_rows(k, a_.k_stride[1], count, rest, s_.D, 1.0f, w.k, width_);
+    pack_transposed(k, a_.k_stride[1], count, rest, s_.D, w.kt);
+    pack_transposed(v, a_.v_stride[1], count, rest, s_.D, w.vt);
+    return {b, kv_head, key, count, w.dk + at, w.dv + at};
   }
 
-  void load_queries(const Workspace& w, int64_t b, int64_t h, int64_t query, int count) const {
-    pack_rows(row_at(a_.q, a_.q_stride, b, query, h), a_.q_stride[1], count, s_.Tq - query, s_.D, w.q, width_);
-    pack_rows(row_at(a_.d_o, a_.do_stride, b, query, h), a_.do_stride[1], count, s_.Tq - query, s_.D, w.d_o, width_);
+  void clear(float* rows, int count) const {
+    for (int64_t i = 0; i < count * width_; i += VW) store(rows + i, vf{});
+  }
+  void clear_keys(const Keys& keys) const {
+    clear(keys.dk, keys.count);
+    clear(keys.dv, keys.count);
+  }
+
+  void fetch_keys(int64_t b, int64_t kv_head, int64_t block, Fetch* fetch) const {
+    const int64_t key = block * kKeys, count = smaller(kKeys, s_.Tk - key);
+    fetch->rows(row_at(a_.k, a_.k_stride, b, key, kv_head), a_.k_stride[1], count, s_.D);
+    fetch->rows(row_at(a_.v, a_.v_stride, b, key, kv_head), a_.v_stride[1], count, s_.D);
+  }
+  // Where the gradients of some keys go.
+  void fetch_results(const Keys& keys, Fetch* fetch) const {
+    fetch->rows(row_at(a_.dk, a_.dk_stride, keys.b, keys.first, keys.kv_head), a_.dk_stride[1], keys.count, s_.D);
+    fetch->rows(row_at(a_.dv, a_.dv_stride, keys.b, keys.first, keys.kv_head), a_.dv_stride[1], keys.count, s_.D);
+  }
+  // The start of a head, of B * H, that a thread is likely to work on next.
+  void fetch_head(int64_t head, Fetch* fetch) const {
+    if (head >= s_.B * s_.H) return;
+    const int64_t b = head / s_.H, h = head % s_.H;
+    fetch->rows(row_at(a_.o, a_.o_stride, b, 0, h), a_.o_stride[1], s_.Tq, s_.D);
+    fetch->rows(row_at(a_.d_o, a_.do_stride, b, 0, h), a_.do_stride[1], s_.Tq, s_.D);
+    fetch->rows(row_at(a_.q, a_.q_stride, b, 0, h), a_.q_stride[1], s_.Tq, s_.D);
+    fetch_keys(b, h / group_, 0, fetch);
+  }
+
+  // What a block of queries and a block of keys add to each other's gradients.
+  void add_block(const Workspace& w, const Queries& q, const Keys& k, bool to_keys, bool to_queries, Fetch* fetch) const {
+    const BlockMask mask = mask_block(q.rows, k.first, k.count, key_documents(k.b, k.first));
+    if (!mask.any) return;
+    block_gradients(w, q, k, mask, fetch);
+    if (to_keys) {
+      Range seeing[(kKeys + kTileRows - 1) / kTileRows];
+      for (int m = 0; m < k.count; m += kTileRows)
+        seeing[m / kTileRows] = rows_seeing(mask, q.rows.count, m, m ? seeing[m / kTileRows - 1].low : 0);
+      const auto depth = [&](int m, int) { return seeing[m / kTileRows]; };
+      product({w.p, 1, kKeys, q.d_o, width_, k.dv, width_, fetch, true}, k.count, static_cast<int>(width_), depth);
+      product({w.ds, 1, kKeys, q.q, width_, k.dk, width_, fetch, true}, k.count, static_cast<int>(width_), depth);
+    }
+    if (to_queries)
+      product({w.ds, kKeys, 1, w.k, width_, q.dq, width_, fetch, true}, q.rows.count, static_cast<int>(width_),
+              [&](int m, int) { return mask.tile[m / kTileRows]; });
   }
 
   // w.p = P (with dropout), w.ds = dS.
-  void block_gradients(const Workspace& w, const Rows& rows, const BlockMask& mask, int64_t b, int64_t h, int64_t query, int64_t key,
-                       int keys) const {
-    block_scores(mask, rows.count, keys, w.q, width_, w.kt, s_.D, s_.scale, w.p);
-    block_scores(mask, rows.count, keys, w.d_o, width_, w.vt, s_.D, 1.0f, w.ds);
-    const int64_t first_row = (b * s_.H + h) * s_.Tq + query;
-    const int filled = static_cast<int>(round_up(keys, VW));
-    Range span{0, 0};
-    for (int r = 0; r < rows.count; ++r) {
-      if (r % kTileRows == 0) span = whole_vectors(hull(mask, r, static_cast<int>(smaller(kTileRows, rows.count - r))));
+  void block_gradients(const Workspace& w, const Queries& q, const Keys& k, const BlockMask& mask, Fetch* fetch) const {
+    const int rows = q.rows.count, filled = static_cast<int>(round_up(k.count, VW));
+    block_scores(mask, rows, k.count, q.q, width_, w.kt, s_.D, w.p, fetch);
+    block_scores(mask, rows, k.count, q.d_o, width_, w.vt, s_.D, w.ds, fetch);
+    const int64_t first_row = (q.b * s_.H + q.h) * s_.Tq + q.first;
+    const int32_t* documents = key_documents(k.b, k.first);
+    for (int r = 0; r < rows; ++r) {
+      const Range span = whole_vectors(mask.tile[r / kTileRows]);
       float *p = w.p + r * kKeys, *ds = w.ds + r * kKeys;
       for (int j = 0; j < filled; j += VW) {
         if (j >= span.low && j < span.high) continue;
         store(p + j, vf{});
         store(ds + j, vf{});
       }
-      if (!mask.full) mask_row(p, span, mask.row[r], mask.documents, key_documents(b, key), keys, rows.document[r]);
+      if (!mask.full) mask_row(p, span, mask.row[r], mask.documents, documents, k.count, q.rows.document[r]);
       const float sum = a_.lse[first_row + r];
-      const vf lse = splat(sum == -kInfinity ? 0.0f : sum), delta = splat(delta_[first_row + r]);
-      if (s_.dropout > 0) dropout_row(s_, static_cast<uint64_t>((first_row + r) * s_.Tk + key), span.low, span.high, w.keep);
+      const vf lse = splat(sum == -kInfinity ? 0.0f : sum * kLog2E), delta = splat(delta_[first_row + r]);
+      if (s_.dropout > 0) dropout_row(s_, static_cast<uint64_t>((first_row + r) * s_.Tk + k.first), span.low, span.high, w.keep);
       for (int j = span.low; j < span.high; j += VW) {
-        const vf weight = exp_score(load(p + j) - lse);
+        const vf weight = exp2_score(load(p + j) - lse);
         vf dp = load(ds + j), kept = weight;
         if (s_.dropout > 0) {
           dp = dp * load(w.keep + j);
@@ -185,43 +261,31 @@ class Backward {
     }
   }
 
-  // The rows that see any of keys [m, m + count).
-  static Range seeing(const BlockMask& mask, int rows, int m, int count) {
-    Range r{0, rows};
-    const auto sees = [&](int i) { return mask.row[i].low < m + count && mask.row[i].high > m; };
+  // The rows that see any of the keys of a register tile at m, none of them before `from`.
+  static Range rows_seeing(const BlockMask& mask, int rows, int m, int from) {
+    Range r{from, rows};
+    const auto sees = [&](int i) { return mask.row[i].low < m + kTileRows && mask.row[i].high > m; };
     while (r.low < r.high && !sees(r.low)) ++r.low;
-    while (r.high > r.low && !sees(r.high - 1)) --r.high;
+    if (r.low == r.high) return {from, from};
+    while (!sees(r.high - 1)) --r.high;
     return r;
   }
 
-  void clear_dq(int64_t b, int64_t h, int64_t first, int64_t last) const {
-    if (a_.accumulate_dq) return;
-    for (int64_t i = first; i < last; ++i) {
-      float* dq = row_at(a_.dq, a_.dq_stride, b, i, h);
-      for (int64_t d = 0; d < s_.D; ++d) dq[d] = 0.0f;
-    }
+  void store_queries(const Queries& q) const {
+    for (int r = 0; r < q.rows.count; ++r)
+      scaled_row(q.dq + r * width_, s_.scale, s_.D, a_.accumulate_dq, row_at(a_.dq, a_.dq_stride, q.b, q.first + r, q.h));
   }
-
-  void add_dq(const Workspace& w, const BlockMask& mask, int64_t b, int64_t h, int64_t query, int count) const {
-    Product p{w.ds, kKeys, 1, w.k, width_, w.dq, width_};
-    p.factor = s_.scale;
-    product(p, count, static_cast<int>(width_), [&](int m, int rows) { return hull(mask, m, rows); });
-    for (int r = 0; r < count; ++r) {
-      const float* from = w.dq + r * width_;
-      float* dq = row_at(a_.dq, a_.dq_stride, b, query + r, h);
-      for (int64_t d = 0; d < s_.D; ++d) dq[d] += from[d];
+  void store_keys(const Keys& k) const {
+    for (int j = 0; j < k.count; ++j) {
+      scaled_row(k.dk + j * width_, kLn2, s_.D, a_.accumulate_dk, row_at(a_.dk, a_.dk_stride, k.b, k.first + j, k.kv_head));
+      scaled_row(k.dv + j * width_, 1.0f, s_.D, a_.accumulate_dv, row_at(a_.dv, a_.dv_stride, k.b, k.first + j, k.kv_head));
     }
-  }
-
-  void store_keys(const float* from, float factor, int keys, float* to, int64_t stride, bool accumulate) const {
-    for (int j = 0; j < keys; ++j, from += width_, to += stride)
-      for (int64_t d = 0; d < s_.D; ++d) to[d] = accumulate ? to[d] + factor * from[d] : factor * from[d];
   }
 
   const AttentionBackwardArgs& a_;
   const AttentionShape& s_;
   float* const delta_;  // [B][H][Tq]
-  const int64_t width_, key_blocks_, query_blocks_;
+  const int64_t width_, group_, key_blocks_, query_blocks_, threads_;
 };
 
 }  // namespace

@@ -66,12 +66,25 @@ struct Rows {
   }
 };
 
+// The hull of what rows [0, count) see.
+inline Range hull(const Range* rows, int count) {
+  Range h{kKeys, 0};
+  for (int r = 0; r < count; ++r) {
+    const Range row = rows[r];
+    if (row.high <= row.low) continue;
+    if (row.low < h.low) h.low = row.low;
+    if (row.high > h.high) h.high = row.high;
+  }
+  return h.high > h.low ? h : Range{0, 0};
+}
+
 // One block of queries against one block of keys: what each row sees of it, relative to the block's first key.
 struct BlockMask {
   Range row[kQueries];
-  bool any;        // some row sees something
-  bool full;       // every row sees all keys of a whole block
-  bool documents;  // equality of documents must be looked at
+  Range tile[(kQueries + kTileRows - 1) / kTileRows];  // the hull of what the rows of a register tile see
+  bool any;                                            // some row sees something
+  bool full;                                           // every row sees all keys of a whole block
+  bool documents;                                      // equality of documents must be looked at
 };
 
 inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const int32_t* k_documents) {
@@ -84,6 +97,8 @@ inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const
     mask.any |= low < high;
     mask.full &= low == 0 && high == kKeys;
   }
+  for (int m = 0; m < rows.count; m += kTileRows)
+    mask.tile[m / kTileRows] = hull(mask.row + m, static_cast<int>(smaller(kTileRows, rows.count - m)));
   mask.documents = false;
   if (k_documents && mask.any) {
     int32_t low = k_documents[0], high = low;
@@ -96,18 +111,6 @@ inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const
     mask.full &= !mask.documents;
   }
   return mask;
-}
-
-// The hull of what rows [m, m + count) see.
-inline Range hull(const BlockMask& mask, int m, int count) {
-  Range h{kKeys, 0};
-  for (int r = m; r < m + count; ++r) {
-    const Range& row = mask.row[r];
-    if (row.high <= row.low) continue;
-    if (row.low < h.low) h.low = row.low;
-    if (row.high > h.high) h.high = row.high;
-  }
-  return h.high > h.low ? h : Range{0, 0};
 }
 
 inline Range whole_vectors(Range r) { return {r.low / VW * VW, (r.high + VW - 1) / VW * VW}; }
@@ -130,22 +133,31 @@ inline void mask_row(float* scores, Range span, Range seen, bool documents, cons
 
 // ---- packing ----
 
-// Rows of one head lie far apart (a row holds all heads, perhaps q, k and v), which no hardware prefetcher follows: `available` rows from
-// `from` on are the array's, and the packing asks for them kAhead rows early.
+// `available` rows from `from` on are the array's, and the packing asks for them kAhead rows early, if nothing has before.
 constexpr int kAhead = 16;
 
-// Rows of D elements to dense rows of `width` >= D, zero behind D.
-inline void pack_rows(const float* from, int64_t stride, int rows, int64_t available, int64_t D, float* to, int64_t width) {
+// Rows of D elements, times `factor`, to dense rows of `width` >= D, zero behind D.
+inline void pack_rows(const float* from, int64_t stride, int rows, int64_t available, int64_t D, float factor, float* to, int64_t width) {
   for (int r = 0; r < rows; ++r) {
     const float* x = from + r * stride;
     if (r + kAhead < available)
       for (int64_t d = 0; d < D; d += 16) __builtin_prefetch(x + kAhead * stride + d);
     float* y = to + r * width;
     int64_t d = 0;
-    for (; d + VW <= D; d += VW) store(y + d, load(x + d));
-    if (d < D) store_part(y + d, load_part(x + d, static_cast<int>(D - d)), static_cast<int>(D - d));
+    for (; d + VW <= D; d += VW) store(y + d, load(x + d) * factor);
+    if (d < D) store_part(y + d, load_part(x + d, static_cast<int>(D - d)) * factor, static_cast<int>(D - d));
     for (d = D; d < width; ++d) y[d] = 0.0f;
   }
+}
+
+// A dense row of whole vectors, times `factor`, to D elements, or added to them.
+inline void scaled_row(const float* from, float factor, int64_t D, bool add, float* to) {
+  int64_t d = 0;
+  for (; d + VW <= D; d += VW) store(to + d, add ? load(to + d) + load(from + d) * factor : load(from + d) * factor);
+  if (d == D) return;
+  const int rest = static_cast<int>(D - d);
+  const vf x = load(from + d) * factor;
+  store_part(to + d, add ? load_part(to + d, rest) + x : x, rest);
 }
 
 // Keys (rows) [0, keys) transposed to panels: to[panel][d][kPanel], zero behind the last key.
@@ -173,15 +185,19 @@ inline void pack_transposed(const float* from, int64_t stride, int keys, int64_t
 
 // ---- scores ----
 
-// scores[r][j] = factor * sum_d q[r][d] * k[j][d], for the whole vectors of each row tile's hull; the rest is left as it was.
+// Scores are taken to the base 2: log2(e) goes into the queries together with the scale, and e^x = 2^(log2(e) x) needs no more
+// multiplication.
+constexpr float kLog2E = 1.44269504f, kLn2 = 0.693147181f;
+inline float query_factor(const AttentionShape& s) { return s.scale * kLog2E; }
+
+// scores[r][j] = sum_d q[r][d] * k[j][d], for the whole vectors of each row tile's hull; the rest is left as it was.
 inline void block_scores(const BlockMask& mask, int rows, int keys, const float* q, int64_t q_stride, const float* k_panels, int64_t D,
-                         float factor, float* scores) {
+                         float* scores, Fetch* fetch) {
   for (int first = 0; first < keys; first += kPanel) {
-    Product p{q, q_stride, 1, k_panels + first * D, kPanel, scores + first, kKeys};
-    p.factor = factor;
+    const Product p{q, q_stride, 1, k_panels + first * D, kPanel, scores + first, kKeys, fetch};
     for (int m = 0; m < rows; m += kTileRows) {
       const int count = rows - m < kTileRows ? rows - m : kTileRows;
-      Range span = whole_vectors(hull(mask, m, count));
+      Range span = whole_vectors(mask.tile[m / kTileRows]);
       if (span.low < first) span.low = first;
       if (span.high > first + kPanel) span.high = first + kPanel;
       if (span.high <= span.low) continue;
@@ -191,11 +207,19 @@ inline void block_scores(const BlockMask& mask, int rows, int keys, const float*
   }
 }
 
-// e^x for x <= 88, as exp() of vec.h but with zero for what would be denormal: such products only cost time.
-inline vf exp_score(vf x) {
-  const ExpParts e = exp_parts(vmin(splat(88.0f), vmax(splat(-88.0f), x)));  // NaN stays
-  const vf power = bits_to_float((float_to_bits(e.shifted) - float_to_bits(splat(kExpMagic)) + 127) << 23);
-  return select(x < splat(-87.0f), vf{}, e.power * power);
+// 2^x for x < 128, as it is for a score less its row's maximum, within 1 ulp; zero for what would be denormal: such products only
+// cost time. NaN stays.
+inline vf exp2_score(vf x) {
+  const vf magic = splat(12582912.0f + 127.0f);  // adding it rounds to an integer n in the low bits, an exponent's bias included
+  const vf shifted = x + magic, r = x - (shifted - magic);
+  vf p = splat(1.53553674e-4f);  // 2^r for |r| <= 1/2: relative error 2e-9
+  p = fma(p, r, splat(1.33988797e-3f));
+  p = fma(p, r, splat(9.61843692e-3f));
+  p = fma(p, r, splat(5.55033237e-2f));
+  p = fma(p, r, splat(2.40226477e-1f));
+  p = fma(p, r, splat(6.93147182e-1f));
+  p = fma(p, r, splat(1.0f));
+  return select(x < splat(-126.0f), vf{}, p * bits_to_float(float_to_bits(shifted) << 23));
 }
 
 // ---- dropout ----

@@ -20,6 +20,44 @@ constexpr int kTileVectors = 2;
 #endif
 constexpr int kPanel = kTileVectors * VW;
 
+// Rows of memory that are needed next. They lie far apart (a row holds all heads, perhaps q, k and v), which no hardware prefetcher
+// follows: the tiles bring them into L2, some lines each, while they compute.
+class Fetch {
+ public:
+  void clear() { added_ = done_ = 0; }
+  void rows(const float* from, int64_t stride, int64_t count, int64_t floats) {
+    if (added_ == kRuns || count <= 0) return;
+    const int64_t per_row = (floats + kLine - 1) / kLine;
+    run_[added_++] = {from, count * per_row, per_row, stride - per_row * kLine, per_row};
+  }
+  void some(int64_t lines) {
+    while (lines > 0 && done_ < added_) {
+      Run& r = run_[done_];
+      const int64_t n = lines < r.lines ? lines : r.lines;
+      const float* line = r.line;
+      int64_t left = r.left;
+      for (int64_t i = 0; i < n; ++i) {
+        __builtin_prefetch(line, 0, 2);
+        line += kLine;
+        if (--left == 0) line += r.gap, left = r.per_row;
+      }
+      lines -= n;
+      r.line = line, r.left = left;
+      if ((r.lines -= n) == 0) ++done_;
+    }
+  }
+
+ private:
+  static constexpr int kRuns = 8, kLine = 16;
+  struct Run {
+    const float* line;
+    int64_t lines, left, gap, per_row;  // in all, in this row, to the next one, of a whole row
+  };
+  Run run_[kRuns];
+  int added_ = 0, done_ = 0;
+};
+constexpr int64_t kWorkPerLine = 32;  // vectors multiplied while a line comes: 16 cycles
+
 struct Product {
   const float* a;
   int64_t a_m, a_k;
@@ -27,9 +65,9 @@ struct Product {
   int64_t b_k;
   float* c;
   int64_t c_m;
+  Fetch* fetch;
   // The sum over k of this call is rounded on its own and then combined: C = keep[m] * C + sum with `keep`, C + sum with `add`,
-  // factor * sum otherwise. Long sums are thereby taken in blocks, which halves the digits lost.
-  float factor = 1.0f;
+  // sum otherwise. Long sums are thereby taken in blocks, which halves the digits lost.
   bool add = false;
   const float* keep = nullptr;
 };
@@ -37,6 +75,7 @@ struct Product {
 template <int M, int N>
 inline void tile(const Product& p, int64_t m, int64_t depth, const float* b, float* c) {
   vf sum[M][N] = {};
+  p.fetch->some(M * N * depth / kWorkPerLine);
   const float* a = p.a + m * p.a_m;
   const int64_t a_m = p.a_m, a_k = p.a_k, b_k = p.b_k;
   for (int64_t k = 0; k < depth; ++k) {
@@ -52,20 +91,24 @@ inline void tile(const Product& p, int64_t m, int64_t depth, const float* b, flo
     a += a_k;
     b += b_k;
   }
-  c += m * p.c_m;
+  const int64_t c_m = p.c_m;
+  c += m * c_m;
+  const auto finish = [&](auto combine) {
 #pragma GCC unroll 6
-  for (int i = 0; i < M; ++i) {
+    for (int i = 0; i < M; ++i)
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) {
-      float* out = c + i * p.c_m + n * VW;
-      if (p.keep) {
-        store(out, fma(load(out), splat(p.keep[m + i]), sum[i][n]));
-      } else if (p.add) {
-        store(out, load(out) + sum[i][n]);
-      } else {
-        store(out, sum[i][n] * p.factor);
+      for (int n = 0; n < N; ++n) {
+        float* out = c + i * c_m + n * VW;
+        store(out, combine(out, i, sum[i][n]));
       }
-    }
+  };
+  if (const float* keep = p.keep) {
+    keep += m;
+    finish([=](const float* out, int i, vf x) { return fma(load(out), splat(keep[i]), x); });
+  } else if (p.add) {
+    finish([](const float* out, int, vf x) { return load(out) + x; });
+  } else {
+    finish([](const float*, int, vf x) { return x; });
   }
 }
 
