@@ -6,14 +6,12 @@
 // and in the end o = O / l, lse = m + ln l. Blocks that the mask empties are never touched. An item has several blocks of
 // queries, which share a block of keys while it is packed. Queries [rows][D] and outputs [rows][width] are dense copies, width =
 // D rounded up to whole vectors; keys are transposed into panels.
-#include "cpu/attention_block.h"
+#include "cpu/attention_softmax.h"
 #include "cpu/kernels.h"
 #include "cpu/vecmath.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
-
-constexpr int kSums = 16;  // partial sums of a row, key j in partial j % 16
 
 constexpr int kMaxBlocks = 8;       // of queries in an item
 constexpr int kItemsPerThread = 4;  // so that a thread that is held up can be helped out
@@ -44,6 +42,7 @@ struct QueryBlock {
   Interval seen;  // by any row
   int64_t first;  // query
   float *q, *o, *sums;
+  bool fresh;  // nothing is in o and sums
   alignas(64) float maximum[kQueries];
 };
 
@@ -100,57 +99,6 @@ struct Cut {
   int64_t threads_;
 };
 
-// The maximum of each of VW rows of VW lanes.
-inline vf row_maxima(const float* lanes) {
-  const float* rows[VW];
-  for (int i = 0; i < VW; ++i) rows[i] = lanes + i * VW;
-  vf column[VW];
-  transpose_square(rows, 0, column);
-  for (int step = VW / 2; step; step /= 2)
-    for (int i = 0; i < step; ++i) column[i] = vmax(column[i], column[i + step]);
-  return column[0];
-}
-
-// scores become P in place; the rows' maxima and sums move on; keep[r] = e^(m - m').
-void softmax_block(const BlockMask& mask, const Rows& rows, const int32_t* k_documents, int keys, float* scores, float* maximum,
-                   float* sums, float* keep) {
-  alignas(64) float found[kQueries * VW], reference[kQueries];
-  for (int r = 0; r < rows.count; ++r) {
-    const Range span = whole_vectors(mask.tile[r / kTileRows]);
-    float* row = scores + r * kKeys;
-    if (!mask.full) mask_row(row, span, mask.row[r], mask.documents, k_documents, keys, rows.document[r]);
-    vf top = splat(-kInfinity);
-    for (int j = span.low; j < span.high; j += VW) top = vmax(top, load(row + j));
-    store(found + r * VW, top);
-  }
-  for (int64_t r = rows.count; r < round_up(rows.count, VW); ++r) store(found + r * VW, splat(-kInfinity));
-  for (int r = 0; r < rows.count; r += VW) {
-    const vf before = load(maximum + r), m = vmax(before, row_maxima(found + r * VW));
-    const vf base = select(m == splat(-kInfinity), vf{}, m);  // nothing seen yet: e^(-inf - 0) = 0
-    store(reference + r, base);
-    store(keep + r, exp2_score(before - base));
-    store(maximum + r, m);
-  }
-  constexpr int kParts = kSums / VW;
-  for (int r = 0; r < rows.count; ++r) {
-    const Range span = whole_vectors(mask.tile[r / kTileRows]);
-    float *row = scores + r * kKeys, *sum = sums + r * kSums;
-    const vf base = splat(reference[r]), factor = splat(keep[r]);
-    vf part[kParts] = {};
-    for (int j = span.low / kSums * kSums; j < span.high; j += kSums) {
-#pragma GCC unroll 4
-      for (int i = 0; i < kParts; ++i) {
-        const int at = j + i * VW;
-        if (at < span.low || at >= span.high) continue;
-        const vf p = exp2_score(load(row + at) - base);
-        store(row + at, p);
-        part[i] = part[i] + p;
-      }
-    }
-    for (int i = 0; i < kParts; ++i) store(sum + i * VW, fma(load(sum + i * VW), factor, part[i]));
-  }
-}
-
 class Forward {
  public:
   Forward(const AttentionArgs& a, const Cut& cut) : a_(a), s_(a.s), cut_(cut), width_(round_up(a.s.D, VW)) {}
@@ -196,8 +144,7 @@ class Forward {
                 query_factor(s_), q + (h - item.first_head) * queries * s_.D, s_.D);
     }
     const int64_t rows = block->rows.count;
-    for (int64_t i = 0; i < rows * width_; i += VW) store(o + i, vf{});
-    for (int64_t i = 0; i < rows * kSums; i += VW) store(sums + i, vf{});
+    block->fresh = true;
     for (int64_t i = 0; i < rows; i += VW) store(block->maximum + i, splat(-kInfinity));
   }
 
@@ -214,14 +161,16 @@ class Forward {
       pack_rows(row_at(a_.v, a_.v_stride, item.b, key, item.kv_head), a_.v_stride[1], keys, s_.Tk - key, s_.D, 1.0f, w.v, width_);
     }
     alignas(64) float keep[kQueries];
+    const bool fresh = block->fresh;
     block_scores(mask, rows.count, keys, block->q, s_.D, w.k, s_.D, w.scores, fetch);
-    softmax_block(mask, rows, documents, keys, w.scores, block->maximum, block->sums, keep);
+    softmax_block(mask, rows, documents, keys, w.scores, fresh, block->maximum, block->sums, keep);
     if (s_.dropout > 0)
       for (int r = 0; r < rows.count; ++r)
         drop(mask.row[r], static_cast<uint64_t>(row_number(item, *block, r) * s_.Tk + key), w.scores + r * kKeys, w.keep);
     Product p{w.scores, kKeys, 1, w.v, width_, block->o, width_, fetch};
-    p.keep = keep;
+    if (!fresh) p.keep = keep;
     product(p, rows.count, static_cast<int>(width_), [&](int m, int) { return mask.tile[m / kTileRows]; });
+    block->fresh = false;
     return true;
   }
 
@@ -255,14 +204,13 @@ class Forward {
   }
 
   void finish(const Item& item, const QueryBlock& block) const {
-    alignas(64) float sum[kQueries], lse[kQueries];
-    for (int r = 0; r < block.rows.count; ++r) {
-      Sum16 total;
-      for (int i = 0; i < kSums / VW; ++i) total.part[i] = load(block.sums + r * kSums + i * VW);
-      sum[r] = total.total();
+    if (block.fresh) {  // no row sees anything
+      for (int64_t i = 0; i < block.rows.count * width_; i += VW) store(block.o + i, vf{});
+      for (int64_t i = 0; i < block.rows.count * kSums; i += VW) store(block.sums + i, vf{});
     }
+    alignas(64) float sum[kQueries], lse[kQueries];
     for (int r = 0; r < block.rows.count; r += VW) {
-      const vf total = load(sum + r);
+      const vf total = fold_rows<kSums>(block.sums + r * kSums, [](vf a, vf b) { return a + b; });
       store(lse + r, select(total == vf{}, splat(-kInfinity), fma(load(block.maximum + r), splat(kLn2), log(total))));
       store(sum + r, select(total == vf{}, vf{}, splat(1.0f) / total));  // a row that sees nothing is 0
     }

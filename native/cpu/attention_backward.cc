@@ -6,7 +6,7 @@
 // dK and dV of a block of keys grow in order of head and query block, dQ of a row in order of key block. One thread may own a whole
 // (b, kv head) and do all five products at once, or the keys' and the queries' gradients are taken in two passes (seven
 // products) that split finer. Both add the same numbers in the same order.
-#include "cpu/attention_block.h"
+#include "cpu/attention_softmax.h"
 #include "cpu/kernels.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -18,7 +18,7 @@ struct Workspace {
   float *k, *kt, *vt, *p, *ds, *q, *d_o, *dq, *dk, *dv, *keep;
 
   static int64_t floats(int64_t width, int64_t query_blocks, int64_t key_blocks) {
-    return (3 * query_blocks * kQueries + (3 + 2 * key_blocks) * kKeys) * width + 2 * kQueries * kKeys + kDrawFloats;
+    return (3 * query_blocks * kQueries + (3 + 2 * key_blocks) * kKeys) * width + 2 * kQueries * kKeys + kStrip * kDrawFloats;
   }
   Workspace(int64_t width, int64_t query_blocks, int64_t key_blocks) {
     k = pool_scratch(0, static_cast<size_t>(floats(width, query_blocks, key_blocks)));
@@ -231,34 +231,11 @@ class Backward {
 
   // w.p = P (with dropout), w.ds = dS.
   void block_gradients(const Workspace& w, const Queries& q, const Keys& k, const BlockMask& mask, Fetch* fetch) const {
-    const int rows = q.rows.count, filled = static_cast<int>(round_up(k.count, VW));
+    const int rows = q.rows.count;
     block_scores(mask, rows, k.count, q.q, width_, w.kt, s_.D, w.p, fetch);
     block_scores(mask, rows, k.count, q.d_o, width_, w.vt, s_.D, w.ds, fetch);
     const int64_t first_row = (q.b * s_.H + q.h) * s_.Tq + q.first;
-    const int32_t* documents = key_documents(k.b, k.first);
-    for (int r = 0; r < rows; ++r) {
-      const Range span = whole_vectors(mask.tile[r / kTileRows]);
-      float *p = w.p + r * kKeys, *ds = w.ds + r * kKeys;
-      for (int j = 0; j < filled; j += VW) {
-        if (j >= span.low && j < span.high) continue;
-        store(p + j, vf{});
-        store(ds + j, vf{});
-      }
-      if (!mask.full) mask_row(p, span, mask.row[r], mask.documents, documents, k.count, q.rows.document[r]);
-      const float sum = a_.lse[first_row + r];
-      const vf lse = splat(sum == -kInfinity ? 0.0f : sum * kLog2E), delta = splat(delta_[first_row + r]);
-      if (s_.dropout > 0) dropout_row(s_, static_cast<uint64_t>((first_row + r) * s_.Tk + k.first), span.low, span.high, w.keep);
-      for (int j = span.low; j < span.high; j += VW) {
-        const vf weight = exp2_score(load(p + j) - lse);
-        vf dp = load(ds + j), kept = weight;
-        if (s_.dropout > 0) {
-          dp = dp * load(w.keep + j);
-          kept = weight * load(w.keep + j);
-        }
-        store(p + j, kept);
-        store(ds + j, weight * (dp - delta));
-      }
-    }
+    gradient_of_scores(s_, mask, q.rows, key_documents(k.b, k.first), first_row, k.first, k.count, a_.lse, delta_, w.p, w.ds, w.keep);
   }
 
   // The rows that see any of the keys of a register tile at m, none of them before `from`.

@@ -115,20 +115,47 @@ inline BlockMask mask_block(const Rows& rows, int64_t first_key, int keys, const
 
 inline Range whole_vectors(Range r) { return {r.low / VW * VW, (r.high + VW - 1) / VW * VW}; }
 
-// Scores that the row does not see become -inf, within the whole vectors of `span`.
-inline void mask_row(float* scores, Range span, Range seen, bool documents, const int32_t* k_documents, int keys, int32_t document) {
-  const vi lanes = lane_numbers();
-  for (int j = span.low; j < span.high; j += VW) {
-    if (!documents && j >= seen.low && j + VW <= seen.high) continue;
-    const vi key = lanes + j;
-    vi hidden = (key < seen.low) | (key >= seen.high);
-    if (documents) {
-      vi d{};
-      __builtin_memcpy(&d, k_documents + j, static_cast<unsigned>(smaller(VW, keys - j)) * 4u);
-      hidden |= d != document;
-    }
-    store(scores + j, select(hidden, splat(-kInfinity), load(scores + j)));
+// Scores and what follows go by so many rows at a time, a part of a register tile: they share its whole vectors of keys, so that
+// loops end in the same place, and their chains run side by side.
+constexpr int kStrip = VW == 16 ? kTileRows : 2;
+static_assert(kTileRows % kStrip == 0, "a strip lies in one tile");
+
+template <int R>
+struct Strip {
+  static constexpr int rows = R;
+  int first;
+};
+// f(strip) for all rows, the last ones alone.
+template <class F>
+inline void each_strip(int rows, F&& f) {
+  int r = 0;
+  for (; r + kStrip <= rows; r += kStrip) f(Strip<kStrip>{r});
+  for (; r < rows; ++r) f(Strip<1>{r});
+}
+
+// The keys of a block that all rows of a strip see for certain; the others must be looked at one by one.
+template <int R>
+inline Range seen_by_all(const BlockMask& mask, Strip<R> strip) {
+  if (mask.documents) return {0, 0};
+  Range all = mask.row[strip.first];
+  for (int i = 1; i < R; ++i) {
+    const Range row = mask.row[strip.first + i];
+    if (row.low > all.low) all.low = row.low;
+    if (row.high < all.high) all.high = row.high;
   }
+  return all;
+}
+
+// Scores of keys from j on that the row does not see become -inf.
+inline vf masked(vf scores, int j, Range seen, bool documents, const int32_t* k_documents, int keys, int32_t document) {
+  const vi key = lane_numbers() + j;
+  vi hidden = (key < seen.low) | (key >= seen.high);
+  if (documents) {
+    vi d{};
+    __builtin_memcpy(&d, k_documents + j, static_cast<unsigned>(smaller(VW, keys - j)) * 4u);
+    hidden |= d != document;
+  }
+  return select(hidden, splat(-kInfinity), scores);
 }
 
 // ---- packing ----
@@ -207,9 +234,9 @@ inline void block_scores(const BlockMask& mask, int rows, int keys, const float*
   }
 }
 
-// 2^x for x < 128, as it is for a score less its row's maximum, within 1 ulp; zero for what would be denormal: such products only
-// cost time. NaN stays.
+// 2^x for x < 128, as it is for a score less its row's maximum, within 1 ulp; 0 from -127 on down. NaN stays.
 inline vf exp2_score(vf x) {
+  x = vmax(splat(-127.0f), x);
   const vf magic = splat(12582912.0f + 127.0f);  // adding it rounds to an integer n in the low bits, an exponent's bias included
   const vf shifted = x + magic, r = x - (shifted - magic);
   vf p = splat(1.53553674e-4f);  // 2^r for |r| <= 1/2: relative error 2e-9
@@ -219,7 +246,7 @@ inline vf exp2_score(vf x) {
   p = fma(p, r, splat(2.40226477e-1f));
   p = fma(p, r, splat(6.93147182e-1f));
   p = fma(p, r, splat(1.0f));
-  return select(x < splat(-126.0f), vf{}, p * bits_to_float(float_to_bits(shifted) << 23));
+  return p * bits_to_float(float_to_bits(shifted) << 23);  // 2^n; a float of bits 0 for n = -127
 }
 
 // ---- dropout ----

@@ -56,7 +56,7 @@ class Fetch {
   Run run_[kRuns];
   int added_ = 0, done_ = 0;
 };
-constexpr int64_t kWorkPerLine = 32;  // vectors multiplied while a line comes: 16 cycles
+constexpr int64_t kWorkPerLine = 64;  // vectors multiplied while a line comes: 32 cycles
 
 struct Product {
   const float* a;
