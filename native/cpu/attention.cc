@@ -183,7 +183,7 @@ class Forward {
   // Where the results go, and the start of the next item.
   void fetch_rest(const Item& item, int64_t index, Fetch* fetch) const {
     fetch->rows(row_at(a_.o, a_.o_stride, item.b, item.first_query, item.first_head), a_.o_stride[1], item.last_query - item.first_query,
-                (item.last_head - item.first_head) * s_.D);
+                (item.last_head - item.first_head) * s_.D, true);
     if (cut_.after(index) >= cut_.items) return;
     const Item next = cut_.item(cut_.after(index));
     fetch->rows(row_at(a_.q, a_.q_stride, next.b, next.first_query, next.first_head), a_.q_stride[1], next.last_query - next.first_query,

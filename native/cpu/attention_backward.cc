@@ -108,7 +108,8 @@ class Backward {
         if (h == kv_head * group_) clear_keys(keys);
         fetch.clear();
         if (block + 1 < key_blocks_) fetch_keys(b, kv_head, block + 1, &fetch);
-        fetch_results(keys, &fetch);
+        if (h == last) fetch_results(keys, &fetch);
+        if (block + 1 == key_blocks_) fetch.rows(row_at(a_.dq, a_.dq_stride, b, 0, h), a_.dq_stride[1], s_.Tq, s_.D, true);
         if (block + 1 == key_blocks_) fetch_head(h < last ? b * s_.H + h + 1 : (owner + threads_) * group_, &fetch);
         for (int64_t i = 0; i < query_blocks_; ++i) {
           Queries queries = queries_at(w, b, h, i, i);
@@ -198,8 +199,8 @@ class Backward {
   }
   // Where the gradients of some keys go.
   void fetch_results(const Keys& keys, Fetch* fetch) const {
-    fetch->rows(row_at(a_.dk, a_.dk_stride, keys.b, keys.first, keys.kv_head), a_.dk_stride[1], keys.count, s_.D);
-    fetch->rows(row_at(a_.dv, a_.dv_stride, keys.b, keys.first, keys.kv_head), a_.dv_stride[1], keys.count, s_.D);
+    fetch->rows(row_at(a_.dk, a_.dk_stride, keys.b, keys.first, keys.kv_head), a_.dk_stride[1], keys.count, s_.D, true);
+    fetch->rows(row_at(a_.dv, a_.dv_stride, keys.b, keys.first, keys.kv_head), a_.dv_stride[1], keys.count, s_.D, true);
   }
   // The start of a head, of B * H, that a thread is likely to work on next.
   void fetch_head(int64_t head, Fetch* fetch) const {

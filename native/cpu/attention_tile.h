@@ -25,10 +25,11 @@ constexpr int kPanel = kTileVectors * VW;
 class Fetch {
  public:
   void clear() { added_ = done_ = 0; }
-  void rows(const float* from, int64_t stride, int64_t count, int64_t floats) {
+  // to_write: results go there, so the line is asked for as this core's own.
+  void rows(const float* from, int64_t stride, int64_t count, int64_t floats, bool to_write = false) {
     if (added_ == kRuns || count <= 0) return;
     const int64_t per_row = (floats + kLine - 1) / kLine;
-    run_[added_++] = {from, count * per_row, per_row, stride - per_row * kLine, per_row};
+    run_[added_++] = {from, count * per_row, per_row, stride - per_row * kLine, per_row, to_write};
   }
   void some(int64_t lines) {
     while (lines > 0 && done_ < added_) {
@@ -37,7 +38,11 @@ class Fetch {
       const float* line = r.line;
       int64_t left = r.left;
       for (int64_t i = 0; i < n; ++i) {
-        __builtin_prefetch(line, 0, 2);
+        if (r.to_write) {
+          prefetch_to_write(line);
+        } else {
+          __builtin_prefetch(line, 0, 2);
+        }
         line += kLine;
         if (--left == 0) line += r.gap, left = r.per_row;
       }
@@ -48,10 +53,19 @@ class Fetch {
   }
 
  private:
+  static void prefetch_to_write(const float* line) {
+#if defined(__x86_64__)
+    asm volatile("prefetchw %0" : : "m"(*line));  // the compiler's own only says so with -mprfchw; nothing happens where it is unknown
+#else
+    __builtin_prefetch(line, 1);
+#endif
+  }
+
   static constexpr int kRuns = 8, kLine = 16;
   struct Run {
     const float* line;
     int64_t lines, left, gap, per_row;  // in all, in this row, to the next one, of a whole row
+    bool to_write;
   };
   Run run_[kRuns];
   int added_ = 0, done_ = 0;
