@@ -309,6 +309,9 @@ void test_against_reference() {
   Case long_one;
   long_one.Tq = long_one.Tk = 700, long_one.D = 64, long_one.packed = true;
   compare(long_one);
+  Case longer;  // more blocks of queries than one item has
+  longer.H = 2, longer.Tq = longer.Tk = 1300, longer.D = 16;
+  compare(longer);
   Rng rng(2024);
   for (int n = 0; n < 120; ++n) compare(random_case(rng, n % 4 ? 90 : 200));
 }
@@ -384,8 +387,9 @@ void on_threads(int threads, Problem& p) {
 
 void test_bits_for_any_thread_count() {
   Rng rng(5);
-  for (int n = 0; n < 16; ++n) {
-    const Case c = random_case(rng, 200);
+  for (int n = 0; n < 18; ++n) {
+    Case c = random_case(rng, 200);
+    if (n >= 16) c.Tq = c.Tk = 1100, c.B = 1, c.H = 2, c.Hkv = n - 15, c.D = 24, c.packed = false;  // items of several blocks
     Problem one(c), three(c), five(c);
     on_threads(1, one);
     on_threads(3, three);
