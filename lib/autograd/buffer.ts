@@ -16,6 +16,7 @@ export class GradBuffer {
     this.handle = handle;
     this.unit = unit;
     this.#base = base?.share() ?? null;
+    native.hold(handle, 'gradients on their way');
   }
 
   /** Whether its only owner may write to it. The implicit 1 stays what it is. */

@@ -101,7 +101,11 @@ export function record(
   backward: Backward,
 ): Tensor[] {
   const tensors = outputs.map((h) => new Tensor(h));
-  const owned = (h: Tensor | Handle): Handle => (h instanceof Tensor ? native.alias(h.handle) : h);
+  const owned = (h: Tensor | Handle): Handle => {
+    const handle = h instanceof Tensor ? native.alias(h.handle) : h;
+    native.hold(handle, 'saved for backward');
+    return handle;
+  };
   if (tracks(...inputs)) {
     const node = new Node(op, inputs, tensors, save.map(owned), backward);
     tensors.forEach((t, i) => {

@@ -15,7 +15,7 @@ import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { nextSeed } from '../tensor/random.ts';
 import { shapeText } from '../tensor/shape.ts';
-import { scope, type Tensor } from '../tensor/tensor.ts';
+import { allOrNone, scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { Block, type ForwardOptions, makeNorm, type Norm } from './block.ts';
 import { type GPTConfig, type GPTConfigInput, gptConfig, paddedVocabSize } from './config.ts';
@@ -42,6 +42,13 @@ export function sinusoidalPositions(T: number, C: number): Float32Array {
   return table;
 }
 
+function positionTable(c: GPTConfig, device: Device | undefined): Tensor {
+  const shape = [c.contextLength, c.width];
+  return tensor(sinusoidalPositions(c.contextLength, c.width), { shape, ...(device && { device }) })
+    .keep()
+    .holdAs('parameters');
+}
+
 /** A decoder-only Transformer: GPT-1, GPT-2, GPT-3 or a modern variant, as its configuration says. */
 export class GPT extends Module {
   readonly config: GPTConfig;
@@ -66,19 +73,21 @@ export class GPT extends Module {
     const seeds = seed === undefined ? nextSeed : () => (seed * 0x10000 + count++) % Number.MAX_SAFE_INTEGER;
     const init: InitOptions = { seeds, ...(options.device && { device: options.device }) };
     const V = paddedVocabSize(c);
+    const parts = allOrNone(() => ({
+      tokens: new Embedding(V, c.width, { ...init, std: c.initStd }),
+      positions: c.positions === 'learned' ? normalParameter([c.contextLength, c.width], c.initStd, init) : null,
+      blocks: Array.from({ length: c.layers }, (_, i) => new Block(c, i, init)),
+      norm: c.finalNorm ? makeNorm(c, init) : null,
+      head: c.tiedHead ? null : new Linear(c.width, V, { ...init, bias: false, std: c.initStd }),
+      table: c.positions === 'sinusoidal' ? positionTable(c, options.device) : null,
+    }));
     this.config = c;
-    this.tokens = new Embedding(V, c.width, { ...init, std: c.initStd });
-    this.positions = c.positions === 'learned' ? normalParameter([c.contextLength, c.width], c.initStd, init) : null;
-    this.blocks = Array.from({ length: c.layers }, (_, i) => new Block(c, i, init));
-    this.norm = c.finalNorm ? makeNorm(c, init) : null;
-    this.head = c.tiedHead ? null : new Linear(c.width, V, { ...init, bias: false, std: c.initStd });
-    this.#table =
-      c.positions === 'sinusoidal'
-        ? tensor(sinusoidalPositions(c.contextLength, c.width), {
-            shape: [c.contextLength, c.width],
-            ...(options.device && { device: options.device }),
-          }).keep()
-        : null;
+    this.tokens = parts.tokens;
+    this.positions = parts.positions;
+    this.blocks = parts.blocks;
+    this.norm = parts.norm;
+    this.head = parts.head;
+    this.#table = parts.table;
     if (options.compute) this.computeIn(options.compute);
   }
 
@@ -153,10 +162,21 @@ export class GPT extends Module {
   }
 
   override computeIn(compute: Compute): this {
-    super.computeIn(compute);
     const [table, type] = [this.#table, computeType(compute)];
+    const copy =
+      table && type !== 'f32'
+        ? noGrad(() => cast(table, type))
+            .keep()
+            .holdAs('parameters')
+        : null;
+    try {
+      super.computeIn(compute);
+    } catch (error) {
+      copy?.dispose();
+      throw error;
+    }
     this.#tableCopy?.dispose();
-    this.#tableCopy = table && type !== 'f32' ? noGrad(() => cast(table, type)).keep() : null;
+    this.#tableCopy = copy;
     return this;
   }
 

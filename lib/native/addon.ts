@@ -23,6 +23,26 @@ export interface MemoryStats {
   tensors: number;
 }
 
+/** What a tensor's memory is for; the first of these counts where it is for several. */
+export type HolderKind =
+  | 'parameters'
+  | 'optimizer state'
+  | 'gradients'
+  | 'key-value caches'
+  | 'saved for backward'
+  | 'gradients on their way'
+  | 'other tensors';
+
+/** Who holds the memory of a device. */
+export interface MemoryHolders {
+  /** Bytes by kind, as rounded by the allocator. */
+  bytes: Record<HolderKind, number>;
+  /** Bytes of an op that is not done yet. */
+  underway: number;
+  /** The largest buffers, first the largest: what they are, and the op that made them. */
+  largest: { kind: HolderKind; bytes: number; dtype: DType; shape: number[]; op: string }[];
+}
+
 /** A GPU that the driver shows. */
 export interface DeviceInfo {
   /** `'cuda:0'`: what to pass as device. */
@@ -60,6 +80,8 @@ export interface LaunchRecord {
 /** The addon: the ops (generated from their C++ signatures) and what is no op. */
 export interface Native extends Ops {
   dispose(handle: Handle): void;
+  /** Says what the tensor behind this handle is for: out-of-memory errors tell it. */
+  hold(x: Handle, as: HolderKind): void;
   /** Where the handles made from now on begin, for `rollback`. */
   mark(): number;
   /** Frees every living handle made since the mark: what an operation that failed halfway leaves behind. */
@@ -75,11 +97,14 @@ export interface Native extends Ops {
   synchronize(device: string): Promise<void>;
   synchronizeSync(device: string): void;
   memory(device: string): MemoryStats;
+  holders(device: string): MemoryHolders;
   setMemoryLimit(device: string, bytes: number): void;
   resetPeak(device: string): void;
   releaseCache(device: string): void;
   /** Tensors made from now on are filled with bytes of 255 and lie between canaries; who writes on these is an error. For tests. */
   setGuarded(device: string, on: boolean): void;
+  /** The n-th allocation from now on, or scratch buffer that a kernel on the CPU asks for, finds no memory; 0: none. For tests. */
+  failAt(device: string, what: 'allocation' | 'scratch', n: number): void;
   setThreads(threads: number): void;
   /** Times what the device's worker runs, by op, until `takeOpTimes`. On a GPU that is the time to launch. */
   timeOps(device: string): void;

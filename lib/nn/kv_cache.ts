@@ -3,7 +3,7 @@ import { copyInto, permute, slice } from '../ops/index.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { DType } from '../tensor/dtype.ts';
-import { scope, type Tensor } from '../tensor/tensor.ts';
+import { allOrNone, scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 
 export interface KVCacheShape {
@@ -32,8 +32,11 @@ export class KVCache {
     this.capacity = shape.capacity;
     const sizes = [shape.batch, shape.kvHeads, shape.capacity, shape.headSize];
     const like = { dtype: shape.dtype ?? 'f32', ...(shape.device && { device: shape.device }) };
-    const buffer = (): Tensor => scope(() => permute(empty(sizes, like), 0, 2, 1, 3)).keep();
-    this.#layers = noGrad(() => Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() })));
+    const buffer = (): Tensor =>
+      scope(() => permute(empty(sizes, like), 0, 2, 1, 3))
+        .keep()
+        .holdAs('key-value caches');
+    this.#layers = allOrNone(() => noGrad(() => Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() }))));
   }
 
   /** Positions held. */

@@ -19,7 +19,13 @@ export class Parameter extends Tensor {
   constructor(initial: Tensor) {
     super(initial.take());
     this.keep();
+    this.holdAs('parameters');
     this.requiresGrad = true;
+  }
+
+  override rebind(handle: Parameters<Tensor['rebind']>[0]): void {
+    super.rebind(handle);
+    this.holdAs('parameters');
   }
 
   /**
@@ -45,7 +51,7 @@ export class Parameter extends Tensor {
       this.#copy.leaf = null; // it is the parameter's
       this.#copy.dispose();
     }
-    this.#copy = copy?.keep() ?? null;
+    this.#copy = copy?.keep().holdAs('parameters') ?? null;
   }
 
   /** Brings the copy up to date with the values. Optimizers do this themselves. */
@@ -159,8 +165,11 @@ export abstract class Module {
     for (const [name, p] of parameters)
       if (p.placed && p.computeType !== type)
         throw new ArgumentError(`computeIn: ${name} must not belong to an optimizer yet, got one that computes in ${p.computeType}`);
-    for (const p of parameters.values())
-      if (p.computeType !== type) p.computeWith(type === 'f32' ? null : noGrad(() => scope(() => cast(p, type))));
+    const changing = [...parameters.values()].filter((p) => p.computeType !== type);
+    const copies = noGrad(() => scope(() => changing.map((p) => (type === 'f32' ? null : cast(p, type)))));
+    changing.forEach((p, i) => {
+      p.computeWith(copies[i] ?? null);
+    });
     this.#setCompute(compute);
     return this;
   }

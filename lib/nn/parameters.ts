@@ -89,9 +89,15 @@ export class ParameterSet {
       if (p.device !== device) throw new ArgumentError(`ParameterSet: parameter ${name} must be on ${device}, got ${p.device}`);
       if (p.computeType !== type) throw new ArgumentError(`ParameterSet: parameter ${name} must compute in ${type}, got ${p.computeType}`);
     }
-    this.values = full([at], 0, { device }).keep();
-    this.gradients = full([at], 0, { device }).keep(); // only the gaps count: gradients are overwritten, never cleared
-    this.compute = type === 'f32' ? null : full([at], 0, { dtype: type, device }).keep();
+    // In a scope, so that none is left where there is no memory for all. Nothing of the model has been touched so far.
+    const [values, gradients, compute] = scope(() => [
+      full([at], 0, { device }),
+      full([at], 0, { device }), // only the gaps count: gradients are overwritten, never cleared
+      type === 'f32' ? null : full([at], 0, { dtype: type, device }),
+    ]) as [Tensor, Tensor, Tensor | null];
+    this.values = values.keep().holdAs('parameters');
+    this.gradients = gradients.keep().holdAs('gradients');
+    this.compute = compute?.keep().holdAs('parameters') ?? null;
     for (const { parameter, start, end } of placements) this.#move(parameter, start, end);
     this.refreshCompute();
     this.buckets = this.#cut(bucketSize);
@@ -182,7 +188,7 @@ export class ParameterSet {
   /** A flat buffer like `values`, for an optimizer's state. */
   buffer(value?: number): Tensor {
     const like = { device: this.values.device };
-    return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep();
+    return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep().holdAs('optimizer state');
   }
 
   /**

@@ -150,12 +150,14 @@ export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, opt
   const D = C / (heads + 2 * kvHeads);
   if (qkv.rank !== 3 || !Number.isInteger(D))
     throw new ArgumentError(`packedAttention: qkv must be (B, T, (${heads} + 2 * ${kvHeads}) * D), got ${shapeText(qkv.shape)}`);
-  return atomically(() => packed(qkv, heads, kvHeads, D, options));
+  // Not what may be rolled back: a source of random numbers makes its state when it is first asked, and keeps it.
+  const [settings, extras] = [settingsOf(D, options), extrasOf(options)];
+  return atomically(() => packed(qkv, heads, kvHeads, D, settings, extras));
 }
 
-function packed(qkv: Tensor, heads: number, kvHeads: number, D: number, options: AttentionOptions): Tensor {
-  const s = settingsOf(D, options);
-  const { tensors, documents } = extrasOf(options);
+type GivenExtras = ReturnType<typeof extrasOf>;
+
+function packed(qkv: Tensor, heads: number, kvHeads: number, D: number, s: Settings, { tensors, documents }: GivenExtras): Tensor {
   const views = unpacked(qkv.handle, heads, kvHeads, D);
   const [o, lse] = forward(
     ...views,

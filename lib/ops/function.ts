@@ -26,7 +26,16 @@ export function defineFunction<Options = void>(fn: CustomFunction<Options>): (in
   return (inputs, options) => {
     const saved: Tensor[] = [];
     const keep = inputs.map((t) => t.handle);
-    const y = noGrad(() => scope(() => fn.forward(inputs, options, (...tensors) => saved.push(...tensors.map((t) => t.detach().keep())))));
+    const keeping = (...tensors: Tensor[]): void => {
+      for (const t of tensors) saved.push(t.detach().keep());
+    };
+    let y: Tensor;
+    try {
+      y = noGrad(() => scope(() => fn.forward(inputs, options, keeping)));
+    } catch (error) {
+      for (const t of saved) t.dispose();
+      throw error;
+    }
     const output = keep.includes(y.handle) ? native.alias(y.handle) : y.take();
     const handles = saved.map((t) => t.take());
     return record(fn.name, [output], inputs, handles, ([dy], sinks, stored) => {

@@ -111,11 +111,11 @@ export function optimizerStep(s: OptimizerStep): void {
   );
 }
 
-/** Muon's momentum: m = β m + (1 - β) g; the result is m, or with Nesterov (1 - β) g + β m. */
-export function muonMomentum(gradient: Tensor, m: Tensor, state: Tensor, beta: number, nesterov: boolean): Tensor {
-  const x = empty(gradient.shape, { device: gradient.device });
-  native.muonMomentum(gradient.handle, m.handle, x.handle, state.handle, beta, nesterov);
-  return x;
+/** Muon's momentum: m = β m + (1 - β) g; the result, written to `x` where that is given, is m, or with Nesterov (1 - β) g + β m. */
+export function muonMomentum(gradient: Tensor, m: Tensor, state: Tensor, beta: number, nesterov: boolean, x?: Tensor): Tensor {
+  const result = x ?? empty(gradient.shape, { device: gradient.device });
+  native.muonMomentum(gradient.handle, m.handle, result.handle, state.handle, beta, nesterov);
+  return result;
 }
 
 /** p = p (1 - lr·wd) - lr · ratio · x; `copy` (bf16 or f16) gets p rounded. */

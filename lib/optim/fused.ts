@@ -1,6 +1,5 @@
 import type { ParameterSetOptions } from '../nn/index.ts';
 import { type OptimizerKind, optimizerStep } from '../ops/index.ts';
-import type { Tensor } from '../tensor/tensor.ts';
 import { type Optimized, Optimizer } from './optimizer.ts';
 
 interface Settings {
@@ -14,12 +13,10 @@ interface Settings {
 
 /** An optimizer that is one kernel over all parameters. Decay reaches the group `decay` only: matrices, unless told otherwise. */
 abstract class Fused extends Optimizer {
-  readonly buffers: ReadonlyMap<string, Tensor>;
   readonly #settings: Settings;
 
   constructor(optimized: Optimized, lr: number, buffers: readonly string[], settings: Settings, options: ParameterSetOptions) {
-    super(optimized, lr, options);
-    this.buffers = new Map(buffers.map((name) => [name, this.parameters.buffer(0)]));
+    super(optimized, lr, buffers, options);
     this.#settings = settings;
   }
 

@@ -1,6 +1,17 @@
+import { noGrad } from '../autograd/index.ts';
 import { type Module, type Parameter, ParameterSet, type ParameterSetOptions } from '../nn/index.ts';
-import { gradNorm, noteLoss, readStepState, type StepReport, stepBegin, stepState, writeLossScale, writeStepState } from '../ops/index.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import {
+  clone,
+  gradNorm,
+  noteLoss,
+  readStepState,
+  type StepReport,
+  stepBegin,
+  stepState,
+  writeLossScale,
+  writeStepState,
+} from '../ops/index.ts';
+import { allOrNone, scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 
 /** What an optimizer works on: a model, named parameters, or a set that was made before. */
@@ -11,20 +22,42 @@ export abstract class Optimizer {
   readonly parameters: ParameterSet;
   /** Used by `step()` without an argument. */
   learningRate: number;
+  /** Flat buffers by name (`m`, `v`), for checkpoints. */
+  readonly buffers: ReadonlyMap<string, Tensor>;
   protected readonly state: Tensor;
   #clipped = false;
   #lossScale = 1;
 
-  constructor(optimized: Optimized, learningRate: number, options: ParameterSetOptions = {}) {
+  /** `buffers`: names of the flat buffers that the optimizer keeps, which begin at 0. */
+  constructor(optimized: Optimized, learningRate: number, buffers: readonly string[], options: ParameterSetOptions = {}) {
     if (!(learningRate >= 0)) throw new ArgumentError(`learning rate must be at least 0, got ${learningRate}`);
-    this.parameters = optimized instanceof ParameterSet ? optimized : new ParameterSet(optimized, options);
+    const given = optimized instanceof ParameterSet;
+    const set = given ? optimized : new ParameterSet(optimized, options);
+    try {
+      const made = allOrNone(() => ({
+        buffers: new Map(buffers.map((name) => [name, set.buffer(0)])),
+        state: stepState(set.values.device).keep().holdAs('optimizer state'),
+      }));
+      this.buffers = made.buffers;
+      this.state = made.state;
+    } catch (error) {
+      if (!given) set.dispose(); // the model is free for another optimizer
+      throw error;
+    }
+    this.parameters = set;
     this.learningRate = learningRate;
-    this.state = stepState(this.parameters.values.device).keep();
   }
 
-  /** Flat buffers by name (`m`, `v`), for checkpoints. */
-  abstract readonly buffers: ReadonlyMap<string, Tensor>;
-  protected abstract update(): void;
+  /**
+   * What of the update needs memory, before anything has been changed: when it fails, there was no step. `begun` gives a state in which
+   * the step has begun. The tensors it gives are freed after the update.
+   */
+  protected prepare(_begun: () => Tensor): Tensor[] {
+    return [];
+  }
+
+  /** Changes parameters and buffers. Needs no memory. */
+  protected abstract update(prepared: readonly Tensor[]): void;
 
   /** Scales the gradients so that their global norm is at most `maxNorm`; the factor stays on the device. Non-finite gradients skip the next step. */
   clipGradNorm(maxNorm: number): void {
@@ -33,16 +66,26 @@ export abstract class Optimizer {
     this.#clipped = true;
   }
 
-  /** One update from the gradients that backward left. */
+  /** One update from the gradients that backward left. When it fails (out of memory), parameters and state are as they were. */
   step(learningRate: number = this.learningRate): void {
     this.parameters.completeGradients();
-    stepBegin(this.state, learningRate, this.#clipped);
+    const begin = (state: Tensor): Tensor => {
+      stepBegin(state, learningRate, this.#clipped);
+      return state;
+    };
+    noGrad(() =>
+      scope(() => {
+        const prepared = this.prepare(() => begin(clone(this.state)));
+        begin(this.state);
+        this.update(prepared);
+      }),
+    );
     this.#clipped = false;
-    this.update();
   }
 
   /** Forgets the gradients: the next backward overwrites them. */
   zeroGrad(): void {
+    this.#clipped = false;
     this.parameters.zeroGrad();
   }
 

@@ -1,4 +1,4 @@
-import { native } from '../native/addon.ts';
+import { atomically, type Handle, native } from '../native/addon.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { type Device, getDefaultDevice } from './device.ts';
 import { checkDType, type DType, hostArray, hostType, type TensorData } from './dtype.ts';
@@ -17,10 +17,23 @@ export interface TensorOptions {
 /** Numbers, nested to any depth; all rows of a dimension have one length. */
 export type NestedNumbers = number | readonly NestedNumbers[];
 
-function made(handle: ReturnType<typeof native.empty>, options: TensorOptions): Tensor {
+function made(handle: Handle, options: TensorOptions): Tensor {
   const t = new Tensor(handle);
   if (options.requiresGrad) t.requiresGrad = true;
   return t;
+}
+
+/** A tensor that `fill` fills in one type and that is then converted to another. */
+function filled(device: Device, host: DType, shape: Shape, options: TensorOptions, dtype: DType, fill: (staged: Handle) => void): Tensor {
+  const handle = atomically(() => {
+    const staged = native.empty(device, host, shape);
+    fill(staged);
+    if (host === dtype) return staged;
+    const cast = native.cast(staged, dtype);
+    native.dispose(staged);
+    return cast;
+  });
+  return made(handle, options);
 }
 
 function flatten(data: NestedNumbers): { shape: number[]; values: number[] } {
@@ -49,12 +62,9 @@ export function tensor(data: NestedNumbers | TensorData, options: TensorOptions 
   const natural: DType = data instanceof Int32Array ? 'i32' : data instanceof Uint8Array ? 'u8' : 'f32';
   const dtype = checkDType(options.dtype ?? natural, 'tensor');
   const host = hostType(dtype);
-  const staged = native.empty(options.device ?? getDefaultDevice(), dtype === 'bool' ? 'u8' : host, [...shape]);
-  native.write(staged, hostArray(dtype, flat.values));
-  if (host === dtype) return made(staged, options);
-  const cast = native.cast(staged, dtype);
-  native.dispose(staged);
-  return made(cast, options);
+  return filled(options.device ?? getDefaultDevice(), dtype === 'bool' ? 'u8' : host, shape, options, dtype, (staged) =>
+    native.write(staged, hostArray(dtype, flat.values)),
+  );
 }
 
 /** A tensor of undefined contents. */
@@ -89,12 +99,10 @@ export function arange(start: number, stop: number, step = 1, options: TensorOpt
 
 function random(shape: Shape, kind: 'uniform' | 'normal', a: number, b: number, options: TensorOptions & { seed?: number }): Tensor {
   const { dtype = 'f32', ...rest } = options;
-  const handle = native.empty(options.device ?? getDefaultDevice(), 'f32', shapeArgument([shape], kind));
-  native.random(handle, kind, a, b, options.seed ?? nextSeed(), 0);
-  if (dtype === 'f32') return made(handle, rest);
-  const cast = native.cast(handle, checkDType(dtype, kind));
-  native.dispose(handle);
-  return made(cast, rest);
+  const seed = options.seed ?? nextSeed();
+  return filled(options.device ?? getDefaultDevice(), 'f32', shapeArgument([shape], kind), rest, checkDType(dtype, kind), (staged) =>
+    native.random(staged, kind, a, b, seed, 0),
+  );
 }
 
 /** Normal with mean 0 and deviation 1, from `seed` or the sequence that `manualSeed` starts. */

@@ -1,7 +1,7 @@
-import { type DeviceInfo, type MemoryStats, native } from '../native/addon.ts';
+import { type DeviceInfo, type MemoryHolders, type MemoryStats, native } from '../native/addon.ts';
 import { ArgumentError } from '../util/errors.ts';
 
-export type { DeviceInfo, MemoryStats } from '../native/addon.ts';
+export type { DeviceInfo, HolderKind, MemoryHolders, MemoryStats } from '../native/addon.ts';
 
 /** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one that works, never a simulated one. */
 export type Device = string;
@@ -51,6 +51,11 @@ export function computesHalf(device: Device): boolean {
 /** Memory of a device, in bytes. */
 export function memory(device: Device = defaultDevice): MemoryStats {
   return native.memory(device);
+}
+
+/** Who holds the memory of a device: what an out-of-memory error says, at any time. Looks at every living tensor of this thread. */
+export function memoryHolders(device: Device = defaultDevice): MemoryHolders {
+  return native.holders(device);
 }
 
 /** The most bytes that living tensors may hold; 0 lifts the limit. An allocation beyond it throws an out-of-memory error. */

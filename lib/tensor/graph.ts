@@ -30,6 +30,8 @@ export class LeafGradient {
     }
     this.#buffer = buffer;
     this.filled = false;
-    if (buffer !== null) collected.register(this, buffer, this);
+    if (buffer === null) return;
+    collected.register(this, buffer, this);
+    native.hold(buffer, 'gradients');
   }
 }

@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { type DeviceName, type Handle, native } from '../native/addon.ts';
+import { atomically, type DeviceName, type Handle, type HolderKind, native } from '../native/addon.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import { type DataTypes, type DType, hostArray, hostType, isFloat, type TensorData, typedArray } from './dtype.ts';
 import { type GraphNode, LeafGradient } from './graph.ts';
@@ -161,6 +161,12 @@ export class Tensor {
     return handle;
   }
 
+  /** Says what the memory is for, which out-of-memory errors tell. For lib/nn and lib/optim. */
+  holdAs(kind: HolderKind): this {
+    native.hold(this.handle, kind);
+    return this;
+  }
+
   /** Replaces the memory behind this tensor (a parameter that moves into a flat buffer). Shapes must agree. */
   rebind(handle: Handle): void {
     const old = this.handle;
@@ -214,10 +220,12 @@ export class Tensor {
     const host = hostType(this.dtype);
     const count = this.size;
     if (data.length !== count) throw new ArgumentError(`set: data must have ${count} elements, got ${data.length}`);
-    const staged = native.empty(this.device, host, this.shape);
-    native.write(staged, hostArray(this.dtype, data));
-    native.copyInto(this.handle, staged);
-    native.dispose(staged);
+    atomically(() => {
+      const staged = native.empty(this.device, host, this.shape);
+      native.write(staged, hostArray(this.dtype, data));
+      native.copyInto(this.handle, staged);
+      native.dispose(staged);
+    });
     return this;
   }
 
@@ -242,6 +250,12 @@ export function isTensor(value: unknown): value is Tensor {
 export function scope<T>(fn: () => T): T {
   return runScope(fn, isTensor, (t) => t.adopt());
 }
+
+/**
+ * Runs `fn`, which makes several tensors that outlive it (parameters, caches), so that none is left when it throws halfway. What
+ * it makes must not be owned by anything that outlives the failure.
+ */
+export const allOrNone: <T>(fn: () => T) => T = atomically;
 
 /** Takes a tensor out of its scope. */
 export function keep(t: Tensor): Tensor {

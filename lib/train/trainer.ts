@@ -13,6 +13,7 @@ import type { Batch, TokenData } from '../data/index.ts';
 import type { GPT } from '../models/index.ts';
 import type { Policy } from '../nn/index.ts';
 import { add } from '../ops/index.ts';
+import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
@@ -114,6 +115,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   #step = 0;
   #progress: Progress = { bestLoss: null, bestStep: null, withoutProgress: 0 };
   #saved = -1;
+  /** What the last step calls for and is not done yet. */
+  #owed = { evaluation: false, checkpoint: false, best: false };
 
   constructor(options: TrainerOptions) {
     const { train, model } = options;
@@ -145,8 +148,33 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   }
 
   /**
+   * One optimizer step, whole or not at all: when it fails (out of memory, most likely), parameters, optimizer and the place in the data
+   * are as before, and the gradients are forgotten. Waits for the step's one copy from the device.
+   */
+  async #runStep(): Promise<StepReport> {
+    const { data } = this.#o;
+    const place = data.state();
+    try {
+      await this.#enqueueStep();
+      return await this.optimizer.report();
+    } catch (error) {
+      await this.#takeBack(place).catch(() => undefined); // the first error is the one to tell
+      throw error;
+    }
+  }
+
+  async #takeBack(place: object): Promise<void> {
+    this.#o.data.restore(place as never);
+    this.optimizer.zeroGrad();
+    await synchronize(this.model.device).catch(() => undefined); // nothing of the step runs from here on, nor its error comes later
+    // Kernels between an error and the wait were skipped: also what brought the state on the device up to date.
+    const { updates } = await this.optimizer.report();
+    this.optimizer.restore(updates);
+  }
+
+  /**
    * Enqueues one optimizer step, with its loss in the optimizer's report. Of its micro-batches at most two are enqueued and not
-   * done: the event loop never stands still before a full queue.
+   * done: the event loop never stands still before a full queue. The last one is not waited for: if it fails, the update is skipped.
    */
   async #enqueueStep(): Promise<void> {
     const { train, data, documents } = this.#o;
@@ -162,7 +190,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     let total: Tensor | null = null;
     let done: Promise<unknown> = Promise.resolve();
     try {
-      for (const batch of batches) {
+      for (const [i, batch] of batches.entries()) {
         const before: Tensor | null = total;
         total = scope(() => {
           this.model.train();
@@ -173,11 +201,10 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
           return (before ? add(before, loss.detach()) : loss.detach()).keep();
         });
         before?.dispose();
-        if (batches.length === 1) break;
-        const own = synchronize(device);
-        own.catch(() => undefined); // told when it is waited for, unless an earlier one failed
         await done;
-        done = own;
+        if (i === batches.length - 1) break;
+        done = synchronize(device);
+        done.catch(() => undefined); // told when it is waited for
       }
       this.optimizer.clipGradNorm(train.clip);
       this.optimizer.step(this.#learningRate(this.#step));
@@ -274,6 +301,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.#progress = progress;
     this.#step = step;
     this.#saved = step;
+    this.#owed = { evaluation: false, checkpoint: false, best: false };
     await synchronize(this.model.device);
     const { checkpoints } = this.#o;
     if (!checkpoints) return;
@@ -307,21 +335,40 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     let evaluated = -1; // the step at which the whole split was last evaluated
     const due = (every: number): boolean => every > 0 && this.#step % every === 0;
 
-    while (this.#step < train.steps) {
+    for (;;) {
+      // What belongs to the step before: first of all when an evaluation or a save has failed, and the run goes on.
+      const last = this.#step === train.steps;
+      if (this.#owed.evaluation) {
+        const tokens = last ? 0 : train.evalTokens;
+        const event = await this.#evaluate(tokens);
+        if (tokens === 0) evaluated = this.#step;
+        this.#owed = { evaluation: false, checkpoint: this.#owed.checkpoint || event.best, best: event.best };
+        yield event;
+      }
+      if (checkpoints && this.#owed.checkpoint) {
+        const event = await this.#saveAndPrune(this.#owed.best);
+        this.#owed.checkpoint = false;
+        yield event;
+      }
+      if (this.#step >= train.steps) break;
       if (train.earlyStop > 0 && this.#progress.withoutProgress >= train.earlyStop) reason = 'early stop';
       else if (signal?.aborted) reason = 'aborted';
       else if (performance.now() >= deadline) reason = 'time';
       if (reason !== 'steps') break;
       const started = performance.now();
       const learningRate = this.#learningRate(this.#step);
-      await this.#enqueueStep();
+      const { gradNorm, skipped, lossScale, ...report } = await this.#runStep();
       this.#step++;
       counted++;
-      const last = this.#step === train.steps;
-      const { gradNorm, skipped, lossScale, ...report } = await this.optimizer.report(); // the step's one copy from the device
+      const end = this.#step === train.steps;
+      this.#owed = {
+        evaluation: Boolean(validation) && (due(train.evalEvery) || end),
+        checkpoint: due(train.saveEvery) || end,
+        best: false,
+      };
       this.#lossScale.update(skipped);
       busy += performance.now() - started;
-      if (due(train.logEvery) || last) {
+      if (due(train.logEvery) || end) {
         const tokensPerSecond = (stepTokens * counted * 1000) / busy;
         [busy, counted] = [0, 0];
         yield {
@@ -329,15 +376,6 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
           ...{ tokensPerSecond, epoch: data.epoch },
         };
       }
-      let best = false;
-      if (validation && (due(train.evalEvery) || last)) {
-        const tokens = last ? 0 : train.evalTokens;
-        const event = await this.#evaluate(tokens);
-        if (tokens === 0) evaluated = this.#step;
-        best = event.best;
-        yield event;
-      }
-      if (checkpoints && (best || due(train.saveEvery) || last)) yield await this.#saveAndPrune(best);
     }
     let best = false;
     if (reason === 'time' && validation && evaluated !== this.#step) {

@@ -23,13 +23,14 @@ size_t round_up(size_t bytes) {
   return std::max<size_t>(256, (bytes + step - 1) / step * step);
 }
 
-std::string mib(int64_t bytes) {
+}  // namespace
+
+std::string size_text(int64_t bytes) {
   char text[32];
-  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  const bool small = bytes > 0 && bytes < 100 << 10;
+  std::snprintf(text, sizeof text, small ? "%.1f KiB" : "%.1f MiB", static_cast<double>(bytes) / (small ? 1 << 10 : 1 << 20));
   return text;
 }
-
-}  // namespace
 
 Allocator::~Allocator() {  // the stream has ended: nothing is in use
   for (const auto& [number, s] : segments_) source_.release(s.base, s.bytes);
@@ -83,7 +84,8 @@ Allocator::Blocks::iterator Allocator::grow(size_t bytes, const char* op) {
 
 void* Allocator::allocate(size_t bytes, const char* op) {
   const size_t size = round_up(bytes);
-  if (limit_ && used_ + static_cast<int64_t>(size) > limit_) out_of_memory(size, op);
+  const bool told_to_fail = fail_in_ > 0 && --fail_in_ == 0;
+  if (told_to_fail || (limit_ && used_ + static_cast<int64_t>(size) > limit_)) out_of_memory(size, op);
   auto it = take_cached(size, Cut::worthwhile);
   if (it == blocks_.end()) it = grow(size, op);
   it->second.op = op;
@@ -142,18 +144,19 @@ void Allocator::out_of_memory(size_t bytes, const char* op) const {
   std::sort(largest_holders.rbegin(), largest_holders.rend());
   if (largest_holders.size() > 5) largest_holders.resize(5);
   std::string who;
-  for (const auto& [held, name] : largest_holders) who += (who.empty() ? "" : ", ") + name + " " + mib(held);
+  for (const auto& [held, name] : largest_holders) who += (who.empty() ? "" : ", ") + name + " " + size_text(held);
 
   const auto size = static_cast<int64_t>(bytes);
   const bool limited = limit_ && used_ + size > limit_;
   const int64_t free = limited ? limit_ - used_ : source_.available ? source_.available() : -1;
-  std::string message = std::string(op) + ": out of memory: asked for " + mib(size) + ", " + mib(used_) + " in use" +
-                        (limited ? " of a limit of " + mib(limit_) : " and " + source_.name + " gives no more");
-  if (free >= 0) message += ", " + mib(free) + " free";
-  message += ", largest free block " + mib(largest()) + ". Made by: " + (who.empty() ? "nothing" : who);
+  std::string message = std::string(op) + ": out of memory: asked for " + size_text(size) + ", " + size_text(used_) + " in use" +
+                        (limited ? " of a limit of " + size_text(limit_) : " and " + source_.name + " gives no more");
+  if (free >= 0) message += ", " + size_text(free) + " free";
+  message += ", largest free block " + size_text(largest()) + ". Made by: " + (who.empty() ? "nothing" : who);
   const int64_t too_much = free >= 0 && free < size ? size - free : size;
-  message += ". It would fit with " + mib(too_much) + " less in use (smaller micro-batches and more accumulation, a shorter context)";
-  if (limited) message += " or with a limit of " + mib(used_ + size);
+  message += ". It would fit with " + size_text(too_much) + " less in use (smaller micro-batches and more accumulation, a shorter context)";
+  if (limited) message += " or with a limit of " + size_text(used_ + size);
+  if (holders_) message += holders_();
   throw OpError(message, ErrorCode::out_of_memory);
 }
 

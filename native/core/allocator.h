@@ -16,6 +16,8 @@ namespace heddle {
 
 class Stream;
 
+std::string size_text(int64_t bytes);  // "1.5 MiB"
+
 struct MemoryStats {
   int64_t used;     // bytes in live tensors, as rounded
   int64_t peak;     // the most that `used` has been
@@ -47,6 +49,12 @@ class Allocator {
   void set_limit(int64_t bytes) { limit_ = bytes; }
   void reset_peak() { peak_ = used_; }
   void release_cache();  // segments of which nothing is in use
+  int64_t bytes_of(const void* block) const { return static_cast<int64_t>(blocks_.at(static_cast<char*>(const_cast<void*>(block))).bytes); }
+
+  // Lines that the out-of-memory error ends with: who holds what, as far as somebody above knows it.
+  void set_holders(std::function<std::string()> text) { holders_ = std::move(text); }
+  // For tests: the n-th allocation from now finds no memory. 0: none.
+  void fail_at(int64_t n) { fail_in_ = n; }
 
  private:
   struct Block {
@@ -71,10 +79,11 @@ class Allocator {
 
   Source source_;
   Stream* stream_;
+  std::function<std::string()> holders_;
   Blocks blocks_;
   std::map<int64_t, Segment> segments_;
   Free free_;
-  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0, live_ = 0, next_segment_ = 0;
+  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0, live_ = 0, next_segment_ = 0, fail_in_ = 0;
 };
 
 }  // namespace heddle

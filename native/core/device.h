@@ -28,6 +28,7 @@ struct Device {
 
   std::function<void(int)> set_threads;  // CPU only; takes effect after what is enqueued
   int threads = 1;
+  std::function<void(int64_t)> fail_scratch_at;  // CPU only, for tests: the n-th scratch buffer that a kernel asks for is not there
 };
 
 // native/cpu/host/device.cc

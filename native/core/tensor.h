@@ -19,6 +19,8 @@ struct Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
+  const void* block() const { return static_cast<const char*>(data) - guard; }  // as the allocator knows it
+
   Device* device;
   size_t bytes;
   const char* op;

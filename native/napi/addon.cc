@@ -13,6 +13,7 @@
 #include "core/launch_log.h"
 #include "cpu/host/dispatch.h"
 #include "napi/bind.h"
+#include "napi/holders.h"
 #include "napi/table.h"
 #include "ops/check.h"
 
@@ -42,6 +43,12 @@ Napi::Array strings(Napi::Env env, const std::vector<std::string>& list) {
 
 Napi::Value dispose(const Call& c) {
   if (c.info[0].IsNumber()) c.instance.handles().remove(c.info[0].As<Napi::Number>().DoubleValue());
+  return {};
+}
+
+Napi::Value hold(const Call& c) {
+  c.get<Tensor>(0, "x");
+  c.instance.handles().hold(c.get<double>(0, "x"), c.get<Holder>(1, "as"));
   return {};
 }
 
@@ -103,12 +110,26 @@ Napi::Value write(const Call& c) {
   return {};
 }
 
+// As `new ArrayBuffer(bytes)` in JavaScript: where the system has no memory that is an error, while Node-API's own function ends the
+// process.
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
+  napi_value size, buffer;
+  check(napi_create_double(env, static_cast<double>(bytes), &size));
+  const Napi::Value constructor = env.Global().Get("ArrayBuffer");
+  if (napi_new_instance(env, constructor, 1, &size, &buffer) != napi_ok) {
+    napi_value thrown;
+    check(napi_get_and_clear_last_exception(env, &thrown));
+    fail("out of memory: the system has no " + std::to_string(bytes) + " bytes for the copy", ErrorCode::out_of_memory);
+  }
+  return {env, buffer};
+}
+
 // Enqueues the copy of x's elements, dense, into a new ArrayBuffer. Its memory stays put while the buffer is referenced.
 Napi::ArrayBuffer read_into_buffer(const Call& c, Device** on) {
   const Tensor& given = c.get<Tensor>(0, "x");
   const Tensor x = given.dense() ? given : copy_of(given, given.dtype);
   const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);
-  auto buffer = Napi::ArrayBuffer::New(c.env(), bytes);
+  auto buffer = new_array_buffer(c.env(), bytes);
   *on = x.device();
   const auto copy = x.device()->copy_out;
   const void* from = x.data<void>();
@@ -128,14 +149,14 @@ Napi::Value read(const Call& c) {
 Napi::Value read_sync(const Call& c) {
   Device* on;
   const auto buffer = read_into_buffer(c, &on);
-  on->stream->wait();
+  c.instance.wait(on);
   return buffer;
 }
 
 Napi::Value synchronize(const Call& c) { return value(c, c.instance.when_done(c.get<Device*>(0, "device"), c.env().Undefined())); }
 
 Napi::Value synchronize_sync(const Call& c) {
-  c.get<Device*>(0, "device")->stream->wait();
+  c.instance.wait(c.get<Device*>(0, "device"));
   return {};
 }
 
@@ -152,6 +173,30 @@ Napi::Value memory(const Call& c) {
                                                     {"copiesOut", device.copies_out}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
+  return o;
+}
+
+// { bytes: by kind, underway, largest: [{ kind, bytes, dtype, shape, op }] }
+Napi::Value holders(const Call& c) {
+  const MemoryHolders found = holders_of(c.instance.handles(), *c.get<Device*>(0, "device"));
+  const auto name = [](Holder kind) { return EnumNames<Holder>::names[static_cast<int>(kind)]; };
+  auto bytes = Napi::Object::New(c.env());
+  for (size_t i = 0; i < kHolders; ++i) bytes.Set(name(static_cast<Holder>(i)), static_cast<double>(found.bytes[i]));
+  auto largest = Napi::Array::New(c.env(), found.largest.size());
+  for (uint32_t i = 0; i < found.largest.size(); ++i) {
+    const auto& [kind, size, tensor] = found.largest[i];
+    auto o = Napi::Object::New(c.env());
+    o.Set("kind", name(kind));
+    o.Set("bytes", static_cast<double>(size));
+    o.Set("dtype", name_of(tensor->dtype));
+    o.Set("shape", value(c, Codec<Shape>::out(c.env(), c.instance, tensor->shape)));
+    o.Set("op", tensor->storage->op);
+    largest.Set(i, o);
+  }
+  auto o = Napi::Object::New(c.env());
+  o.Set("bytes", bytes);
+  o.Set("underway", static_cast<double>(found.underway));
+  o.Set("largest", largest);
   return o;
 }
 
@@ -175,6 +220,20 @@ Napi::Value release_cache(const Call& c) {
 
 Napi::Value set_guarded(const Call& c) {
   c.get<Device*>(0, "device")->guarded = c.get<bool>(1, "on");
+  return {};
+}
+
+// failAt(device, what, n): for tests, the n-th allocation, or scratch buffer of a kernel on the CPU, from now on finds no memory.
+Napi::Value fail_at(const Call& c) {
+  Device* d = c.get<Device*>(0, "device");
+  const auto what = c.get<std::string>(1, "what");
+  const int64_t n = c.get<int64_t>(2, "n");
+  const bool scratch = what == "scratch" && d->fail_scratch_at;
+  require(scratch || what == "allocation", "what", "allocation, or scratch on the CPU", what);
+  if (scratch)
+    d->fail_scratch_at(n);
+  else
+    d->memory->fail_at(n);
   return {};
 }
 
@@ -322,6 +381,7 @@ struct Named {
 };
 constexpr Named kFunctions[] = {
     {"dispose", dispose},
+    {"hold", hold},
     {"shape", shape},
     {"strides", strides},
     {"dtype", dtype},
@@ -332,10 +392,12 @@ constexpr Named kFunctions[] = {
     {"synchronize", synchronize},
     {"synchronizeSync", synchronize_sync},
     {"memory", memory},
+    {"holders", holders},
     {"setMemoryLimit", set_memory_limit},
     {"resetPeak", reset_peak},
     {"releaseCache", release_cache},
     {"setGuarded", set_guarded},
+    {"failAt", fail_at},
     {"setThreads", set_threads},
     {"timeOps", time_ops},
     {"takeOpTimes", take_op_times},

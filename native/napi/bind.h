@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -265,6 +266,8 @@ napi_value guarded(napi_env env, const char* name, F&& f) {
     result = f();
   } catch (const OpError& e) {
     napi_throw(env, make_error(env, e.code, e.what()));
+  } catch (const std::bad_alloc&) {
+    napi_throw(env, make_error(env, ErrorCode::out_of_memory, std::string(name) + ": out of memory: the system gives no more"));
   } catch (const std::exception& e) {
     napi_throw(env, make_error(env, ErrorCode::internal, std::string(name) + ": " + e.what()));
   }

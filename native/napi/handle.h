@@ -10,6 +10,10 @@
 
 namespace heddle {
 
+// What a tensor is for, in the order in which it counts where a buffer is several of them.
+enum class Holder : uint8_t { parameters, optimizer, gradients, cache, saved, flowing, other };
+constexpr size_t kHolders = 7;
+
 class HandleTable {
  public:
   // Generations of different instances start apart, so that one's handle is hardly ever valid in another.
@@ -20,13 +24,14 @@ class HandleTable {
     if (free_.empty()) {
       if (slots_.size() >= kSlots) throw OpError("too many tensors are alive (" + std::to_string(kSlots) + ")", ErrorCode::internal);
       slot = static_cast<uint32_t>(slots_.size());
-      slots_.push_back({{}, 0, first_, false});
+      slots_.push_back({{}, 0, first_, false, Holder::other});
     } else {
       slot = free_.back();
       free_.pop_back();
     }
     slots_[slot].tensor = std::move(t);
     slots_[slot].used = true;
+    slots_[slot].holder = Holder::other;
     slots_[slot].birth = births_++;
     return static_cast<double>(slots_[slot].generation) * kSlots + slot;
   }
@@ -35,6 +40,17 @@ class HandleTable {
   const Tensor* find(double handle) const {
     const Slot* s = slot_of(handle);
     return s ? &s->tensor : nullptr;
+  }
+
+  // Says what the handle's tensor is for.
+  void hold(double handle, Holder as) {
+    if (Slot* s = const_cast<Slot*>(slot_of(handle))) s->holder = as;
+  }
+
+  template <class F>
+  void each(F&& f) const {
+    for (const Slot& s : slots_)
+      if (s.used) f(s.tensor, s.holder);
   }
 
   bool remove(double handle) {
@@ -68,6 +84,7 @@ class HandleTable {
     uint64_t birth;
     uint32_t generation;
     bool used;
+    Holder holder;
   };
 
   const Slot* slot_of(double handle) const {

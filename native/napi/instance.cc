@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "napi/bind.h"
+#include "napi/holders.h"
 
 namespace heddle {
 namespace {
@@ -17,6 +18,7 @@ uint32_t next_generation() {
 }  // namespace
 
 struct Instance::Waiter {
+  Device* device;
   napi_deferred deferred;
   napi_ref keep;
   StreamResult error;
@@ -71,12 +73,29 @@ Device* Instance::device(const std::string& name) {
   const int card = name == "cpu" ? -1 : card_of(name);
   if (name != "cpu" && card < 0) throw OpError("device must be 'cpu', 'cuda', 'cuda:N' or 'auto', got '" + name + "'");
   auto& slot = devices_[card < 0 ? "cpu" : "cuda:" + std::to_string(card)];
-  if (!slot) slot = card < 0 ? make_cpu_device(default_threads()) : make_cuda_device(card);
+  if (!slot) {
+    slot = card < 0 ? make_cpu_device(default_threads()) : make_cuda_device(card);
+    slot->memory->set_holders([this, d = slot.get()] { return text(holders_of(handles_, *d)); });
+  }
   return slot.get();
 }
 
+void Instance::explain(StreamError* error, const Device& device) const {
+  if (error->code == ErrorCode::out_of_memory) error->message += text(holders_of(handles_, device));
+}
+
+void Instance::wait(Device* device) {
+  try {
+    device->stream->wait();
+  } catch (const OpError& e) {
+    StreamError error{e.code, e.what()};
+    explain(&error, *device);
+    throw OpError(error.message, error.code);
+  }
+}
+
 napi_value Instance::when_done(Device* device, napi_value keep) {
-  auto* w = new Waiter{};
+  auto* w = new Waiter{device, nullptr, nullptr, std::nullopt};
   napi_value promise;
   bind::check(napi_create_promise(env_, &w->deferred, &promise));
   napi_valuetype type;
@@ -103,6 +122,7 @@ void Instance::settle(napi_env env, napi_value, void* context, void* data) {
     napi_delete_reference(env, w->keep);
   }
   if (w->error) {
+    self->explain(&*w->error, *w->device);
     napi_reject_deferred(env, w->deferred, bind::make_error(env, w->error->code, w->error->message));
   } else {
     napi_resolve_deferred(env, w->deferred, value);

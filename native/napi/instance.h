@@ -24,11 +24,15 @@ class Instance {
   Device* device(const std::string& name);  // made at first use; throws naming what there is
   HandleTable& handles() { return handles_; }
 
+  void wait(Device* device);  // blocks; throws the error that the device found, out of memory with who holds what
+
   // A promise that settles when all that was enqueued on the device is done: with `keep`, or with the error found.
   napi_value when_done(Device* device, napi_value keep);
 
  private:
   struct Waiter;
+  // Out of memory while executing was found where nobody knows the handles: what the allocator's own errors say is added here.
+  void explain(StreamError* error, const Device& device) const;
   static void settle(napi_env env, napi_value, void* context, void* data);
 
   napi_env env_;

@@ -2,9 +2,11 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <thread>
@@ -30,11 +32,25 @@ void* allocate(size_t bytes) {
 
 void release(void* p, size_t) { std::free(p); }
 
+// What is left of the process's address space where that is limited (ulimit -v); negative: no limit, or not known.
+int64_t address_space_left() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return -1;
+  FILE* file = std::fopen("/proc/self/statm", "r");
+  if (!file) return -1;
+  long long pages = 0;
+  const bool read = std::fscanf(file, "%lld", &pages) == 1;
+  std::fclose(file);
+  return read ? std::max<int64_t>(0, static_cast<int64_t>(limit.rlim_cur) - pages * sysconf(_SC_PAGESIZE)) : -1;
+}
+
 int64_t available() {
+  const int64_t space = address_space_left();
 #ifdef _SC_AVPHYS_PAGES
-  return static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  const int64_t memory = static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return space < 0 ? memory : std::min(space, memory);
 #else
-  return -1;
+  return space;
 #endif
 }
 
@@ -80,6 +96,9 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
       *own = std::move(next);
     });
     d->threads = n;
+  };
+  device->fail_scratch_at = [pool, d = device.get()](int64_t n) {
+    d->stream->enqueue_always("failAt", [own = pool.get(), n] { (*own)->fail_scratch_at(n); });
   };
   device->memory = std::make_unique<Allocator>(Allocator::Source{allocate, release, available}, device->stream.get());
   return device;

@@ -118,6 +118,7 @@ bool ThreadPool::wait_for_job(uint64_t* seen) {
 }
 
 void ThreadPool::help(size_t thread) {
+  make_current();
   uint64_t seen = 0;
   while (wait_for_job(&seen)) {
     work(thread);
@@ -136,6 +137,7 @@ void pool_run(int64_t items, void (*fn)(void*, int64_t), void* context) {
 int pool_threads() { return current_pool && !inside_item ? current_pool->threads() : 1; }
 
 float* pool_scratch(int slot, size_t floats) {
+  if (current_pool && current_pool->scratch_fails()) throw std::bad_alloc();
   if (scratch.floats[slot] < floats) {
     std::free(scratch.data[slot]);
     scratch.floats[slot] = 0;

@@ -21,6 +21,10 @@ class ThreadPool {
   void run(int64_t items, void (*fn)(void*, int64_t), void* context);
   void make_current();  // pool_run on the calling thread goes through this pool from now on
 
+  // For tests: of the calls of pool_scratch on this pool's threads the n-th from now finds no memory. 0: none.
+  void fail_scratch_at(int64_t n) { fail_in_.store(n, std::memory_order_relaxed); }
+  bool scratch_fails() { return fail_in_.load(std::memory_order_relaxed) > 0 && fail_in_.fetch_sub(1) == 1; }
+
  private:
   // A job is open for helpers to join while kOpen is set; the low bits count who is in. The caller does not wait for helpers
   // that sleep: it takes items itself, closes the job, and waits for those that joined.
@@ -40,6 +44,7 @@ class ThreadPool {
 
   std::atomic<uint64_t> state_{0};
   std::vector<Share> shares_;
+  std::atomic<int64_t> fail_in_{0};
   void (*fn_)(void*, int64_t) = nullptr;
   void* context_ = nullptr;
 

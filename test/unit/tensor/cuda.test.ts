@@ -150,7 +150,7 @@ simulatedTest('memory of a card: figures, a limit, and what an error says when t
   t.is(figures[3]?.used, 0, 'the CPU has its own figures');
   t.regex(
     limited,
-    /^ERR_HEDDLE_OUT_OF_MEMORY empty: out of memory: asked for 8\.0 MiB, 24\.0 MiB in use of a limit of 30\.0 MiB, 6\.0 MiB free, largest free block 0\.0 MiB\. Made by: empty 24\.0 MiB\. It would fit with 2\.0 MiB less in use .* or with a limit of 32\.0 MiB$/,
+    /^ERR_HEDDLE_OUT_OF_MEMORY empty: out of memory: asked for 8\.0 MiB, 24\.0 MiB in use of a limit of 30\.0 MiB, 6\.0 MiB free, largest free block 0\.0 MiB\. Made by: empty 24\.0 MiB\. It would fit with 2\.0 MiB less in use .* or with a limit of 32\.0 MiB\n {2}Held by: other tensors 24\.0 MiB\n {2}Largest: 16\.0 MiB f32 \(4194304\) made by empty \(other tensors\), 8\.0 MiB f32 \(2097152\) made by empty \(other tensors\)$/,
   );
   t.regex(
     full,

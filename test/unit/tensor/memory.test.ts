@@ -89,7 +89,9 @@ test.serial('the limit: who asked, what is in use, who holds it; then life goes 
       new RegExp(`^exp: out of memory: asked for 1\\.0 MiB, ${mib} MiB in use of a limit of ${limit} MiB, 0\\.5 MiB free`),
     );
     t.regex(refused?.message ?? '', /largest free block .*Made by: .*empty 1\.0 MiB/);
-    t.regex(refused?.message ?? '', /It would fit with 0\.5 MiB less in use .*or with a limit of \d+\.\d MiB$/);
+    t.regex(refused?.message ?? '', /It would fit with 0\.5 MiB less in use .*or with a limit of \d+\.\d MiB\n/);
+    t.regex(refused?.message ?? '', /\n {2}Held by: .*other tensors 2\.0 MiB/);
+    t.regex(refused?.message ?? '', /\n {2}Largest: .*1\.0 MiB f32 \(256, 1024\) made by add \(other tensors\)/);
     b.dispose();
     t.is(a.mul(3).dataSync()[0], 0);
   } finally {

@@ -38,13 +38,18 @@ export interface Setup {
   options?: Partial<TrainerOptions>;
 }
 
+/** A model with two layers. */
+export function modelOf(model: GPTConfigInput = {}, seed = 5): GPT {
+  return new GPT(gptConfig({ vocabSize: 17, contextLength: 16, layers: 2, heads: 2, width: 16, ...model }), { seed });
+}
+
 /** A trainer of a model with two layers on `tokens`. */
 export function trainerOf({ model, train, documents = false, source, options }: Setup = {}): Trainer {
   const config = trainConfig(
     { steps: 10, batchSize: 2, warmup: 2, learningRate: 1e-2, evalEvery: 0, saveEvery: 0, seed: 5, ...(train as object) },
     16,
   );
-  const gpt = new GPT(gptConfig({ vocabSize: 17, contextLength: 16, layers: 2, heads: 2, width: 16, ...model }), { seed: config.seed });
+  const gpt = options?.model ?? modelOf(model, config.seed);
   const { batchSize: batch, contextLength: length, seed } = config;
   return new Trainer({
     ...{ model: gpt, train: config, documents },
