@@ -48,9 +48,11 @@ export const attention: Case = {
           },
           run: ({ q, k, v, docsQ, docsK }) => {
             const random = new RandomSource(seed, q.device);
-            const y = ops.attention(q, k, v, { causal, window, documents: split ? [docsQ, docsK] : null, dropout: p, random });
-            random.dispose();
-            return y;
+            try {
+              return ops.attention(q, k, v, { causal, window, documents: split ? [docsQ, docsK] : null, dropout: p, random });
+            } finally {
+              random.dispose();
+            }
           },
           reference: ({ q, k, v, docsQ, docsK }) => {
             const y = new Float64Array(B * Tq * H * D);

@@ -174,9 +174,11 @@ export const dropout: Case = {
           run: ({ x }) => {
             const random = new RandomSource(seed, x.device);
             random.begin(step);
-            const y = ops.dropout(x, p, random);
-            random.dispose();
-            return y;
+            try {
+              return ops.dropout(x, p, random);
+            } finally {
+              random.dispose();
+            }
           },
           reference: ({ x }) => {
             const threshold = Math.floor(Math.fround(p) * 2 ** 32);

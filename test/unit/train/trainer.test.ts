@@ -301,25 +301,43 @@ test.serial('gradients that are not finite are told, and the run goes on', async
   endOf(trainer);
 });
 
-test.serial('a bad id in the data is told at its step; parameters stay', async (t) => {
-  const sound = new data.Loader(tokens(200), { batch: 2, length: 16, seed: 1 });
-  let step = 0;
-  const source: BatchSource = {
-    next: () => {
-      const batch = sound.next();
-      if (++step === 2) batch.inputs[5] = 99;
-      return batch;
-    },
-    ...{ state: () => ({}), restore: () => undefined, epoch: 0 },
-  };
-  const trainer = trainerOf({ source });
-  const run = trainer[Symbol.asyncIterator]();
-  await run.next();
-  const before = bitsOf(trainer);
-  await t.throwsAsync(() => run.next(), { message: 'embedding: ids[5] must be within [0, 17), got 99' });
-  t.is(bitsOf(trainer), before);
-  endOf(trainer);
-});
+for (const [parts, bad] of [
+  [1, 0],
+  [3, 0],
+  [3, 1],
+  [3, 2],
+] as const)
+  test.serial(`a bad id in the data is told at its step; parameters stay: micro-batch ${bad + 1} of ${parts}`, async (t) => {
+    const sound = new data.Loader(tokens(200), { batch: 2, length: 16, seed: 1 });
+    let [count, spoiled] = [0, true];
+    const source: BatchSource = {
+      next: () => {
+        const batch = sound.next();
+        if (spoiled && count++ === parts + bad) batch.inputs[5] = 99;
+        return batch;
+      },
+      state: () => sound.state(),
+      restore: (state: data.LoaderState) => sound.restore(state),
+      epoch: 0,
+    };
+    const trainer = trainerOf({ source, train: { gradientAccumulation: parts } });
+    const run = trainer[Symbol.asyncIterator]();
+    await run.next();
+    const before = bitsOf(trainer);
+    await t.throwsAsync(async () => run.next(), { message: 'embedding: ids[5] must be within [0, 17), got 99' });
+    t.is(trainer.step, 1);
+    t.is(bitsOf(trainer), before);
+    spoiled = false;
+    const again = trainerOf({
+      train: { gradientAccumulation: parts },
+      source: new data.Loader(tokens(200), { batch: 2, length: 16, seed: 1 }),
+    });
+    await again.run();
+    await trainer.run();
+    t.is(bitsOf(trainer), bitsOf(again), 'with sound data it goes on as if nothing had been');
+    endOf(trainer);
+    endOf(again);
+  });
 
 test.serial('a run leaves no memory behind', async (t) => {
   const before = memory();
