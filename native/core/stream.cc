@@ -104,7 +104,7 @@ void Stream::execute(Task& t) {
   } catch (const OpError& e) {
     found({e.code, e.what()});
   } catch (const std::bad_alloc&) {
-    found({ErrorCode::out_of_memory, std::string(t.op) + ": the system has no memory left for scratch buffers"});
+    found({ErrorCode::out_of_memory, std::string(t.op) + ": out of memory: the system has none left for scratch buffers"});
   } catch (const std::exception& e) {
     found({ErrorCode::internal, std::string(t.op) + ": " + e.what()});
   }

@@ -103,7 +103,9 @@ Napi::Value write(const Call& c) {
     return {};
   }
   void* staging = std::malloc(bytes);
-  if (!staging) throw OpError("write: the system has no " + std::to_string(bytes) + " bytes for staging", ErrorCode::out_of_memory);
+  if (!staging)
+    fail("out of memory: the system has no " + size_text(static_cast<int64_t>(bytes)) + " for the way to the device",
+         ErrorCode::out_of_memory);
   std::memcpy(staging, data, bytes);
   out.device()->stream->enqueue(current_op, [copy, to, staging, n = bytes] { copy(to, staging, n); });
   out.device()->stream->enqueue_always(current_op, [staging] { std::free(staging); });
@@ -119,7 +121,7 @@ Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
   if (napi_new_instance(env, constructor, 1, &size, &buffer) != napi_ok) {
     napi_value thrown;
     check(napi_get_and_clear_last_exception(env, &thrown));
-    fail("out of memory: the system has no " + std::to_string(bytes) + " bytes for the copy", ErrorCode::out_of_memory);
+    fail("out of memory: the system has no " + size_text(static_cast<int64_t>(bytes)) + " for the copy", ErrorCode::out_of_memory);
   }
   return {env, buffer};
 }

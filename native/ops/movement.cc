@@ -75,7 +75,8 @@ Tensor to_device(const Tensor& x, Device* device) {
   if (!bytes) return to;
   void* staging = std::malloc(bytes);
   if (!staging)
-    fail("the system has no " + std::to_string(bytes) + " bytes for the way from " + x.device()->name + " to " + device->name,
+    fail("out of memory: the system has no " + size_text(static_cast<int64_t>(bytes)) + " for the way from " + x.device()->name + " to " +
+             device->name,
          ErrorCode::out_of_memory);
   auto* transfer = new Transfer;
   transfer->staging = staging;

@@ -78,7 +78,7 @@ void errors() {
   CHECK(ran == 2);
 
   s.enqueue("alloc", [] { throw std::bad_alloc(); });
-  CHECK(wait(s) == "alloc: the system has no memory left for scratch buffers");
+  CHECK(wait(s) == "alloc: out of memory: the system has none left for scratch buffers");
   s.enqueue("std", [] { throw std::runtime_error("why"); });
   CHECK(wait(s) == "std: why");
   // An error of what always runs does not hide the one before it.
