@@ -1,6 +1,7 @@
 // npm run bench [-- SUBJECT] [--json FILE]; without a subject, train. Every figure but those of `kernels` is the CPU's.
 //   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
-//   matmul   GPT-2's products as shares of the FMA peak
+//   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
+//   targets  all of these against what the CPU path is asked to reach
 //   kernels  single ops on any device [--device cuda:0]
 //   start    from `import` of the built package to the first op's result
 // All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
@@ -9,11 +10,13 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
 import { describeDevice, setDefaultDevice } from '../lib/tensor/index.ts';
+import { benchAttention } from './attention.ts';
 import { benchKernels } from './kernels.ts';
 import { describeMachine, geometricMean } from './machine.ts';
 import { benchMatmul } from './matmul.ts';
 import { recorded } from './recorded.ts';
 import { benchStart } from './start.ts';
+import { benchTargets } from './targets.ts';
 import { benchTrain, type TrainRow } from './train.ts';
 
 const { values, positionals } = parseArgs({
@@ -60,6 +63,28 @@ async function matmul(): Promise<unknown> {
   return rows;
 }
 
+async function attention(): Promise<unknown> {
+  const rows = await benchAttention({ threads, rounds, small });
+  for (const r of rows)
+    console.log(
+      `${r.shape.padEnd(14)} ${r.pass.padEnd(9)} ${r.msMedian.toFixed(3).padStart(9)} ms (min ${r.msMin.toFixed(3)})  ` +
+        `${r.gflops.toFixed(0).padStart(5)} GFLOP/s  ${percent(r.share).padStart(7)} of the FMA peak`,
+    );
+  return rows;
+}
+
+async function targets(): Promise<unknown> {
+  const rows = benchTargets(
+    machine,
+    process.argv.slice(2).filter((arg) => arg !== 'targets'),
+  );
+  for (const r of rows) {
+    const verdict = r.met === null ? '-' : r.met ? 'met' : 'MISSED';
+    console.log(`${verdict.padEnd(6)}  ${r.line.padEnd(62)} ${r.measured.padStart(10)}   ${r.target}`);
+  }
+  return rows;
+}
+
 function printTrain(rows: readonly TrainRow[]): void {
   const best = (job: string): TrainRow | undefined =>
     rows.filter((r) => r.job === job && r.who.startsWith('torch')).sort((a, b) => a.msMedian - b.msMedian)[0];
@@ -99,7 +124,7 @@ async function start(): Promise<unknown> {
   return times;
 }
 
-const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, kernels, start };
+const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, attention, kernels, start, targets };
 const subject = positionals[0] ?? 'train';
 const run = SUBJECTS[subject];
 if (!run || positionals.length > 1)

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { writeAll, writeFileAtomic } from '../data/files.ts';
 import { packageRoot, packageVersion, platformName } from '../native/load.ts';
 import { FileError } from '../util/errors.ts';
+import { fileError, writeAll, writeFileAtomic } from '../util/files.ts';
 import { driverVersion, type Examination, examine, line } from './doctor.ts';
 import { gib, machine, operatingSystem } from './machine.ts';
 import { note, print } from './output.ts';
@@ -162,7 +162,7 @@ const NAME = 'heddle-report';
 function writeNew(file: string, text: string): void {
   const fd = openSync(file, 'wx');
   try {
-    writeAll(fd, Buffer.from(text));
+    writeAll(file, fd, Buffer.from(text));
   } catch (error) {
     rmSync(file, { force: true });
     throw error;
@@ -181,7 +181,7 @@ function writeNumbered(text: string): string {
       writeNew(file, text);
       return file;
     } catch (error) {
-      if (!isThere(error) || n === 999) throw error;
+      if (!isThere(error) || n === 999) throw error instanceof FileError ? error : fileError(file, 'write', error);
     }
   }
 }
@@ -194,6 +194,7 @@ function writeNamed(file: string, text: string, force: boolean): string {
     else writeNew(file, text);
   } catch (cause) {
     if (isThere(cause)) throw new FileError(file, 'is there already', { hint: '--force writes over it.', cause });
+    if (cause instanceof FileError) throw cause;
     throw new FileError(file, `cannot be written: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
   return file;
