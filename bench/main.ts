@@ -1,6 +1,8 @@
 // npm run bench [-- SUBJECT] [--json FILE]; without a subject, train. Every figure but those of `kernels` is the CPU's.
 //   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
 //   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
+//   memory   kernels on arrays that no cache holds, as shares of copying or reading memory
+//   decode   tokens of GPT-2 124M, as a share of reading memory
 //   targets  all of these against what the CPU path is asked to reach
 //   kernels  single ops on any device [--device cuda:0]
 //   start    from `import` of the built package to the first op's result
@@ -11,9 +13,11 @@ import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
 import { describeDevice, setDefaultDevice } from '../lib/tensor/index.ts';
 import { benchAttention } from './attention.ts';
+import { benchDecode } from './decode.ts';
 import { benchKernels } from './kernels.ts';
 import { describeMachine, geometricMean } from './machine.ts';
 import { benchMatmul } from './matmul.ts';
+import { benchMemory } from './memory.ts';
 import { recorded } from './recorded.ts';
 import { benchStart } from './start.ts';
 import { benchTargets } from './targets.ts';
@@ -73,6 +77,24 @@ async function attention(): Promise<unknown> {
   return rows;
 }
 
+async function memory(): Promise<unknown> {
+  const rows = await benchMemory({ threads, rounds, ...(small && { bytes: 1 << 24 }) });
+  for (const r of rows)
+    console.log(
+      `${r.kernel.padEnd(12)} ${r.gbPerSecond.toFixed(1).padStart(6)} GB/s  ${percent(r.share).padStart(7)} of ${r.of} bandwidth`,
+    );
+  return rows;
+}
+
+async function decode(): Promise<unknown> {
+  const r = await benchDecode({ threads, rounds, ...(small && { preset: 'quickstart' }) });
+  console.log(
+    `${r.preset}: ${r.tokensPerSecond.toFixed(1)} tokens/s, ${r.gbPerSecond.toFixed(1)} GB/s of weights, ` +
+      `${percent(r.share)} of read bandwidth (kernels alone ${percent(r.kernelShare)})`,
+  );
+  return [r];
+}
+
 async function targets(): Promise<unknown> {
   const rows = benchTargets(
     machine,
@@ -124,7 +146,7 @@ async function start(): Promise<unknown> {
   return times;
 }
 
-const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, attention, kernels, start, targets };
+const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, attention, memory, decode, kernels, start, targets };
 const subject = positionals[0] ?? 'train';
 const run = SUBJECTS[subject];
 if (!run || positionals.length > 1)

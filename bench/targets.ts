@@ -73,7 +73,7 @@ export function attentionVerdicts(isa: string, rows: readonly AttentionRow[]): V
 }
 
 export const memoryVerdicts = (rows: readonly MemoryRow[]): Verdict[] =>
-  rows.map((r) => atLeast(`${r.kernel}, of ${r.against} bandwidth`, 0.8, r.share, percent));
+  rows.map((r) => atLeast(`${r.kernel}, of ${r.of} bandwidth`, 0.8, r.share, percent));
 
 export const decodeVerdict = (row: DecodeRow): Verdict => atLeast('decoding GPT-2 124M, of read bandwidth', 0.8, row.share, percent);
 

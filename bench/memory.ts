@@ -1,0 +1,59 @@
+// Kernels that are bound by memory, on arrays of four times the last-level cache, against copying or reading as many bytes in turns.
+import { native } from '../lib/native/addon.ts';
+import * as ops from '../lib/ops/index.ts';
+import { scope, setThreads, type Tensor, tensor, zeros } from '../lib/tensor/index.ts';
+import { lastLevelCache, median } from './machine.ts';
+
+export interface MemoryRow {
+  kernel: string;
+  /** Read and written by one run. */
+  bytes: number;
+  gbPerSecond: number;
+  /** What the share is of. */
+  of: 'copy' | 'read';
+  share: number;
+}
+
+const C = 768;
+
+interface Job {
+  kernel: string;
+  /** Arrays read and written. */
+  arrays: number;
+  of: 'copy' | 'read';
+  run(): unknown;
+}
+
+function jobs(x: Tensor): Job[] {
+  const [w, b] = [tensor(new Float32Array(C).fill(1), { device: 'cpu' }), zeros([C], { device: 'cpu' })];
+  const y = x.detach();
+  const copy = (kernel: string, arrays: number, run: () => unknown): Job => ({ kernel, arrays, of: 'copy', run });
+  return [
+    copy('relu', 2, () => ops.relu(x)),
+    copy('gelu', 2, () => ops.gelu(x)),
+    copy('add', 3, () => ops.add(x, y)),
+    copy('layerNorm', 2, () => ops.layerNorm(x, { weight: w, bias: b })),
+    copy('softmax', 2, () => ops.softmax(x)),
+    { kernel: 'sum', arrays: 1, of: 'read', run: () => ops.sum(x) },
+  ];
+}
+
+/** `bytes`: of each array, by default four times the last-level cache. */
+export async function benchMemory(o: { threads: number; rounds: number; bytes?: number }): Promise<MemoryRow[]> {
+  setThreads(o.threads);
+  const wanted = o.bytes ?? Math.max(4 * lastLevelCache(), 1 << 28);
+  const rows = Math.ceil(wanted / 4 / C);
+  const bytes = rows * C * 4;
+  const x = zeros([rows, C], { device: 'cpu' });
+  return jobs(x).map(({ kernel, arrays, of, run }) => {
+    const rounds: { rate: number; probe: number }[] = [];
+    for (let i = -1; i < Math.min(o.rounds, 3); i++) {
+      native.timeOps('cpu');
+      scope(() => void run());
+      const ms = native.takeOpTimes('cpu').reduce((sum, t) => sum + t.ms, 0);
+      if (i >= 0) rounds.push({ rate: (arrays * bytes) / ms / 1e6, probe: native.probe(of, o.threads, bytes) });
+    }
+    const share = median(rounds.map((r) => r.rate / r.probe));
+    return { kernel, bytes: arrays * bytes, gbPerSecond: median(rounds.map((r) => r.rate)), of, share };
+  });
+}
