@@ -65,14 +65,17 @@ export function readMeta(folder: string): PreparedMeta | undefined {
     if (
       !Array.isArray(part?.shards) ||
       part.shards.length === 0 ||
-      !part.shards.every((shard) => typeof shard === 'string' && /^(train|validation)-\d+\.tokens$/.test(shard)) ||
-      new Set(part.shards).size < part.shards.length // one named often would be read into memory as often
+      !part.shards.every((shard) => typeof shard === 'string' && /^(train|validation)-\d+\.tokens$/.test(shard))
     ) {
-      throw new FileError(path, `${name}.shards must list shard files, each once, got ${show(part?.shards)}`);
+      throw new FileError(path, `${name}.shards must list shard files, got ${show(part?.shards)}`);
     }
+    // One named often would be read into memory as often.
+    if (new Set(part.shards).size < part.shards.length)
+      throw new FileError(path, `${name}.shards must list each file once, got ${show(part.shards)}`);
     for (const field of ['tokens', 'documents', 'targets', 'textBytes', 'predictedBytes'] as const) {
-      if (!(Number.isSafeInteger(part[field]) && (part[field] as number) >= 0))
-        throw new FileError(path, `${name}.${field} must be an integer of at least 0, got ${show(part[field])}`);
+      const value = part[field];
+      if (!Number.isSafeInteger(value)) throw new FileError(path, `${name}.${field} must be an integer, got ${show(value)}`);
+      if (value < 0) throw new FileError(path, `${name}.${field} must be at least 0, got ${value}`);
     }
   }
   for (const field of ['source', 'contentHash', 'tokenizerHash'] as const) {

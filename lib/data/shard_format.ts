@@ -127,8 +127,8 @@ export function decodeHeader(path: string, bytes: Uint8Array, fileBytes: number)
     tokenizerHash: new TextDecoder().decode(bytes.subarray(HASH_AT, HASH_AT + hashBytes)),
   };
   if (!Number.isSafeInteger(header.count) || header.count < 0) throw must('count', 'an integer of at least 0', header.count);
-  if (!(Number.isInteger(header.targets) && header.targets >= 0 && header.targets <= header.count))
-    throw must('targets', `an integer from 0 to ${header.count}`, header.targets);
+  if (!(header.targets >= 0 && header.targets <= header.count)) throw must('targets', `from 0 to ${header.count}`, header.targets);
+  if (!Number.isInteger(header.targets)) throw must('targets', 'an integer', header.targets);
   if (!Number.isSafeInteger(header.textBytes) || header.textBytes < 0)
     throw must('bytes of text', 'an integer of at least 0', header.textBytes);
   if (header.endOfText !== undefined && header.endOfText >= header.vocabSize)

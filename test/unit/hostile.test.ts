@@ -171,7 +171,7 @@ test.serial('prepared data: shards that are named twice, numbers that the shards
   const meta = JSON.parse(readFileSync(file, 'utf8')) as { train: { shards: string[]; textBytes: number } };
   const train = meta.train;
   for (const [change, message] of [
-    [{ train: { ...train, shards: Array(50).fill(train.shards[0]) } }, /train\.shards must list shard files, each once, got \[/],
+    [{ train: { ...train, shards: Array(50).fill(train.shards[0]) } }, /train\.shards must list each file once, got \[/],
     [{ train: { ...train, textBytes: train.textBytes + 1 } }, /train\.textBytes must be \d+ as the shards say, got \d+/],
     [{ train: { ...train, predictedBytes: 1e9 } }, /train\.predictedBytes must be at most \d+ as the shards say, got 1000000000/],
     [{ vocabSize: { a: 1 } }, /vocabSize must be a positive integer, got \{"a":1\}/],
@@ -188,7 +188,7 @@ test.serial('metrics.jsonl: steps are counts, and the log is a file', (t) => {
   for (const name of ['a.jsonl', 'b.jsonl'])
     t.throws(() => readMetrics(join(folder, name)), {
       instanceOf: FileError,
-      message: /line 1 must be an object with step, an integer from 0/,
+      message: /line 1: step must be an integer from 0, got/,
     });
   t.throws(() => readMetrics(folder), { instanceOf: FileError, message: /cannot be read: EISDIR/ });
 });

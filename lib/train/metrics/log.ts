@@ -12,7 +12,7 @@ export interface MetricsRow {
 }
 
 function isRow(value: unknown): value is MetricsRow {
-  return typeof value === 'object' && value !== null && 'step' in value && Number.isSafeInteger(value.step) && (value.step as number) >= 0;
+  return typeof value === 'object' && value !== null && 'step' in value && typeof value.step === 'number';
 }
 
 interface Line {
@@ -30,8 +30,11 @@ function parseRow(file: string, line: number, text: string): MetricsRow | FileEr
   } catch (error) {
     return new FileError(file, `line ${line} must be JSON: ${error instanceof Error ? error.message : error}`, { cause: error });
   }
-  if (isRow(row)) return row;
-  const error = new FileError(file, `line ${line} must be an object with step, an integer from 0, got ${show(row)}`);
+  if (isRow(row)) {
+    if (Number.isSafeInteger(row.step) && row.step >= 0) return row;
+    throw new FileError(file, `line ${line}: step must be an integer from 0, got ${show(row.step)}`);
+  }
+  const error = new FileError(file, `line ${line} must be an object with step, got ${show(row)}`);
   if (typeof row === 'object' && row !== null) throw error;
   return error;
 }

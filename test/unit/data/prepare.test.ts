@@ -164,7 +164,7 @@ test('a damaged folder is named by file and field', async (t) => {
   damaged({ contentHash: 1 }, /contentHash must be a string/);
   damaged({ files: null }, /files must be a list/);
   writeFileSync(path, 'null');
-  t.throws(() => openPrepared(out), { instanceOf: FileError, message: /format must be 1, got undefined/ });
+  t.throws(() => openPrepared(out), { instanceOf: FileError, message: /format must be 1, got nothing/ });
   rmSync(path);
   t.throws(() => openPrepared(out), { instanceOf: FileError, message: /meta\.json: no such file\n.*heddle prepare/ });
 });
