@@ -73,7 +73,7 @@ test('sizes and counts have limits', async (t) => {
       { name: 'p', type: 'x', data: '12 size=-99\n' },
       { name: 'a', data: 'x' },
     ],
-    /size of "a" must be at most/,
+    /size of "a" must be a decimal number, got "-99"/,
   );
   await fails(
     t,
