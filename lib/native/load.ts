@@ -11,6 +11,8 @@ export interface NativeInfo {
   isa: string;
   /** Instruction sets that this CPU has, of those compiled. */
   isas: string[];
+  /** Bytes of the last-level cache, or `HEDDLE_CACHE_BYTES`: larger outputs are written past the caches. */
+  cacheBytes: number;
   /** Instruction sets that were compiled. */
   compiledIsas: string[];
   /** Threads of a CPU stream. */

@@ -6,6 +6,8 @@
 
 #include "core/error.h"
 #include "cpu/kernels.h"
+#include "cpu/output.h"
+#include "cpu/rows.h"
 #include "cpu/strided.h"
 #include "cpu/vec.h"
 
@@ -22,6 +24,14 @@ inline const T* dense(const T* p, int64_t stride, int64_t count, T* block) {
   return block;
 }
 
+// Whether the output is written past the caches; one that replaces an input or is added to has been read anyway.
+template <int N>
+bool goes_past(const BinaryArgs& args, const Nest<N>& nest) {
+  const View& out = args.out;
+  return !args.accumulate && out.data != args.a.data && out.data != args.b.data &&
+         past_caches(nest.rows() * nest.row() * static_cast<int64_t>(size_of(out.dtype)));
+}
+
 inline vf maximum(vf a, vf b) { return select((a > b) | (a != a), a, b); }  // NaN wins
 inline vf minimum(vf a, vf b) { return select((a < b) | (a != a), a, b); }
 inline vf power(vf a, vf b) {
@@ -31,35 +41,32 @@ inline vf power(vf a, vf b) {
 
 // out[i] (+)= f(a[i], b[i]); scalar_a: a[0] for all i.
 template <bool scalar_a, bool scalar_b, class F>
-inline void f32_row(const float* a, const float* b, float* out, int64_t n, bool accumulate, F f) {
+inline void f32_row(bool past, const float* a, const float* b, float* out, int64_t n, bool accumulate, F f) {
   const vf a0 = splat(*a), b0 = splat(*b);
-  int64_t i = 0;
-  for (; i + VW <= n; i += VW) {
-    const vf y = f(scalar_a ? a0 : load(a + i), scalar_b ? b0 : load(b + i));
-    store(out + i, accumulate ? load(out + i) + y : y);
-  }
-  if (const int rest = static_cast<int>(n - i)) {
-    const vf y = f(scalar_a ? a0 : load_part(a + i, rest), scalar_b ? b0 : load_part(b + i, rest));
-    store_part(out + i, accumulate ? load_part(out + i, rest) + y : y, rest);
-  }
+  const auto result = [&](int64_t i, int count) {
+    const vf y = f(scalar_a ? a0 : load_n(a + i, count), scalar_b ? b0 : load_n(b + i, count));
+    return accumulate ? load_n(out + i, count) + y : y;
+  };
+  write_vectors(past, out, n, result, scalar_a ? out : a, scalar_b ? out : b);
 }
 
 template <class F>
 inline void f32_arithmetic(const BinaryArgs& args, F f) {
   const Nest<3> nest({&args.out, &args.a, &args.b});
+  const bool past = goes_past(args, nest);
   const int64_t so = nest.row_stride(0), sa = nest.row_stride(1), sb = nest.row_stride(2);
   for_each_row(nest, [&](const int64_t* offset, int64_t n) {
     float* out = static_cast<float*>(args.out.data) + offset[0];
     const float* a = static_cast<const float*>(args.a.data) + offset[1];
     const float* b = static_cast<const float*>(args.b.data) + offset[2];
-    if (so == 1 && sa == 1 && sb == 1) return f32_row<false, false>(a, b, out, n, args.accumulate, f);
-    if (so == 1 && sa == 1 && sb == 0) return f32_row<false, true>(a, b, out, n, args.accumulate, f);
-    if (so == 1 && sa == 0 && sb == 1) return f32_row<true, false>(a, b, out, n, args.accumulate, f);
+    if (so == 1 && sa == 1 && sb == 1) return f32_row<false, false>(past, a, b, out, n, args.accumulate, f);
+    if (so == 1 && sa == 1 && sb == 0) return f32_row<false, true>(past, a, b, out, n, args.accumulate, f);
+    if (so == 1 && sa == 0 && sb == 1) return f32_row<true, false>(past, a, b, out, n, args.accumulate, f);
     float block_a[kBlock], block_b[kBlock], block_out[kBlock];
     for (int64_t i = 0; i < n; i += kBlock) {
       const int64_t count = n - i < kBlock ? n - i : kBlock;
       const float *pa = dense(a + i * sa, sa, count, block_a), *pb = dense(b + i * sb, sb, count, block_b);
-      f32_row<false, false>(pa, pb, block_out, count, false, f);
+      f32_row<false, false>(false, pa, pb, block_out, count, false, f);
       float* o = out + i * so;
       if (args.accumulate)
         for (int64_t j = 0; j < count; ++j) o[j * so] = o[j * so] + block_out[j];
@@ -69,20 +76,29 @@ inline void f32_arithmetic(const BinaryArgs& args, F f) {
   });
 }
 
+// Pointers of its own, which no store can change: the compiler makes vectors of it. scalar_b: b[0] for all.
+template <bool scalar_b, class T, class O, class F>
+inline void plain_row(const T* a, const T* b, O* out, int64_t n, F f) {
+  const T b0 = *b;
+  for (int64_t i = 0; i < n; ++i) out[i] = f(a[i], scalar_b ? b0 : b[i]);
+}
+
 // For i32, and for comparisons of either type: a plain loop, which the compiler turns into vectors.
 template <class T, class O, class F>
 inline void plain(const BinaryArgs& args, F f) {
   const Nest<3> nest({&args.out, &args.a, &args.b});
+  const bool past = goes_past(args, nest);
   const int64_t so = nest.row_stride(0), sa = nest.row_stride(1), sb = nest.row_stride(2);
   for_each_row(nest, [&](const int64_t* offset, int64_t n) {
     O* out = static_cast<O*>(args.out.data) + offset[0];
     const T* a = static_cast<const T*>(args.a.data) + offset[1];
     const T* b = static_cast<const T*>(args.b.data) + offset[2];
     if (so == 1 && sa == 1 && sb == 1) {
-      for (int64_t i = 0; i < n; ++i) out[i] = f(a[i], b[i]);
+      const auto part = [&](int64_t i, int64_t end, O* to) { plain_row<false>(a + i, b + i, to, end - i, f); };
+      write_chunks(past, out, n, part, a, b);
     } else if (so == 1 && sa == 1 && sb == 0) {
-      const T b0 = *b;
-      for (int64_t i = 0; i < n; ++i) out[i] = f(a[i], b0);
+      const auto part = [&](int64_t i, int64_t end, O* to) { plain_row<true>(a + i, b, to, end - i, f); };
+      write_chunks(past, out, n, part, a);
     } else {
       for (int64_t i = 0; i < n; ++i) out[i * so] = f(a[i * sa], b[i * sb]);
     }
@@ -188,22 +204,29 @@ void binary(const BinaryArgs& args) {
 void where(const WhereArgs& args) {
   const Nest<4> nest({&args.out, &args.condition, &args.a, &args.b});
   const int64_t so = nest.row_stride(0), sc = nest.row_stride(1), sa = nest.row_stride(2), sb = nest.row_stride(3);
+  const bool past = args.out.data != args.a.data && args.out.data != args.b.data && past_caches(nest.rows() * nest.row() * 4);
   for_each_row(nest, [&](const int64_t* offset, int64_t n) {
     float* out = static_cast<float*>(args.out.data) + offset[0];
     const uint8_t* condition = static_cast<const uint8_t*>(args.condition.data) + offset[1];
     const float* a = static_cast<const float*>(args.a.data) + offset[2];
     const float* b = static_cast<const float*>(args.b.data) + offset[3];
     if (so == 1 && sc == 1 && sa == 1 && sb == 1) {
-      for (int64_t i = 0; i < n; ++i) {
-        const float x = a[i], y = b[i];
-        out[i] = condition[i] ? x : y;
-      }
+      const auto part = [&](int64_t i, int64_t end, float* to) {
+        for (; i < end; ++i) {
+          const float x = a[i], y = b[i];
+          *to++ = condition[i] ? x : y;
+        }
+      };
+      write_chunks(past, out, n, part, condition, a, b);
     } else if (so == 1 && sc == 1 && sa == 0 && sb == 1) {  // masked fill
       const float x = *a;
-      for (int64_t i = 0; i < n; ++i) {
-        const float y = b[i];
-        out[i] = condition[i] ? x : y;
-      }
+      const auto part = [&](int64_t i, int64_t end, float* to) {
+        for (; i < end; ++i) {
+          const float y = b[i];
+          *to++ = condition[i] ? x : y;
+        }
+      };
+      write_chunks(past, out, n, part, condition, b);
     } else {
       for (int64_t i = 0; i < n; ++i) out[i * so] = condition[i * sc] ? a[i * sa] : b[i * sb];
     }

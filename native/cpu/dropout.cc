@@ -1,6 +1,7 @@
 // Dropout: an element's fate depends on (seed, step, stream, its index) alone, so the backward pass draws the same mask again
 // by running on the gradient.
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/philox.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -14,6 +15,7 @@ void dropout(const DropoutArgs& a) {
   const float* from = f32(a.x);
   float* to = f32(a.y);
   constexpr int64_t kStep = 4 * VW;
+  const bool past = !a.accumulate && from != to && to_line(to) == 0 && past_caches(a.n * 4);
   parallel_range(a.n, 8192, [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i += kStep) {
       Philox bits = philox_blocks(random.seed_low, random.seed_high, static_cast<uint64_t>(i) / 4, a.stream, random.step);
@@ -26,10 +28,8 @@ void dropout(const DropoutArgs& a) {
         const vf x = rest == VW ? load(from + at) : load_part(from + at, rest);
         vf y = select(keep, x * scale, vf{});
         if (a.accumulate) y = (rest == VW ? load(to + at) : load_part(to + at, rest)) + y;
-        if (rest == VW)
-          store(to + at, y);
-        else
-          store_part(to + at, y, rest);
+        if (past) fetch(from + at);
+        put(past, to + at, y, rest);
       }
     }
   });

@@ -1,5 +1,7 @@
 // Functions of one array (unary), their gradients, and SwiGLU.
 #include "cpu/kernels.h"
+#include "cpu/output.h"
+#include "cpu/rows.h"
 #include "cpu/vecmath.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -12,10 +14,10 @@ template <class F>
 inline void map(const UnaryArgs& a, F f) {
   const float* x = f32(a.x);
   float* y = f32(a.y);
+  const bool past = x != y && past_caches(a.n * 4);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
-    int64_t i = low;
-    for (; i + VW <= high; i += VW) store(y + i, f(load(x + i)));
-    if (const int rest = static_cast<int>(high - i)) store_part(y + i, f(load_part(x + i, rest)), rest);
+    const float* from = x + low;
+    write_vectors(past, y + low, high - low, [&](int64_t i, int n) { return f(load_n(from + i, n)); }, from);
   });
 }
 
@@ -24,16 +26,15 @@ template <class F>
 inline void map_backward(const UnaryBackwardArgs& a, F f) {
   const float *x = f32(a.x), *dy = f32(a.dy);
   float* dx = f32(a.dx);
+  const bool accumulate = a.accumulate, past = !accumulate && dx != x && dx != dy && past_caches(a.n * 4);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
-    int64_t i = low;
-    for (; i + VW <= high; i += VW) {
-      const vf d = f(load(x + i), load(dy + i));
-      store(dx + i, a.accumulate ? load(dx + i) + d : d);
-    }
-    if (const int rest = static_cast<int>(high - i)) {
-      const vf d = f(load_part(x + i, rest), load_part(dy + i, rest));
-      store_part(dx + i, a.accumulate ? load_part(dx + i, rest) + d : d, rest);
-    }
+    const float *at = x + low, *up = dy + low;
+    float* out = dx + low;
+    const auto gradient = [&](int64_t i, int n) {
+      const vf d = f(load_n(at + i, n), load_n(up + i, n));
+      return accumulate ? load_n(out + i, n) + d : d;
+    };
+    write_vectors(past, out, high - low, gradient, at, up);
   });
 }
 
@@ -136,13 +137,12 @@ void unary_backward(const UnaryBackwardArgs& a) {
 
 void swiglu(const SwigluArgs& a) {
   if (a.cols <= 0) return;
+  const bool past = past_caches(a.rows * a.cols * 4);
   parallel_range(a.rows, (kGrain + a.cols - 1) / a.cols, [&](int64_t low, int64_t high) {
     for (int64_t r = low; r < high; ++r) {
       const float *gate = f32(a.gate) + r * a.gate_stride, *up = f32(a.up) + r * a.up_stride;
-      float* y = f32(a.y) + r * a.cols;
-      int64_t c = 0;
-      for (; c + VW <= a.cols; c += VW) store(y + c, silu(load(gate + c)) * load(up + c));
-      if (const int rest = static_cast<int>(a.cols - c)) store_part(y + c, silu(load_part(gate + c, rest)) * load_part(up + c, rest), rest);
+      const auto product = [&](int64_t c, int n) { return silu(load_n(gate + c, n)) * load_n(up + c, n); };
+      write_vectors(past, f32(a.y) + r * a.cols, a.cols, product, gate, up);
     }
   });
 }
@@ -159,21 +159,18 @@ void swiglu_backward(const SwigluBackwardArgs& a) {
     return {dy * up * fma(x * s, e * s, s), dy * (gate * s)};
   };
   if (a.cols <= 0) return;
+  const bool large = !a.accumulate && past_caches(2 * a.rows * a.cols * 4);
   parallel_range(a.rows, (kGrain + a.cols - 1) / a.cols, [&](int64_t low, int64_t high) {
     for (int64_t r = low; r < high; ++r) {
       const float *gate = f32(a.gate) + r * a.gate_stride, *up = f32(a.up) + r * a.up_stride, *dy = f32(a.dy) + r * a.cols;
       float *dgate = f32(a.dgate) + r * a.dgate_stride, *dup = f32(a.dup) + r * a.dup_stride;
-      int64_t c = 0;
-      for (; c + VW <= a.cols; c += VW) {
-        const Gradients g = gradients(load(gate + c), load(up + c), load(dy + c));
-        store(dgate + c, a.accumulate ? load(dgate + c) + g.gate : g.gate);
-        store(dup + c, a.accumulate ? load(dup + c) + g.up : g.up);
-      }
-      if (const int n = static_cast<int>(a.cols - c)) {
-        const Gradients g = gradients(load_part(gate + c, n), load_part(up + c, n), load_part(dy + c, n));
-        store_part(dgate + c, a.accumulate ? load_part(dgate + c, n) + g.gate : g.gate, n);
-        store_part(dup + c, a.accumulate ? load_part(dup + c, n) + g.up : g.up, n);
-      }
+      const bool past = large && to_line(dgate) == to_line(dup);
+      const auto both = [&](int64_t c, int n) {
+        const Gradients g = gradients(load_n(gate + c, n), load_n(up + c, n), load_n(dy + c, n));
+        put(past, dup + c, a.accumulate ? load_n(dup + c, n) + g.up : g.up, n);
+        return a.accumulate ? load_n(dgate + c, n) + g.gate : g.gate;
+      };
+      write_vectors(past, dgate, a.cols, both, gate, up, dy);
     }
   });
 }

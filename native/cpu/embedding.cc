@@ -1,6 +1,7 @@
 // Rows of a table by token id, and the gradient of the table.
 #include "core/error.h"
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/rows.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -29,16 +30,19 @@ int64_t columns_per_item(int64_t C) {
 void embedding(const EmbeddingArgs& a) {
   check_ids(a.ids, a.n, a.V);
   const int64_t C = a.C;
+  const bool past = past_caches(a.n * C * 4);
   parallel_range(a.n, rows_per_item(C), [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; ++i) {
       const float* row = f32(a.table) + a.ids[i] * C;
       float* out = f32(a.out) + i * C;
-      if (a.positions) {
-        const float* position = f32(a.positions) + (a.first + i % a.T) * C;
-        each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n) + load_n(position + c, n), n); });
-      } else {
-        each_vector(C, [&](int64_t c, int n) { store_n(out + c, load_n(row + c, n), n); });
-      }
+      const float* position = a.positions ? f32(a.positions) + (a.first + i % a.T) * C : nullptr;
+      const float* next = i + 1 < high ? f32(a.table) + a.ids[i + 1] * C : row;
+      const auto element = [&](int64_t c, int n) {
+        __builtin_prefetch(next + c);
+        const vf v = load_n(row + c, n);
+        return position ? v + load_n(position + c, n) : v;
+      };
+      write_vectors(past, out, C, element);
     }
   });
 }
@@ -49,9 +53,9 @@ void embedding_backward(const EmbeddingBackwardArgs& a) {
   check_ids(a.ids, a.n, a.V);
   const int64_t C = a.C;
   if (!a.accumulate) {
-    parallel_range(a.V * C, kClear, [&](int64_t low, int64_t high) {
-      __builtin_memset(a.dtable + low, 0, static_cast<unsigned long>(high - low) * sizeof(float));
-    });
+    const bool past = past_caches(a.V * C * 4);
+    parallel_range(a.V * C, kClear,
+                   [&](int64_t low, int64_t high) { write_vectors(past, a.dtable + low, high - low, [](int64_t, int) { return vf{}; }); });
   }
   parallel_range(C, columns_per_item(C), [&](int64_t low, int64_t high) {
     for (int64_t i = 0; i < a.n; ++i) {

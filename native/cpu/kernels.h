@@ -50,10 +50,6 @@ inline float* f32(void* p) { return static_cast<float*>(p); }
 // f(item) for item in [0, items), on the stream's threads.
 template <class F>
 inline void parallel(int64_t items, F&& f) {
-  if (items == 1) {
-    f(int64_t{0});
-    return;
-  }
   pool_run(items, [](void* context, int64_t item) { (*static_cast<decltype(&f)>(context))(item); }, &f);
 }
 

@@ -2,6 +2,7 @@
 // gradient, also over the logits themselves.
 #include "core/error.h"
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/rows.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -16,6 +17,7 @@ HEDDLE_ROW_KERNEL double exp_sum(const float* x, int64_t size, float shift, doub
   Partials sum, all;
   const vf m = splat(shift);
   each_partial(size, [&](int64_t i, int j, int n) {
+    fetch(next_row(x + i, kBlock));
     const vf v = load_n(x + i, n);
     sum.add(j, first_n(exp(v - m), n));
     if (plain) all.add(j, v);
@@ -46,16 +48,16 @@ RowSums row_sums(const float* x, int64_t size, bool with_plain) {
 }
 
 // d[i] = e^(x[i] - max) * factor - uniform; d may be x.
-HEDDLE_ROW_KERNEL void write_gradient(const float* x, float* d, int64_t size, float max, float factor, float uniform) {
+HEDDLE_ROW_KERNEL void write_gradient(bool past, const float* x, float* d, int64_t size, float max, float factor, float uniform) {
   const vf m = splat(max), f = splat(factor), u = splat(uniform);
-  each_vector(size, [&](int64_t i, int n) { store_n(d + i, exp(load_n(x + i, n) - m) * f - u, n); });
+  write_vectors(past, d, size, [&](int64_t i, int n) { return exp(load_n(x + i, n) - m) * f - u; }, next_row(x, size));
 }
 
 void clear(float* d, int64_t size) {
   for (int64_t i = 0; i < size; ++i) d[i] = 0;
 }
 
-void cross_entropy_row(const CrossEntropyArgs& a, int64_t row) {
+void cross_entropy_row(const CrossEntropyArgs& a, int64_t row, bool past) {
   const float* x = f32(a.logits) + row * a.cols;
   float* d = a.dlogits ? f32(a.dlogits) + row * a.cols : nullptr;
   const int32_t target = a.targets[row];
@@ -77,7 +79,7 @@ void cross_entropy_row(const CrossEntropyArgs& a, int64_t row) {
   // d loss / d x = (1 + 2 z lse) p - smoothing / V - (1 - smoothing) [target]; at the target in double, where p near 1 cancels.
   const double scale = *a.scale, factor = scale * (z != 0 ? 1 + 2 * z * lse : 1) / s.exps, uniform = scale * smoothing / size;
   const double gradient = exp_one(at_target - s.max) * factor - uniform - scale * (1 - smoothing);
-  write_gradient(x, d, a.valid, s.max, static_cast<float>(factor), static_cast<float>(uniform));
+  write_gradient(past, x, d, a.valid, s.max, static_cast<float>(factor), static_cast<float>(uniform));
   d[target] = static_cast<float>(gradient);
   clear(d + a.valid, a.cols - a.valid);
 }
@@ -98,8 +100,9 @@ void check_targets(const CrossEntropyArgs& a) {
 
 void cross_entropy(const CrossEntropyArgs& a) {
   check_targets(a);
+  const bool past = a.dlogits && a.dlogits != a.logits && past_caches(a.rows * a.cols * 4);
   parallel_range(a.rows, rows_per_item(a.cols * kExpCost), [&](int64_t low, int64_t high) {
-    for (int64_t row = low; row < high; ++row) cross_entropy_row(a, row);
+    for (int64_t row = low; row < high; ++row) cross_entropy_row(a, row, past);
   });
 }
 

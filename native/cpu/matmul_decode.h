@@ -10,16 +10,24 @@ namespace {
 // As many rows as the registers have sums for, beside the transposed VW columns. With more, packing pays.
 constexpr int kDecodeRows = VW == 16 ? 8 : 4;
 
+// How far ahead W is fetched, into L2, in elements of each row.
+constexpr int64_t kDecodeAhead = 128;
+
 // x W^T with W (N, K) dense in k: VW rows of W at a time are transposed in registers.
+// rows[l] + next: where the rows lie that come after these. So many streams are too many for the processor's own prefetching.
 // total[r] = the sums of row r for VW columns of b (rows of W); k_block steps form one chain.
 template <int R>
-inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a_m, const float* const rows[VW], vf total[R], bool add) {
+inline void decode_columns(int64_t K, int64_t k_block, const float* a, int64_t a_m, const float* const rows[VW], int64_t next, vf total[R],
+                           bool add) {
+  const int64_t ahead = K < kDecodeAhead ? K : kDecodeAhead;
   for (int64_t low = 0; low < K; low += k_block) {
     const int64_t high = low + k_block < K ? low + k_block : K;
     vf sum[R] = {};
     int64_t k = low;
     for (; k + VW <= high; k += VW) {
       vf column[VW];
+#pragma GCC unroll 16
+      for (int l = 0; l < VW; ++l) __builtin_prefetch(rows[l] + k + (k + ahead < K ? ahead : next + ahead - K), 0, 2);
       transpose_square(rows, k, column);
 #pragma GCC unroll 16
       for (int q = 0; q < VW; ++q)
@@ -46,7 +54,7 @@ void decode(const MatmulArgs& g, int64_t k_block, const float* a, const float* b
     vf total[R] = {};
     if (g.accumulate)
       for (int r = 0; r < R; ++r) total[r] = load_part(c + r * g.c_m + n, cols);
-    decode_columns<R>(g.K, k_block, a, g.a_m, rows, total, g.accumulate);
+    decode_columns<R>(g.K, k_block, a, g.a_m, rows, VW * g.b_n, total, g.accumulate);
     for (int r = 0; r < R; ++r) store_part(c + r * g.c_m + n, total[r], cols);
     if (has_epilogue(g)) epilogue(g, c, pre, residual, 0, R, n, cols);
   }

@@ -4,6 +4,7 @@
 #include "core/error.h"
 #include "cpu/convert.h"
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/strided.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -35,34 +36,49 @@ inline void with_size(size_t bytes, F&& f) {
 }
 
 template <class Bits>
-inline void copy_strided(const void* from, int64_t src_stride, void* to, int64_t dst_stride, int64_t n) {
+inline void copy_strided(bool past, const void* from, int64_t src_stride, void* to, int64_t dst_stride, int64_t n) {
   const auto* src = static_cast<const typename Bits::T*>(from);
   auto* dst = static_cast<typename Bits::T*>(to);
   if (src_stride == 1 && dst_stride == 1)
-    __builtin_memcpy(to, from, static_cast<size_t>(n) * sizeof(typename Bits::T));
+    write_chunks(
+        past, dst, n,
+        [&](int64_t low, int64_t high, void* part) {
+          __builtin_memcpy(part, src + low, static_cast<size_t>(high - low) * sizeof(typename Bits::T));
+        },
+        src);
   else if (dst_stride == 1)
     for (int64_t i = 0; i < n; ++i) dst[i] = src[i * src_stride];
   else
     for (int64_t i = 0; i < n; ++i) dst[i * dst_stride] = src[i * src_stride];
 }
 
-inline void copy_elements(size_t bytes, const void* src, int64_t src_stride, void* dst, int64_t dst_stride, int64_t n) {
-  with_size(bytes, [&](auto bits) { copy_strided<decltype(bits)>(src, src_stride, dst, dst_stride, n); });
+inline void copy_elements(bool past, size_t bytes, const void* src, int64_t src_stride, void* dst, int64_t dst_stride, int64_t n) {
+  with_size(bytes, [&](auto bits) { copy_strided<decltype(bits)>(past, src, src_stride, dst, dst_stride, n); });
 }
 
 // One row with conversion: strided ends pass through blocks on the stack.
-void convert_row(DType from, const char* src, int64_t src_stride, DType to, char* dst, int64_t dst_stride, int64_t n) {
-  if (src_stride == 1 && dst_stride == 1) return convert(from, src, to, dst, n);
+void convert_row(bool past, DType from, const char* src, int64_t src_stride, DType to, char* dst, int64_t dst_stride, int64_t n) {
   const auto from_size = static_cast<int64_t>(size_of(from)), to_size = static_cast<int64_t>(size_of(to));
+  if (src_stride == 1 && dst_stride == 1) {
+    const auto convert_part = [&](int64_t i, int64_t end, auto* part) { convert(from, src + i * from_size, to, part, end - i); };
+    with_size(size_of(to), [&](auto to_bits) {
+      with_size(size_of(from), [&](auto from_bits) {
+        using T = typename decltype(to_bits)::T;
+        using S = typename decltype(from_bits)::T;
+        write_chunks(past, reinterpret_cast<T*>(dst), n, convert_part, reinterpret_cast<const S*>(src));
+      });
+    });
+    return;
+  }
   uint32_t block_in[kBlock], block_out[kBlock];
   for (int64_t i = 0; i < n; i += kBlock) {
     const int64_t count = n - i < kBlock ? n - i : kBlock;
     const char* s = src + i * src_stride * from_size;
     char* d = dst + i * dst_stride * to_size;
-    if (src_stride != 1) copy_elements(size_of(from), s, src_stride, block_in, 1, count);
+    if (src_stride != 1) copy_elements(false, size_of(from), s, src_stride, block_in, 1, count);
     const void* in = src_stride == 1 ? static_cast<const void*>(s) : block_in;
     convert(from, in, to, dst_stride == 1 ? static_cast<void*>(d) : block_out, count);
-    if (dst_stride != 1) copy_elements(size_of(to), block_out, 1, d, dst_stride, count);
+    if (dst_stride != 1) copy_elements(false, size_of(to), block_out, 1, d, dst_stride, count);
   }
 }
 
@@ -130,13 +146,14 @@ void copy(const CopyArgs& a) {
       return;
     }
   }
+  const bool past = past_caches(nest.rows() * nest.row() * to_size);
   for_each_row(nest, [&](const int64_t* offset, int64_t n) {
     char* d = static_cast<char*>(a.dst.data) + offset[0] * to_size;
     const char* s = static_cast<const char*>(a.src.data) + offset[1] * from_size;
     if (from == to)
-      copy_elements(size_of(to), s, nest.row_stride(1), d, nest.row_stride(0), n);
+      copy_elements(past, size_of(to), s, nest.row_stride(1), d, nest.row_stride(0), n);
     else
-      convert_row(from, s, nest.row_stride(1), to, d, nest.row_stride(0), n);
+      convert_row(past, from, s, nest.row_stride(1), to, d, nest.row_stride(0), n);
   });
 }
 
@@ -155,13 +172,17 @@ void fill(const FillArgs& a) {
   }
   const Nest<1> nest({&a.dst});
   const int64_t stride = nest.row_stride(0);
+  const bool past = past_caches(nest.rows() * nest.row() * static_cast<int64_t>(size_of(a.dst.dtype)));
   with_size(size_of(a.dst.dtype), [&](auto size) {
     using T = typename decltype(size)::T;
     const T x = static_cast<T>(bits);
     for_each_row(nest, [&](const int64_t* offset, int64_t n) {
       T* d = static_cast<T*>(a.dst.data) + offset[0];
       if (stride == 1)
-        for (int64_t i = 0; i < n; ++i) d[i] = x;
+        write_chunks(past, d, n, [x](int64_t i, int64_t end, T* to) {
+          const T value = x;  // its own: no store can change it
+          for (; i < end; ++i) *to++ = value;
+        });
       else
         for (int64_t i = 0; i < n; ++i) d[i * stride] = x;
     });
@@ -170,12 +191,16 @@ void fill(const FillArgs& a) {
 
 void gather(const GatherArgs& a) {
   if (a.inner <= 0) return;
+  const bool past = past_caches(a.outer * a.picks * a.inner * 4);
   parallel_range(a.outer * a.picks, (kPiece + a.inner - 1) / a.inner, [&](int64_t low, int64_t high) {
     for (int64_t row = low; row < high; ++row) {
       const float* x = a.x + row / a.picks * a.axis * a.inner;
       const int32_t* index = a.index + row * a.inner;
       float* out = a.out + row * a.inner;
-      for (int64_t k = 0; k < a.inner; ++k) out[k] = x[checked_index("gather", index[k], a.axis) * a.inner + k];
+      const auto part = [&](int64_t k, int64_t end, float* to) {
+        for (; k < end; ++k) *to++ = x[checked_index("gather", index[k], a.axis) * a.inner + k];
+      };
+      write_chunks(past, out, a.inner, part, index);
     }
   });
 }

@@ -1,5 +1,6 @@
 // LayerNorm and RMSNorm. Both directions read their operands from memory once; the further passes over a row hit the cache.
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/rows.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -11,7 +12,7 @@ constexpr int64_t kMinPiece = 32, kMaxPieces = 128;
 // Two passes over h. The first gives the mean to f32 rounding; the second sums the deviations d from it, whose mean is the
 // rounding error `low`, and their squares. mean + low and the variance are then right even where |mean| >> deviation.
 template <bool rms>
-HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
+HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row, bool past) {
   const int64_t C = a.cols, at = row * C;
   const float* h = f32(a.x) + at;
   Partials sum;
@@ -23,13 +24,19 @@ HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
   };
   if (a.residual) {
     const float *x = f32(a.x) + at, *residual = f32(a.residual) + at;
-    float* out = f32(a.h) + at;
+    float *const out = f32(a.h) + at, *kept = out;  // what the passes below read: past the caches, a copy
+    const bool out_past = past && to_line(out) == 0;
+    if (out_past) kept = pool_scratch(1, static_cast<size_t>(C));
     each_partial(C, [&](int64_t i, int j, int n) {
       const vf v = load_n(x + i, n) + load_n(residual + i, n);
-      store_n(out + i, v, n);
+      store_n(kept + i, v, n);
+      if (out_past) {
+        put(true, out + i, v, n);
+        fetch(next_row(residual + i, C));
+      }
       take(j, v);
     });
-    h = out;
+    h = kept;
   } else {
     each_partial(C, [&](int64_t i, int j, int n) { take(j, load_n(h + i, n)); });
   }
@@ -57,8 +64,7 @@ HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
 
   const vf m = splat(mean), r = splat(static_cast<float>(rstd)), shift = splat(static_cast<float>(-low * rstd));
   const float *w = f32(a.w), *b = f32(a.b);
-  float* y = f32(a.y) + at;
-  each_vector(C, [&](int64_t i, int n) {
+  const auto normed = [&](int64_t i, int n) {
     vf v = load_n(h + i, n);
     v = rms ? v * r : fma(v - m, r, shift);
     if (w && b)
@@ -67,8 +73,9 @@ HEDDLE_ROW_KERNEL void norm_row(const NormArgs& a, int64_t row) {
       v = v * load_n(w + i, n);
     else if (b)
       v = v + load_n(b + i, n);
-    store_n(y + i, v, n);
-  });
+    return v;
+  };
+  write_vectors(past, f32(a.y) + at, C, normed, next_row(f32(a.x) + at, C));
 }
 
 // With d = h - mean and g = dy * w: dx = rstd * (g - mean(g) - d * k), k = rstd^2 * mean(g * d). `low` is what rounding the
@@ -109,7 +116,7 @@ HEDDLE_ROW_KERNEL RowTerms row_terms(const NormBackwardArgs& a, int64_t row) {
 
 // R rows from `row` on: dx, and the rows' share of the weight gradients added to dw and db (which the first group sets).
 template <bool rms, int R>
-HEDDLE_ROW_KERNEL void backward_group(const NormBackwardArgs& a, int64_t row, float* dw, float* db, bool first) {
+HEDDLE_ROW_KERNEL void backward_group(const NormBackwardArgs& a, int64_t row, float* dw, float* db, bool first, bool past) {
   const int64_t C = a.cols;
   RowTerms t[R];
   for (int r = 0; r < R; ++r) t[r] = row_terms<rms>(a, row + r);
@@ -128,7 +135,11 @@ HEDDLE_ROW_KERNEL void backward_group(const NormBackwardArgs& a, int64_t row, fl
         vf g = up * scale;
         if (!rms) g = g - splat(t[r].c);
         const vf v = rstd * fma(splat(-t[r].k), d, g);
-        store_n(to, add_dx ? load_n(to, n) + v : v, n);
+        put(past, to, add_dx ? load_n(to, n) + v : v, n);
+      }
+      if (past) {
+        fetch(next_row(dy + r * C + i, R * C));
+        fetch(next_row(h + r * C + i, R * C));
       }
       sum_w = fma(up, rms ? d * rstd : fma(d, rstd, splat(t[r].shift)), sum_w);
       sum_b = sum_b + up;
@@ -139,10 +150,10 @@ HEDDLE_ROW_KERNEL void backward_group(const NormBackwardArgs& a, int64_t row, fl
 }
 
 template <bool rms>
-void backward_piece(const NormBackwardArgs& a, int64_t low, int64_t high, float* dw, float* db) {
+void backward_piece(const NormBackwardArgs& a, int64_t low, int64_t high, float* dw, float* db, bool past) {
   int64_t row = low;
-  for (; row + kGroup <= high; row += kGroup) backward_group<rms, kGroup>(a, row, dw, db, row == low);
-  for (; row < high; ++row) backward_group<rms, 1>(a, row, dw, db, row == low);
+  for (; row + kGroup <= high; row += kGroup) backward_group<rms, kGroup>(a, row, dw, db, row == low, past);
+  for (; row < high; ++row) backward_group<rms, 1>(a, row, dw, db, row == low, past);
 }
 
 // out (+)= the sum of the pieces' rows, in their order.
@@ -158,12 +169,13 @@ void add_pieces(const float* partial, int64_t pieces, int64_t stride, float* out
 }  // namespace
 
 void norm(const NormArgs& a) {
+  const bool past = past_caches(a.rows * a.cols * 4);
   parallel_range(a.rows, rows_per_item(a.cols), [&](int64_t low, int64_t high) {
     for (int64_t row = low; row < high; ++row) {
       if (a.rms)
-        norm_row<true>(a, row);
+        norm_row<true>(a, row, past);
       else
-        norm_row<false>(a, row);
+        norm_row<false>(a, row, past);
     }
   });
 }
@@ -180,6 +192,8 @@ void norm_backward(const NormBackwardArgs& a) {
     for (int64_t i = 0; a.db && !a.accumulate_db && i < C; ++i) a.db[i] = 0;
     return;
   }
+  const bool past =
+      a.dx && !a.accumulate_dx && a.dx != a.dy && C % (kLine / 4) == 0 && to_line(f32(a.dx)) == 0 && past_caches(a.rows * C * 4);
   const int64_t stride = C * ((a.dw ? 1 : 0) + (a.db ? 1 : 0));
   float* const partial = stride ? pool_scratch(0, static_cast<size_t>(pieces * stride)) : nullptr;
   parallel_range(a.rows, piece, [&](int64_t low, int64_t high) {
@@ -187,9 +201,9 @@ void norm_backward(const NormBackwardArgs& a) {
     float* const dw = a.dw ? mine : nullptr;
     float* const db = a.db ? mine + (a.dw ? C : 0) : nullptr;
     if (a.rms)
-      backward_piece<true>(a, low, high, dw, db);
+      backward_piece<true>(a, low, high, dw, db, past);
     else
-      backward_piece<false>(a, low, high, dw, db);
+      backward_piece<false>(a, low, high, dw, db, past);
   });
   if (!stride) return;
   parallel_range(C, 256, [&](int64_t low, int64_t high) {

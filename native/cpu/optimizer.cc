@@ -2,6 +2,7 @@
 // is read from the StepState when the kernel runs.
 #include "cpu/convert.h"
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/vecmath.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -122,12 +123,14 @@ void grad_norm(const GradNormArgs& a) {
   parallel_range(a.n, kPiece, [&](int64_t low, int64_t high) {
     constexpr int N = 16 / VW;
     vd part[N] = {};
-    for (int64_t i = low; i < high; i += 16)
+    for (int64_t i = low; i < high; i += 16) {
+      fetch(a.g + i);
       for (int j = 0; j < N && i + j * VW < high; ++j) {
         const int64_t at = i + j * VW;
         const vd g = __builtin_convertvector(take(a.g + at, high - at < VW ? static_cast<int>(high - at) : VW), vd);
         part[j] = part[j] + g * g;
       }
+    }
     double sum[16];
     for (int j = 0; j < 16; ++j) sum[j] = part[j / VW][j % VW];
     for (int w = 8; w; w /= 2)

@@ -2,6 +2,7 @@
 // the chunks are combined in their order, so the work of one long reduction is shared and its bits depend on the shape alone.
 // Two inner loops: along one output's elements (a row), or across neighbouring outputs (columns) where those lie side by side.
 #include "cpu/kernels.h"
+#include "cpu/output.h"
 #include "cpu/rows.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -87,7 +88,10 @@ void merge(Reduce kind, Found& best, double value, int64_t index) {
 }
 
 HEDDLE_ROW_KERNEL double dense_sum(const float* x, int64_t size) {
-  return sum_of(size, [&](int64_t i, int n) { return load_n(x + i, n); });
+  return sum_of(size, [&](int64_t i, int n) {
+    fetch(x + i);
+    return load_n(x + i, n);
+  });
 }
 
 template <bool min>
@@ -145,7 +149,10 @@ template <int R>
 HEDDLE_ROW_KERNEL void add_rows(const float* x, int64_t stride, int64_t cols, float* sum) {
   each_vector(cols, [&](int64_t c, int n) {
     vf v[R];
-    for (int r = 0; r < R; ++r) v[r] = load_n(x + r * stride + c, n);
+    for (int r = 0; r < R; ++r) {
+      v[r] = load_n(x + r * stride + c, n);
+      __builtin_prefetch(x + (r + R) * stride + c);
+    }
     for (int w = R / 2; w; w /= 2)
       for (int r = 0; r < w; ++r) v[r] = v[r] + v[r + w];
     store_n(sum + c, load_n(sum + c, n) + v[0], n);

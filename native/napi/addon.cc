@@ -11,6 +11,7 @@
 
 #include "build_info.h"
 #include "core/launch_log.h"
+#include "cpu/host/caches.h"
 #include "cpu/host/dispatch.h"
 #include "napi/bind.h"
 #include "napi/holders.h"
@@ -294,6 +295,7 @@ Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
   o.Set("isa", cpu::level());
+  o.Set("cacheBytes", static_cast<double>(cpu::cache_bytes()));
   o.Set("isas", strings(c.env(), cpu::machine_levels()));
   o.Set("compiledIsas", strings(c.env(), cpu::compiled_levels()));
   o.Set("threads", static_cast<double>(c.instance.device("cpu")->threads));

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "cpu/host/caches.h"
 #include "cpu/host/dispatch.h"
 #include "cpu/host/thread_pool.h"
 
@@ -76,6 +77,7 @@ std::unique_ptr<Device> make_cpu_device(int threads) {
   auto device = std::make_unique<Device>();
   device->name = "cpu";
   device->backend = &cpu::backend();
+  cpu::cache_bytes();  // a wrong HEDDLE_CACHE_BYTES is told now, not by a kernel
   device->computes_half = false;
   device->copy_in = copy_bytes;
   device->copy_out = copy_bytes;

@@ -18,6 +18,13 @@ constexpr int kSpins = 2000;
 
 constexpr size_t kHuge = size_t{2} << 20;
 
+// What this thread stored past the caches comes before what it stores from now on.
+void store_fence() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
 thread_local ThreadPool* current_pool = nullptr;
 thread_local bool inside_item = false;
 
@@ -82,6 +89,7 @@ void ThreadPool::work(size_t thread) {
     Share& share = shares_[(thread + i) % shares_.size()];
     for (int64_t item; (item = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) run_item(item);
   }
+  store_fence();
   inside_item = false;
 }
 
@@ -129,6 +137,7 @@ void ThreadPool::help(size_t thread) {
 void pool_run(int64_t items, void (*fn)(void*, int64_t), void* context) {
   if (!current_pool || current_pool->threads() == 1 || items <= 1 || inside_item) {
     for (int64_t i = 0; i < items; ++i) fn(context, i);
+    store_fence();
     return;
   }
   current_pool->run(items, fn, context);
