@@ -15,7 +15,7 @@ async function digests(cacheBytes: string): Promise<string[]> {
 
 test('every op gives the same bits past the caches and through them', async (t) => {
   const [through, past] = await Promise.all([digests(String(2 ** 40)), digests('1')]);
-  t.true(through.length > 40);
+  t.true(through.length > 30, 'one line an op');
   t.deepEqual(past, through, `HEDDLE_SEED=${SEED}`);
 });
 
