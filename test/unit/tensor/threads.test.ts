@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import test from 'ava';
 import { randn, scope, type Tensor } from '../../../lib/index.ts';
 import { binaryPath } from '../../../lib/native/load.ts';
+import { workersComeAndGo } from './worker_support.ts';
 
 const binary = binaryPath();
 
@@ -124,6 +125,10 @@ test.serial('workers that are terminated in the middle of a step take nothing wi
     t.is(await worker.terminate(), 1);
   }
   t.true(Number.isFinite(randn([10], { seed: 1 }).mean().itemSync()), 'this thread goes on');
+});
+
+test.serial('workers that import heddle and train come and go, this thread trains on, nothing is left of them', async (t) => {
+  await workersComeAndGo(t, { count: 40, alive: 4 });
 });
 
 test.serial('a process ends in the middle of a step: by exit, by running out of work, by an error', (t) => {
