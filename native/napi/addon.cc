@@ -127,33 +127,38 @@ Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
   return {env, buffer};
 }
 
-// Enqueues the copy of x's elements, dense, into a new ArrayBuffer. Its memory stays put while the buffer is referenced.
-Napi::ArrayBuffer read_into_buffer(const Call& c, Device** on) {
-  const Tensor& given = c.get<Tensor>(0, "x");
-  const Tensor x = given.dense() ? given : copy_of(given, given.dtype);
-  const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);
-  auto buffer = new_array_buffer(c.env(), bytes);
-  *on = x.device();
-  const auto copy = x.device()->copy_out;
-  const void* from = x.data<void>();
-  if (bytes) {
+// x's elements, dense, on their way into an ArrayBuffer.
+struct Reading {
+  explicit Reading(const Call& c)
+      : given(c.get<Tensor>(0, "x")),
+        x(given.dense() ? given : copy_of(given, given.dtype)),
+        bytes(static_cast<size_t>(x.elements()) * size_of(x.dtype)),
+        buffer(new_array_buffer(c.env(), bytes)) {}
+
+  // From here until the copy is done the buffer must be held fast.
+  void enqueue() {
+    if (!bytes) return;
     ++x.device()->copies_out;
-    x.device()->stream->enqueue(current_op, [copy, to = buffer.Data(), from, bytes] { copy(to, from, bytes); });
+    const auto copy = x.device()->copy_out;
+    x.device()->stream->enqueue(current_op, [copy, to = buffer.Data(), from = x.data<void>(), n = bytes] { copy(to, from, n); });
   }
-  return buffer;
-}
+
+  const Tensor& given;
+  const Tensor x;
+  const size_t bytes;
+  Napi::ArrayBuffer buffer;
+};
 
 Napi::Value read(const Call& c) {
-  Device* on;
-  const auto buffer = read_into_buffer(c, &on);
-  return value(c, c.instance.when_done(on, buffer));
+  Reading reading(c);
+  return value(c, c.instance.when_done(reading.x.device(), reading.buffer, [&] { reading.enqueue(); }));
 }
 
 Napi::Value read_sync(const Call& c) {
-  Device* on;
-  const auto buffer = read_into_buffer(c, &on);
-  c.instance.wait(on);
-  return buffer;
+  Reading reading(c);
+  reading.enqueue();
+  c.instance.wait(reading.x.device());
+  return reading.buffer;
 }
 
 Napi::Value synchronize(const Call& c) { return value(c, c.instance.when_done(c.get<Device*>(0, "device"), c.env().Undefined())); }

@@ -101,15 +101,19 @@ void Instance::wait(Device* device) {
   }
 }
 
-napi_value Instance::when_done(Device* device, napi_value keep) {
-  auto* w = new Waiter{device, nullptr, nullptr, std::nullopt};
-  napi_value promise;
+napi_value Instance::when_done(Device* device, napi_value keep, const std::function<void()>& last) {
+  auto waiter = std::make_unique<Waiter>(Waiter{device, nullptr, nullptr, std::nullopt});
+  Waiter* w = waiter.get();
+  napi_value promise;  // each call may fail: somebody may be ending this thread
   bind::check(napi_create_promise(env_, &w->deferred, &promise));
   napi_valuetype type;
   bind::check(napi_typeof(env_, keep, &type));
   // Before Node-API 10 undefined cannot be referred to: without a reference the promise resolves to undefined.
   if (type != napi_undefined) bind::check(napi_create_reference(env_, keep, 1, &w->keep));
-  if (waiting_++ == 0) bind::check(napi_ref_threadsafe_function(env_, settle_));
+  if (waiting_ == 0) bind::check(napi_ref_threadsafe_function(env_, settle_));
+  ++waiting_;
+  waiter.release();
+  last();
   device->stream->notify([this, w](StreamResult error) {
     w->error = std::move(error);
     napi_call_threadsafe_function(settle_, w, napi_tsfn_blocking);

@@ -3,6 +3,7 @@
 // the addon gets an instance of its own.
 #include <node_api.h>
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,8 +27,9 @@ class Instance {
 
   void wait(Device* device);  // blocks; throws the error that the device found, out of memory with who holds what
 
-  // A promise that settles when all that was enqueued on the device is done: with `keep`, or with the error found.
-  napi_value when_done(Device* device, napi_value keep);
+  // A promise that settles when all that was enqueued on the device is done, `last` included: with `keep`, or with the error found.
+  // `last` may write to the memory of `keep`: it is enqueued only once that is held fast.
+  napi_value when_done(Device* device, napi_value keep, const std::function<void()>& last = [] {});
 
  private:
   struct Waiter;

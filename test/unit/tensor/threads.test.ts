@@ -128,7 +128,7 @@ test.serial('workers that are terminated in the middle of a step take nothing wi
 });
 
 test.serial('workers that import heddle and train come and go, this thread trains on, nothing is left of them', async (t) => {
-  await workersComeAndGo(t, { count: 40, alive: 4 });
+  await workersComeAndGo(t, { count: 24, alive: 4 });
 });
 
 test.serial('a process ends in the middle of a step: by exit, by running out of work, by an error', (t) => {
