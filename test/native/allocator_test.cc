@@ -219,6 +219,25 @@ void system_is_full() {
   CHECK(held == 0);
 }
 
+// What tests make fail, and who is asked then.
+void told_to_fail() {
+  Fixture f;
+  void* a = f.memory.allocate(3000, "a");
+  CHECK(f.memory.bytes_of(a) == 3072);
+  f.memory.set_holders([] { return std::string("\n  Held by: a"); });
+  f.memory.fail_at(2);
+  void* b = f.memory.allocate(100, "b");
+  const std::string message = check::error_of([&] { f.memory.allocate(100, "c"); });
+  CHECK_MSG(message ==
+                "c: out of memory: asked for 0.2 KiB, 3.2 KiB in use and the system gives no more, largest free block 0.0 MiB. Made by: "
+                "a 3.0 KiB, b 0.2 KiB. It would fit with 0.2 KiB less in use (smaller micro-batches and more accumulation, a shorter "
+                "context)\n  Held by: a",
+            "%s", message.c_str());
+  CHECK(f.memory.stats().blocks == 2);
+  f.memory.free(b);
+  CHECK(f.memory.allocate(100, "d") == b);  // once
+}
+
 // Cached memory goes back in stream order, after its last use, even past an error.
 void release() {
   {
@@ -254,6 +273,7 @@ int main() {
   exact();
   limit();
   system_is_full();
+  told_to_fail();
   release();
   changing_shapes();
   return check::result();

@@ -98,6 +98,24 @@ void rollback() {
   CHECK(table.alive() == 1);
 }
 
+// What a tensor is for goes with its handle, not with the slot.
+void holders() {
+  HandleTable table(11);
+  const double a = table.add(some(1));
+  table.hold(a, heddle::Holder::gradients);
+  const auto kinds = [&] {
+    std::vector<heddle::Holder> list;
+    table.each([&](const Tensor&, heddle::Holder kind) { list.push_back(kind); });
+    return list;
+  };
+  CHECK(kinds() == std::vector{heddle::Holder::gradients});
+  table.remove(a);
+  CHECK(kinds().empty());
+  table.hold(a, heddle::Holder::saved);  // stale: nothing happens
+  table.add(some(2));
+  CHECK(kinds() == std::vector{heddle::Holder::other});
+}
+
 }  // namespace
 
 int main() {
@@ -106,5 +124,6 @@ int main() {
   foreign();
   many();
   rollback();
+  holders();
   return check::result();
 }

@@ -144,6 +144,29 @@ void scratch() {
   }).join();
 }
 
+// The n-th scratch buffer is not there, whichever thread asks for it; the one after is.
+void scratch_fails() {
+  std::thread([] {
+    ThreadPool pool(3);
+    pool.make_current();
+    for (const int64_t n : {1, 2, 50, 100}) {
+      pool.fail_scratch_at(n);
+      std::atomic<int> got{0};
+      bool failed = false;
+      try {
+        run(100, [&](int64_t) {
+          pool_scratch(0, 100);
+          ++got;
+        });
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+      CHECK_MSG(failed && got == 99, "%d: %d", static_cast<int>(n), got.load());
+      CHECK(pool_scratch(0, 100) != nullptr);
+    }
+  }).join();
+}
+
 // Pools of several streams side by side do not disturb each other.
 void several_pools() {
   std::vector<std::thread> streams;
@@ -173,6 +196,7 @@ int main() {
   tiny_jobs(8, 2000);  // more threads than processors
   sleeping_helpers();
   scratch();
+  scratch_fails();
   several_pools();
   for (int i = 0; i < 20; ++i) ThreadPool unused(4);  // ends without ever having run
   return check::result();
