@@ -79,6 +79,7 @@ class Disk {
 export function damaged(format: Format, draw: Draw, files: Files, donor: Files): Files {
   const out = new Map(files);
   const names = Object.keys(format.mutators).filter((name) => out.has(name));
+  if (names.length === 0) return files; // kept for being empty
   const weights = names.map((name) => format.mutators[name]?.weight ?? 0);
   for (let n = draw.oneIn(8) ? 2 : 1; n > 0; n--) {
     const name = draw.weighted(names, weights);
