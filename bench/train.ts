@@ -10,6 +10,8 @@ import { TRAIN_JOBS } from './configs.ts';
 import { median } from './machine.ts';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
+// The build without the CUDA simulator, which alone takes 140 MiB.
+const CPU_BUILD = { HEDDLE_PREBUILD: path.join(here, '..') };
 
 interface Turn {
   rows: number[];
@@ -64,7 +66,7 @@ class Contestant {
     this.who = who;
     this.threads = threads;
     const limits = { OMP_NUM_THREADS: String(threads), MKL_NUM_THREADS: String(threads) };
-    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...limits } });
+    this.#child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...limits, ...CPU_BUILD } });
     this.#lines = createInterface({ input: this.#child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
   }
 
