@@ -21,7 +21,7 @@ function run(folder: string, ...args: string[]): string {
   return stdout;
 }
 
-/** A clone in which compiling is copying: tsc, cmake-js and ava are stand-ins. */
+/** A clone in which compiling is copying: tsc, esbuild, cmake-js and ava are stand-ins. */
 function project(): string {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-setup-'));
   const write = (name: string, text: string): void => {
@@ -37,6 +37,8 @@ function project(): string {
     'node_modules/typescript/bin/tsc',
     "const fs = require('fs'); fs.mkdirSync('dist/cli', { recursive: true }); fs.writeFileSync('dist/cli/main.js', '');",
   );
+  write('node_modules/tsx/index.js', '');
+  write('node_modules/esbuild/index.js', 'exports.buildSync = () => ({ metafile: { outputs: {} } });');
   write('node_modules/node-addon-api/package.json', '{}');
   write(
     'node_modules/cmake-js/bin/cmake-js',
