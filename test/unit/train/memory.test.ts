@@ -234,8 +234,8 @@ test.serial('a model, its copy to compute with, and its trainer are made whole o
     const start = await inUse();
     const same = (before: typeof start) => async (message: string) => {
       const now = await inUse();
-      // Parameters that have lain in a flat buffer stay in it.
-      if (now.tensors !== before.tensors || Math.abs(now.used - before.used) > 4096)
+      // Parameters that have lain in a flat buffer stay in it, and a block from the cache may be a quarter larger than what was asked for.
+      if (now.tensors !== before.tensors || Math.abs(now.used - before.used) > 4096 + before.used / 4)
         t.deepEqual([name, message, now], [name, message, before]);
     };
     const { made: model, failures: first } = await failUntilMade(() => modelOf(setup.model), same(start));
