@@ -26,7 +26,7 @@ interface Job {
 
 function jobs(x: Tensor): Job[] {
   const [w, b] = [tensor(new Float32Array(C).fill(1), { device: 'cpu' }), zeros([C], { device: 'cpu' })];
-  const y = x.detach();
+  const y = zeros(x.shape, { device: 'cpu' });
   const copy = (kernel: string, arrays: number, run: () => unknown): Job => ({ kernel, arrays, of: 'copy', run });
   return [
     copy('relu', 2, () => ops.relu(x)),
@@ -48,10 +48,11 @@ export async function benchMemory(o: { threads: number; rounds: number; bytes?: 
   return jobs(x).map(({ kernel, arrays, of, run }) => {
     const rounds: { rate: number; probe: number }[] = [];
     for (let i = -1; i < Math.min(o.rounds, 3); i++) {
+      const before = native.probe(of, o.threads, bytes);
       native.timeOps('cpu');
       scope(() => void run());
       const ms = native.takeOpTimes('cpu').reduce((sum, t) => sum + t.ms, 0);
-      if (i >= 0) rounds.push({ rate: (arrays * bytes) / ms / 1e6, probe: native.probe(of, o.threads, bytes) });
+      if (i >= 0) rounds.push({ rate: (arrays * bytes) / ms / 1e6, probe: (before + native.probe(of, o.threads, bytes)) / 2 });
     }
     const share = median(rounds.map((r) => r.rate / r.probe));
     return { kernel, bytes: arrays * bytes, gbPerSecond: median(rounds.map((r) => r.rate)), of, share };
