@@ -3,6 +3,8 @@ import { backward, noGrad } from '../lib/autograd/index.ts';
 import { native } from '../lib/native/addon.ts';
 import * as ops from '../lib/ops/index.ts';
 import { scope, setThreads, synchronize, type Tensor, tensor } from '../lib/tensor/index.ts';
+import { median } from './machine.ts';
+import { maker } from './values.ts';
 
 export interface AttentionRow {
   /** B x T x H x D, causal, q, k and v in one packed projection. */
@@ -24,6 +26,8 @@ export interface AttentionBenchOptions {
   small: boolean;
 }
 
+const make = maker('cpu');
+
 type Shape = readonly [B: number, T: number, H: number, D: number];
 
 const SHAPES: readonly Shape[] = [
@@ -33,14 +37,6 @@ const SHAPES: readonly Shape[] = [
   [12, 64, 4, 32],
 ];
 const SMALL: readonly Shape[] = [[2, 48, 2, 32]];
-
-const median = (x: readonly number[]): number => x.toSorted((a, b) => a - b)[x.length >> 1] as number;
-
-function values(shape: readonly number[], requiresGrad = false): Tensor {
-  const n = shape.reduce((a, b) => a * b, 1);
-  const data = Float32Array.from({ length: n }, (_, i) => (Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 23 - 1);
-  return tensor(data, { shape, device: 'cpu', requiresGrad });
-}
 
 /** Milliseconds of one run of `op` among many. What is enqueued together runs while this thread waits, and no thread goes to sleep. */
 async function time(op: string, repeats: number, run: () => void): Promise<number> {
@@ -56,7 +52,7 @@ async function time(op: string, repeats: number, run: () => void): Promise<numbe
 }
 
 async function measure([B, T, H, D]: Shape, { threads, rounds, small }: AttentionBenchOptions): Promise<AttentionRow[]> {
-  const [qkv, weight] = [values([B, T, 3 * H * D], true), values([B, T, H * D])];
+  const [qkv, weight] = [make([B, T, 3 * H * D], 'f32', true), make([B, T, H * D])];
   const product = B * H * T * (T + 1) * D; // multiply and add
   const repeats = small ? 1 : Math.max(3, Math.min(200, Math.round(2e10 / (7 * product))));
   const forward = () => ops.packedAttention(qkv, H, H, { causal: true });

@@ -4,6 +4,7 @@ import { generate } from '../lib/generate/index.ts';
 import { GPT, type PresetName } from '../lib/models/index.ts';
 import { native } from '../lib/native/addon.ts';
 import { setThreads } from '../lib/tensor/index.ts';
+import { median } from './machine.ts';
 
 export interface DecodeBenchOptions {
   threads: number;
@@ -28,8 +29,6 @@ export interface DecodeRow {
   /** The same from the time that kernels take alone. */
   kernelShare: number;
 }
-
-const median = (values: number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1] as number;
 
 /** Milliseconds and milliseconds in kernels of `tokens` more tokens: a long text less a short one, so that the prompt does not count. */
 async function time(model: GPT, prompt: number[], tokens: number): Promise<{ ms: number; kernels: number }> {

@@ -2,6 +2,7 @@
 import { backward } from '../lib/autograd/index.ts';
 import * as ops from '../lib/ops/index.ts';
 import { type DType, scope, synchronize, type Tensor, tensor } from '../lib/tensor/index.ts';
+import { type Make, maker } from './values.ts';
 
 export interface KernelRow {
   kernel: string;
@@ -30,17 +31,6 @@ interface Job {
   bytes: number;
   /** Enqueues the op once. */
   run(): void;
-}
-
-type Make = (shape: readonly number[], dtype?: DType, requiresGrad?: boolean) => Tensor;
-
-function maker(device: string): Make {
-  return (shape, dtype = 'f32', requiresGrad = false) => {
-    const n = shape.reduce((a, b) => a * b, 1);
-    const values = new Float32Array(n);
-    for (let i = 0; i < n; i++) values[i] = (Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 23 - 1;
-    return tensor(values, { shape, dtype, device, requiresGrad });
-  };
 }
 
 const width = (dtype: DType): number => (dtype === 'f32' ? 4 : 2);

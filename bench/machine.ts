@@ -1,5 +1,4 @@
 // What a record says about the machine it was taken on.
-import { readFileSync } from 'node:fs';
 import { cpus, loadavg, totalmem } from 'node:os';
 import { native } from '../lib/native/addon.ts';
 
@@ -9,30 +8,17 @@ export interface Machine {
   isa: string;
   isas: string[];
   threads: number;
-  /** Bytes; 0: the system does not tell. */
-  lastLevelCache: number;
+  /** Bytes of the last-level cache. */
+  cacheBytes: number;
   memory: number;
   node: string;
   load: number[];
 }
 
-/** Bytes of the largest cache of the first processor, 0 where the system does not tell. */
-export function lastLevelCache(): number {
-  for (const level of [4, 3, 2]) {
-    try {
-      const text = readFileSync(`/sys/devices/system/cpu/cpu0/cache/index${level}/size`, 'utf8').trim();
-      return Number.parseInt(text, 10) * (text.endsWith('K') ? 1024 : text.endsWith('M') ? 1024 ** 2 : 1);
-    } catch {
-      // no such cache
-    }
-  }
-  return 0;
-}
-
 export function describeMachine(threads: number): Machine {
-  const { isa, isas } = native.info();
+  const { isa, isas, cacheBytes } = native.info();
   return {
-    ...{ cpu: cpus()[0]?.model ?? '', isa, isas, threads, lastLevelCache: lastLevelCache(), memory: totalmem() },
+    ...{ cpu: cpus()[0]?.model ?? '', isa, isas, threads, cacheBytes, memory: totalmem() },
     ...{ node: process.version, load: loadavg().map((l) => Math.round(l * 100) / 100) },
   };
 }

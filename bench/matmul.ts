@@ -1,7 +1,8 @@
 // f32 products of GPT-2 124M's training step (B 4, T 256), all three of every linear layer, as shares of the FMA peak.
 import { matmul } from '../lib/ops/index.ts';
-import { setThreads, type Tensor, tensor } from '../lib/tensor/index.ts';
+import { setThreads, type Tensor } from '../lib/tensor/index.ts';
 import { besidePeak, calibrateBurst, type Share } from './peak.ts';
+import { maker } from './values.ts';
 
 export interface MatmulRow extends Share {
   product: string;
@@ -16,19 +17,14 @@ const LAYERS: readonly [name: string, inputs: number, outputs: number][] = [
   ['head', 768, 50257],
 ];
 
-function random(shape: readonly [number, number]): Tensor {
-  const values = new Float32Array(shape[0] * shape[1]);
-  for (let i = 0; i < values.length; i++) values[i] = (Math.imul(i + 1, 0x9e3779b1) >>> 8) / 2 ** 23 - 1;
-  return tensor(values, { shape, device: 'cpu' });
-}
-
 export function benchMatmul(o: { threads: number; rounds: number; small: boolean }): MatmulRow[] {
   setThreads(o.threads);
   calibrateBurst();
+  const make = maker('cpu');
   const rows: MatmulRow[] = [];
   const R = o.small ? 64 : 1024;
   for (const [name, inputs, outputs] of o.small ? LAYERS.slice(0, 2) : LAYERS) {
-    const [x, w, dy] = [random([R, inputs]), random([outputs, inputs]), random([R, outputs])];
+    const [x, w, dy] = [make([R, inputs]), make([outputs, inputs]), make([R, outputs])];
     const products: [string, MatmulRow['shape'], () => Tensor][] = [
       [`${name} x W^T`, [R, outputs, inputs], () => matmul(x, w, { transB: true })],
       [`${name} dY W`, [R, inputs, outputs], () => matmul(dy, w)],

@@ -1,8 +1,8 @@
 // Kernels that are bound by memory, on arrays of four times the last-level cache, against copying or reading as many bytes in turns.
 import { native } from '../lib/native/addon.ts';
 import * as ops from '../lib/ops/index.ts';
-import { scope, setThreads, type Tensor, tensor, zeros } from '../lib/tensor/index.ts';
-import { lastLevelCache, median } from './machine.ts';
+import { RandomSource, scope, setThreads, type Tensor, tensor, zeros } from '../lib/tensor/index.ts';
+import { median } from './machine.ts';
 
 export interface MemoryRow {
   kernel: string;
@@ -27,12 +27,17 @@ interface Job {
 function jobs(x: Tensor): Job[] {
   const [w, b] = [tensor(new Float32Array(C).fill(1), { device: 'cpu' }), zeros([C], { device: 'cpu' })];
   const y = zeros(x.shape, { device: 'cpu' });
+  const random = new RandomSource(1);
   const copy = (kernel: string, arrays: number, run: () => unknown): Job => ({ kernel, arrays, of: 'copy', run });
   return [
     copy('relu', 2, () => ops.relu(x)),
     copy('gelu', 2, () => ops.gelu(x)),
     copy('add', 3, () => ops.add(x, y)),
+    copy('swiglu', 3, () => ops.swiglu(x, y)),
+    copy('dropout', 2, () => ops.dropout(x, 0.1, random)),
+    copy('to bf16', 1.5, () => ops.cast(x, 'bf16')),
     copy('layerNorm', 2, () => ops.layerNorm(x, { weight: w, bias: b })),
+    copy('rmsNorm', 2, () => ops.rmsNorm(x, { weight: w })),
     copy('softmax', 2, () => ops.softmax(x)),
     { kernel: 'sum', arrays: 1, of: 'read', run: () => ops.sum(x) },
   ];
@@ -41,7 +46,7 @@ function jobs(x: Tensor): Job[] {
 /** `bytes`: of each array, by default four times the last-level cache. */
 export async function benchMemory(o: { threads: number; rounds: number; bytes?: number }): Promise<MemoryRow[]> {
   setThreads(o.threads);
-  const wanted = o.bytes ?? Math.max(4 * lastLevelCache(), 1 << 28);
+  const wanted = o.bytes ?? 4 * native.info().cacheBytes;
   const rows = Math.ceil(wanted / 4 / C);
   const bytes = rows * C * 4;
   const x = zeros([rows, C], { device: 'cpu' });

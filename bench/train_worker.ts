@@ -60,14 +60,13 @@ for await (const line of createInterface({ input: process.stdin })) {
   const [cpu, wall] = [process.cpuUsage(), performance.now()];
   const rows: number[] = [];
   native.timeOps('cpu');
-  let bursts = 0;
   for (let i = 0; i < Number(line); i++) {
-    bursts += burst();
+    burst();
     native.synchronizeSync('cpu');
     rows.push((await step()).ms);
   }
-  bursts += burst();
-  const peak = burstRate(native.takeOpTimes('cpu'), bursts);
+  const operations = burst();
+  const peak = burstRate(native.takeOpTimes('cpu'), operations);
   const used = process.cpuUsage(cpu);
   const share = (used.user + used.system) / 1000 / (performance.now() - wall) / Number(threads);
   console.log(JSON.stringify({ rows, cpu: share, rss: process.resourceUsage().maxRSS, peak }));

@@ -78,7 +78,7 @@ export function binaryPath(gpu: boolean = hasGpu()): string {
 
 /** What helps where the binary itself, in what it said as it was loaded, finds the fault elsewhere. */
 export function remedyBesidesBuilding(said: string): string | undefined {
-  const variable = /HEDDLE_(?:CPU|THREADS)/.exec(said)?.[0];
+  const variable = /HEDDLE_(?:CPU|THREADS|CACHE_BYTES)/.exec(said)?.[0];
   if (variable) return `correct ${variable} or unset it`;
   return said.includes('x86-64-v2') ? 'use another machine: no build of heddle runs on this processor' : undefined;
 }

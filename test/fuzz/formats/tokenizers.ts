@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { ByteTokenizer, loadTokenizer, saveTokenizer, type Tokenizer, tokenizerFromJSON } from '../../../lib/tokenizer/index.ts';
+import { LLAMA_PIPELINE } from '../../unit/tokenizer/support.ts';
 import { type Files, type Format, filesOf } from '../format.ts';
 import { type Mutator, mutateBytes, oneOf } from '../mutate_bytes.ts';
 import { mutateJSON } from '../mutate_json.ts';
@@ -63,24 +64,7 @@ const FOREIGN: readonly object[] = [
   {
     version: '1.0',
     added_tokens: [added(0, '<unk>'), added(1, '<s>'), added(2, '</s>'), added(7, 'whale', false)],
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [
-        { type: 'Prepend', prepend: '▁' },
-        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-      ],
-    },
-    pre_tokenizer: null,
-    post_processor: null,
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        { type: 'Strip', content: ' ', start: 1, stop: 0 },
-      ],
-    },
+    ...LLAMA_PIPELINE,
     model: {
       ...{ type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null },
       ...{ fuse_unk: true, byte_fallback: true, ignore_merges: false },

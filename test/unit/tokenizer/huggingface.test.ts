@@ -5,7 +5,7 @@ import { loadTokenizer, saveTokenizer, tokenizerFromJSON } from '../../../lib/to
 import { StreamDecoder } from '../../../lib/tokenizer/stream.ts';
 import type { Tokenizer } from '../../../lib/tokenizer/tokenizer.ts';
 import { ArgumentError, FileError } from '../../../lib/util/errors.ts';
-import { CORPUS, gpt2Tokenizer, inFolder } from './support.ts';
+import { CORPUS, gpt2Tokenizer, inFolder, LLAMA_PIPELINE } from './support.ts';
 
 const special = (id: number, content: string): object => ({
   id,
@@ -36,24 +36,7 @@ const WORD_PIECE = {
 /** BPE over characters with byte fallback, as in Llama 2. */
 const LLAMA = {
   added_tokens: [special(0, '<unk>'), special(1, '<s>'), special(2, '</s>')],
-  normalizer: {
-    type: 'Sequence',
-    normalizers: [
-      { type: 'Prepend', prepend: '▁' },
-      { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
-    ],
-  },
-  pre_tokenizer: null,
-  post_processor: null,
-  decoder: {
-    type: 'Sequence',
-    decoders: [
-      { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-      { type: 'ByteFallback' },
-      { type: 'Fuse' },
-      { type: 'Strip', content: ' ', start: 1, stop: 0 },
-    ],
-  },
+  ...LLAMA_PIPELINE,
   model: {
     type: 'BPE',
     dropout: null,

@@ -17,6 +17,28 @@ export function gpt2Tokenizer(): Tokenizer {
   return gpt2;
 }
 
+/** How Llama 2's tokenizer.json turns text into pieces and back. */
+export const LLAMA_PIPELINE = {
+  normalizer: {
+    type: 'Sequence',
+    normalizers: [
+      { type: 'Prepend', prepend: '▁' },
+      { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+    ],
+  },
+  pre_tokenizer: null,
+  post_processor: null,
+  decoder: {
+    type: 'Sequence',
+    decoders: [
+      { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+      { type: 'ByteFallback' },
+      { type: 'Fuse' },
+      { type: 'Strip', content: ' ', start: 1, stop: 0 },
+    ],
+  },
+};
+
 /** Runs `body` with an empty folder that is gone afterwards. */
 export function inFolder<T>(body: (folder: string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), 'heddle-tokenizer-'));
