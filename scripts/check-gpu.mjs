@@ -82,9 +82,11 @@ const CHECKS = {
   },
 
   // One file at a time on a real card: its memory is not shared out.
-  kernels({ names }) {
+  async kernels({ names }) {
     const files = options.tests?.split(',') ?? kernelTests;
-    const failed = names.filter((name) => !ava([...(simulated ? [] : ['--concurrency=1']), ...files], { HEDDLE_TEST_DEVICE: name }));
+    const args = [...(simulated ? [] : ['--concurrency=1']), ...files];
+    const failed = [];
+    for (const name of names) if (!(await ava(args, { HEDDLE_TEST_DEVICE: name }))) failed.push(name);
     if (failed.length) return { outcome: `failed: on ${failed.join(', ')}` };
     return { outcome: options.tests ? `partly: only ${options.tests}` : 'passed', devices: names };
   },

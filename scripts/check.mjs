@@ -8,7 +8,7 @@ import { root } from './tools.mjs';
 const tables = ['scripts/ptx-instructions.mjs', 'scripts/cuda-calls.mjs'];
 const simulator = existsSync(path.join(root, 'build/sim/Release/heddle.node'));
 
-runSteps([
+await runSteps([
   ['format and lint: TypeScript', () => formatTypeScript(false)],
   ['format: C++', () => formatCpp(false)],
   ['types', () => tsc(['-p', 'tsconfig.test.json'])],

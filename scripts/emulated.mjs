@@ -173,6 +173,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(2);
   }
   const { steps, notRun } = emulated(names.length ? names : undefined);
-  runSteps(steps);
+  await runSteps(steps);
   for (const line of notRun) console.log(`not run: ${line}`);
 }

@@ -21,7 +21,7 @@ function suiteWithAddon() {
   });
 }
 
-runSteps([
+await runSteps([
   ['configure', () => passes('cmake', ['-S', '.', '-B', out, `-DHEDDLE_SANITIZE=${kind}`, '-DHEDDLE_CUDA=OFF'])],
   ['build', () => passes('cmake', ['--build', out, '--parallel'])],
   ['native tests', () => ctest(out)], // those whose level this CPU lacks say so: Skipped

@@ -45,7 +45,7 @@ const simulatorTests = [
 
 const inEmulator = all ? emulated() : { steps: [], notRun: ['x86-64-v2 and arm64 in QEMU (npm run test:all)'] };
 
-runSteps([
+await runSteps([
   ...(nativeTests ? [['native tests', () => ctest('build/cmake')]] : []),
   ...(existsSync(simulated) ? simulatorTests : []),
   [`suite at ${isa}`, () => ava([], { ...env, ...(working.length ? { HEDDLE_TEST_CARDS: 'apart' } : {}) })],

@@ -14,9 +14,10 @@ function inUse(): string {
   return `${used} bytes in ${tensors} tensors`;
 }
 
-for (const options of [{}, { dtype: 'bf16', layout: 'permuted', backwards: 2 }] satisfies RunOptions[])
+// In f16, in which every card computes.
+for (const options of [{}, { dtype: 'f16', layout: 'permuted', backwards: 2 }] satisfies RunOptions[])
   checkAll(
-    `leaves nothing behind where memory ends${'dtype' in options ? ', bf16 and any strides' : ''}`,
+    `leaves nothing behind where memory ends${'dtype' in options ? ', f16 and any strides' : ''}`,
     { max: 12, runs: 2, only: (c) => !('dtype' in options) || (c.half && c.layouts) },
     (instance) => {
       const device = getDefaultDevice();
