@@ -2,7 +2,7 @@
 import { backward, noGrad } from '../lib/autograd/index.ts';
 import { native } from '../lib/native/addon.ts';
 import * as ops from '../lib/ops/index.ts';
-import { scope, setThreads, synchronize, type Tensor, tensor } from '../lib/tensor/index.ts';
+import { scope, setThreads, synchronize } from '../lib/tensor/index.ts';
 import { median } from './machine.ts';
 import { maker } from './values.ts';
 
