@@ -102,9 +102,9 @@ export function record(
 ): Tensor[] {
   const tensors = outputs.map((h) => new Tensor(h));
   const owned = (h: Tensor | Handle): Handle => {
-    const handle = h instanceof Tensor ? native.alias(h.handle) : h;
-    native.hold(handle, 'saved for backward');
-    return handle;
+    if (h instanceof Tensor) return native.save(h.handle);
+    native.hold(h, 'saved for backward');
+    return h;
   };
   if (tracks(...inputs)) {
     const node = new Node(op, inputs, tensors, save.map(owned), backward);

@@ -23,7 +23,9 @@ export interface Sink {
   readonly shape: Shape;
   /** Type of the gradient: see `gradientType`. */
   readonly dtype: DType;
-  /** Calls `write` with the memory to write to; `accumulate`: add to it, otherwise overwrite all of it. */
+  /** The memory to write the gradient to, now; `accumulate`: add to it, otherwise overwrite all of it. */
+  open(): { out: Handle; accumulate: boolean };
+  /** Calls `write` with that. */
   into(write: (out: Handle, accumulate: boolean) => void): void;
   /** The gradient is this buffer as it is (it has the input's shape); it is shared, not copied, when its type fits. */
   pass(gradient: GradBuffer): void;
@@ -50,18 +52,22 @@ export class Slot implements Sink {
     return value;
   }
 
-  into(write: (out: Handle, accumulate: boolean) => void): void {
+  open(): { out: Handle; accumulate: boolean } {
     if (!this.#value) {
       this.#value = new GradBuffer(native.empty(this.#device, this.dtype, this.shape));
-      write(this.#value.handle, false);
-      return;
+      return { out: this.#value.handle, accumulate: false };
     }
     if (!this.#value.exclusive) {
       const copy = new GradBuffer(native.cast(this.#value.handle, this.dtype));
       this.#value.drop();
       this.#value = copy;
     }
-    write(this.#value.handle, true);
+    return { out: this.#value.handle, accumulate: true };
+  }
+
+  into(write: (out: Handle, accumulate: boolean) => void): void {
+    const { out, accumulate } = this.open();
+    write(out, accumulate);
   }
 
   pass(gradient: GradBuffer): void {
@@ -98,11 +104,17 @@ export class LeafSink implements Sink {
     this.#device = tensor.device;
   }
 
-  into(write: (out: Handle, accumulate: boolean) => void): void {
+  open(): { out: Handle; accumulate: boolean } {
     const leaf = this.#leaf;
     if (leaf.buffer === null) leaf.moveTo(native.empty(this.#device, 'f32', this.shape));
-    write(leaf.buffer as Handle, leaf.filled);
+    const accumulate = leaf.filled;
     leaf.filled = true;
+    return { out: leaf.buffer as Handle, accumulate };
+  }
+
+  into(write: (out: Handle, accumulate: boolean) => void): void {
+    const { out, accumulate } = this.open();
+    write(out, accumulate);
   }
 
   pass(gradient: GradBuffer): void {

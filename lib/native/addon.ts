@@ -84,6 +84,8 @@ export interface Native extends Ops {
   dispose(handle: Handle): void;
   /** Says what the tensor behind this handle is for: out-of-memory errors tell it. */
   hold(x: Handle, as: HolderKind): void;
+  /** `alias`, held as saved for backward. */
+  save(x: Handle): Handle;
   /** Where the handles made from now on begin, for `rollback`. */
   mark(): number;
   /** Frees every living handle made since the mark: what an operation that failed halfway leaves behind. */

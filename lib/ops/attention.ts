@@ -128,19 +128,6 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   })[0] as Tensor;
 }
 
-/** q, k and v of a packed projection (B, T, (H + 2 Hkv) · D) as views (B, T, heads, D). */
-function unpacked(packed: Handle, H: number, Hkv: number, D: number): [Handle, Handle, Handle] {
-  const [B, T] = native.shape(packed) as [number, number];
-  const heads = native.reshape(packed, [B, T, H + 2 * Hkv, D]);
-  const parts = [
-    [0, H],
-    [H, H + Hkv],
-    [H + Hkv, H + 2 * Hkv],
-  ].map(([from, to]) => native.slice(heads, 2, from as number, to as number, 1));
-  native.dispose(heads);
-  return parts as [Handle, Handle, Handle];
-}
-
 /**
  * Attention on a packed projection qkv (B, T, (H + 2 Hkv) · D), q's heads first, then k's, then v's: views, no copies, and
  * the gradient is packed the same way. Result (B, T, H · D).
@@ -158,7 +145,7 @@ export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, opt
 type GivenExtras = ReturnType<typeof extrasOf>;
 
 function packed(qkv: Tensor, heads: number, kvHeads: number, D: number, s: Settings, { tensors, documents }: GivenExtras): Tensor {
-  const views = unpacked(qkv.handle, heads, kvHeads, D);
+  const views = native.splitHeads(qkv.handle, heads, kvHeads);
   const [o, lse] = forward(
     ...views,
     s,
@@ -174,8 +161,8 @@ function packed(qkv: Tensor, heads: number, kvHeads: number, D: number, s: Setti
     if (!dy || !sink) return;
     const [input, o1, lse1, ...rest] = saved as [Handle, Handle, Handle, ...Handle[]];
     sink.into((out, accumulate) => {
-      const inputs = unpacked(input, heads, kvHeads, D);
-      const outputs = unpacked(out, heads, kvHeads, D);
+      const inputs = native.splitHeads(input, heads, kvHeads);
+      const outputs = native.splitHeads(out, heads, kvHeads);
       const dO = native.reshape(dy.handle, [B, T, heads, D]);
       const [dq, dk, dv] = outputs.map((h): Target => [h, accumulate]) as [Target, Target, Target];
       backward(inputs, o1, lse1, dO, s, unpack(rest, documents), dq, dk, dv);

@@ -105,26 +105,22 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     const [input, weight, before] = saved as [Handle, Handle, Handle | undefined];
     dr?.pass(dy);
     if (!dx && !dw && !db) return;
-    let slope: Handle | null = null;
-    if (activation !== 'none') {
-      slope = native.empty(native.device(dy.handle), native.dtype(dy.handle), native.shape(dy.handle));
-      native.unaryBackward(before as Handle, dy.handle, activation, slope, false);
-    }
-    const g = slope ?? dy.handle;
-    const [flatG, flatX] = [flatRows(g), flatRows(input)];
-    dw?.into((out, accumulate) =>
-      conv1d
-        ? native.matmulInto(flatX, flatG, true, false, out, accumulate, precision)
-        : native.matmulInto(flatG, flatX, true, false, out, accumulate, precision),
+    const [toW, toB, toX] = [dw?.open(), db?.open(), dx?.open()]; // as it writes them: x may be w
+    native.linearBackward(
+      dy.handle,
+      input,
+      weight,
+      before ?? null,
+      activation,
+      conv1d,
+      toX?.out ?? null,
+      toX?.accumulate ?? false,
+      toW?.out ?? null,
+      toW?.accumulate ?? false,
+      toB?.out ?? null,
+      toB?.accumulate ?? false,
+      precision,
     );
-    db?.into((out, accumulate) => native.sumInto(flatG, out, accumulate));
-    dx?.into((out, accumulate) => {
-      const flat = flatRows(out);
-      native.matmulInto(flatG, weight, false, conv1d, flat, accumulate, precision);
-      native.dispose(flat);
-    });
-    for (const h of [flatG, flatX]) native.dispose(h);
-    if (slope !== null) native.dispose(slope);
   });
   return outputs[0] as Tensor;
 }

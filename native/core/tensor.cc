@@ -48,6 +48,10 @@ Storage::~Storage() {
   device->memory->free(static_cast<char*>(data) - guard);
 }
 
+std::string too_many_dimensions(size_t rank) {
+  return std::string(current_op) + ": a tensor has at most " + std::to_string(kMaxRank) + " dimensions, got " + std::to_string(rank);
+}
+
 std::string text(const Shape& s) {
   std::string r = "(";
   for (size_t i = 0; i < s.size(); ++i) r += (i ? ", " : "") + std::to_string(s[i]);
@@ -67,8 +71,6 @@ Shape dense_strides(const Shape& s) {
 }
 
 Tensor Tensor::empty(Device* device, DType dtype, const Shape& shape) {
-  if (shape.size() > kMaxRank)
-    throw OpError(std::string(current_op) + ": shape must have at most " + std::to_string(kMaxRank) + " dimensions, got " + text(shape));
   int64_t n = 1;
   for (const int64_t d : shape) {
     if (d < 0) throw OpError(std::string(current_op) + ": shape must have no negative dimension, got " + text(shape));

@@ -3,15 +3,13 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/shape.h"
 #include "ops/backend.h"
 
 namespace heddle {
-
-using Shape = std::vector<int64_t>;
 
 struct Storage {
   Storage(Device* device, size_t bytes, const char* op);
@@ -44,7 +42,7 @@ struct Tensor {
   T* data() const {
     return reinterpret_cast<T*>(static_cast<char*>(storage->data) + offset * static_cast<int64_t>(size_of(dtype)));
   }
-  View view() const;  // at most kMaxRank dimensions
+  View view() const;
 };
 
 std::string text(const Shape& s);   // "(2, 3)"

@@ -53,6 +53,14 @@ Napi::Value hold(const Call& c) {
   return {};
 }
 
+// A handle of the same memory that a graph keeps for backward.
+Napi::Value save(const Call& c) {
+  HandleTable& handles = c.instance.handles();
+  const double saved = handles.add(c.get<Tensor>(0, "x"));
+  handles.hold(saved, Holder::saved);
+  return Napi::Number::New(c.env(), saved);
+}
+
 Napi::Value mark(const Call& c) { return Napi::Number::New(c.env(), static_cast<double>(c.instance.handles().mark())); }
 
 Napi::Value rollback(const Call& c) {
@@ -392,6 +400,7 @@ struct Named {
 constexpr Named kFunctions[] = {
     {"dispose", dispose},
     {"hold", hold},
+    {"save", save},
     {"shape", shape},
     {"strides", strides},
     {"dtype", dtype},

@@ -92,9 +92,34 @@ Product product_of(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b)
   return p;
 }
 
+Unary function_of(Activation activation) {
+  switch (activation) {
+    case Activation::gelu_tanh:
+      return Unary::gelu_tanh;
+    case Activation::gelu_erf:
+      return Unary::gelu_erf;
+    case Activation::relu:
+      return Unary::relu;
+    case Activation::relu2:
+      return Unary::relu2;
+    case Activation::silu:
+      return Unary::silu;
+    case Activation::none:
+      break;
+  }
+  fail("no activation has no derivative", ErrorCode::internal);
+}
+
+// (..., C) as (rows, C).
+Tensor as_rows(const Tensor& t) {
+  int64_t rows = 1;
+  for (size_t i = 0; i + 1 < t.shape.size(); ++i) rows *= t.shape[i];
+  return reshape(t, {rows, t.shape.back()});
+}
+
 Tensor with_lead(const Tensor& t, const Shape& lead) {
   Shape shape = lead;
-  shape.insert(shape.end(), t.shape.end() - 2, t.shape.end());
+  shape.append(t.shape.end() - 2, t.shape.end());
   return expand(t, shape);
 }
 
@@ -103,7 +128,7 @@ Tensor with_lead(const Tensor& t, const Shape& lead) {
 void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate, Precision precision) {
   const Product p = product_of(a, b, trans_a, trans_b);
   Shape shape = p.lead;
-  shape.insert(shape.end(), {p.M, p.N});
+  shape.append({p.M, p.N});
   const DType type = compute_type({&a, &b}), c_type = out.dtype == type ? type : DType::f32;
   const Output to(out, "out", shape, accumulate, c_type);
   if (!out.elements()) return;
@@ -142,7 +167,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Prec
   require_float(a, "a");
   require_float(b, "b");
   Shape shape = p.lead;
-  shape.insert(shape.end(), {p.M, p.N});
+  shape.append({p.M, p.N});
   Tensor out = Tensor::empty(a.device(), compute_type({&a, &b}), shape);
   matmul_into(a, b, trans_a, trans_b, out, false, precision);
   return result_as(out, a.dtype);
@@ -190,6 +215,31 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
   }
   if (pre) pre = result_as(*pre, x.dtype);
   return {result_as(y, x.dtype), pre};
+}
+
+void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation, bool conv1d,
+                     const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db, Precision precision) {
+  require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", w.shape);
+  require(x.rank() >= 1 && x.shape.back() == w.shape[conv1d ? 0 : 1], "x", [&] { return "(..., in) for w " + text(w.shape); }, x.shape);
+  Shape shape = x.shape;
+  shape.back() = w.shape[conv1d ? 1 : 0];
+  require_shape(dy, "dy", shape);
+  if (dw) require_shape(*dw, "dw", w.shape);
+
+  Tensor g = dy;
+  if (activation != Activation::none) {
+    if (!pre) fail("pre must be what the activation got, got null");
+    g = Tensor::empty(dy.device(), dy.dtype, shape);
+    unary_backward(*pre, dy, function_of(activation), g, false);
+  }
+  const Tensor rows_g = as_rows(g), rows_x = as_rows(x);
+  if (dw) matmul_into(conv1d ? rows_x : rows_g, conv1d ? rows_g : rows_x, true, false, *dw, add_dw, precision);
+  if (db) sum_into(rows_g, *db, add_db);
+  if (dx) {
+    const Output out(*dx, "dx", x.shape, add_dx, dx->dtype);
+    matmul_into(rows_g, w, false, conv1d, as_rows(out.tensor()), out.accumulate(), precision);
+    out.finish();
+  }
 }
 
 }  // namespace heddle::ops

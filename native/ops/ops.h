@@ -32,6 +32,8 @@ Tensor reshape(const Tensor& x, const Shape& shape);  // one -1 is worked out; c
 Tensor permute(const Tensor& x, const Shape& dims);
 Tensor slice(const Tensor& x, int64_t dim, int64_t start, int64_t stop, int64_t step);  // negative counts from the end
 Tensor expand(const Tensor& x, const Shape& shape);                                     // broadcasts with stride 0; -1 keeps a size
+// q (B, T, heads, D), k and v (B, T, kv_heads, D) of a packed projection (B, T, (heads + 2 kv_heads) D)
+std::tuple<Tensor, Tensor, Tensor> split_heads(const Tensor& qkv, int64_t heads, int64_t kv_heads);
 
 // ---- elementwise.cc ----
 Tensor unary(const Tensor& x, Unary kind);
@@ -58,6 +60,10 @@ void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, c
 // The second value is what the activation got, when keep_pre asks for it.
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
                                                  Activation activation, bool conv1d, bool keep_pre, Precision precision);
+// Gradients of linear's x, w and bias, those that have a place (others null), from dy, that of what the activation gave; pre: what the
+// activation got, null without one. In one op: a training step has dozens of them.
+void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation, bool conv1d,
+                     const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db, Precision precision);
 
 // ---- embedding.cc ----
 Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first);  // ids (..., T) -> (..., T, C)

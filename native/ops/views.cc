@@ -60,9 +60,7 @@ Tensor reshape(const Tensor& x, const Shape& wanted) {
   }
   int64_t n = 1;
   for (const int64_t d : shape) n *= d;
-  require(
-      n == x.elements() && shape.size() <= kMaxRank, "shape",
-      [&] { return "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape); }, wanted);
+  require(n == x.elements(), "shape", [&] { return "of the " + std::to_string(x.elements()) + " elements of " + text(x.shape); }, wanted);
   if (n == 0 || x.dense()) return reshaped(x, shape);
   Tensor r = x;
   r.shape = shape;
@@ -109,7 +107,7 @@ Tensor expand(const Tensor& x, const Shape& wanted) {
     require(shape[i] >= 0, "shape", "sizes of at least 0, or -1 for one that stays", wanted);
   }
   const size_t lead = shape.size() - x.shape.size();
-  bool fits = shape.size() >= x.shape.size() && shape.size() <= kMaxRank;
+  bool fits = shape.size() >= x.shape.size();
   for (size_t i = 0; fits && i < x.shape.size(); ++i) fits = x.shape[i] == 1 || x.shape[i] == shape[lead + i];
   require(fits, "shape", [&] { return "one that " + text(x.shape) + " broadcasts to"; }, wanted);
   Tensor r = x;
@@ -118,6 +116,14 @@ Tensor expand(const Tensor& x, const Shape& wanted) {
   for (size_t i = 0; i < x.shape.size(); ++i)
     if (x.shape[i] != 1 || shape[lead + i] == 1) r.stride[lead + i] = x.stride[i];
   return r;
+}
+
+std::tuple<Tensor, Tensor, Tensor> split_heads(const Tensor& qkv, int64_t heads, int64_t kv_heads) {
+  const int64_t parts = heads + 2 * kv_heads;
+  const bool fits = heads >= 1 && kv_heads >= 1 && qkv.rank() == 3 && qkv.shape[2] % parts == 0;
+  require(fits, "qkv", [&] { return "(B, T, (" + std::to_string(heads) + " + 2 * " + std::to_string(kv_heads) + ") * D)"; }, qkv.shape);
+  const Tensor all = reshape(qkv, {qkv.shape[0], qkv.shape[1], parts, qkv.shape[2] / parts});
+  return {slice(all, 2, 0, heads, 1), slice(all, 2, heads, heads + kv_heads, 1), slice(all, 2, heads + kv_heads, parts, 1)};
 }
 
 }  // namespace heddle::ops

@@ -33,6 +33,7 @@ const CALLS: readonly (readonly [call: () => unknown, message: string])[] = [
   [() => o.reshape(z([2, 3]), 4, -1), 'reshape: shape must be of the 6 elements of (2, 3), got (4, -1)'],
   [() => o.reshape(z([0, 3]), 0, -1), 'reshape: shape must be without -1 beside a 0, where any size would fit, got (0, -1)'],
   [() => o.reshape(z([2]), 1.5), 'reshape: shape must be integers, got [1.5]'],
+  [() => o.reshape(z([1]), 1, 1, 1, 1, 1, 1, 1, 1, 1), 'reshape: a tensor has at most 8 dimensions, got 9'],
   [() => o.permute(z([2, 3]), 0), 'permute: dims must be an order of the 2 dimensions of (2, 3), got (0)'],
   [() => o.permute(z([2, 3]), 0, -2), 'permute: dims must be each dimension once, got (0, 0)'],
   [() => o.transpose(z([2]), 0, 1), 'transpose: dim must be from -1 to 0, got 1'],

@@ -131,6 +131,22 @@ test.serial('workers that import heddle and train come and go, this thread train
   await workersComeAndGo(t, { count: 24, alive: 4 });
 });
 
+test.serial('the addon stays in memory when the last worker that had it ends', (t) => {
+  if (process.platform !== 'linux') return t.pass();
+  const said = execFileSync(
+    process.execPath,
+    [
+      '-e',
+      `const { Worker } = require('node:worker_threads');
+       const loaded = () => require('node:fs').readFileSync('/proc/self/maps', 'utf8').includes(${JSON.stringify(binary)});
+       const worker = new Worker('require(' + JSON.stringify(${JSON.stringify(binary)}) + ').info()', { eval: true });
+       worker.on('exit', () => console.log(loaded()));`,
+    ],
+    { encoding: 'utf8', timeout: 60_000 },
+  );
+  t.is(said, 'true\n');
+});
+
 test.serial('a process ends in the middle of a step: by exit, by running out of work, by an error', (t) => {
   const started = performance.now();
   t.is(inProcess(`${CHURN} churn(); setTimeout(() => { console.log('out'); process.exit(0); }, 30);`), 'out\n');
