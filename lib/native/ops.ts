@@ -39,7 +39,7 @@ export interface Ops {
   matmul(a: Handle, b: Handle, transA: boolean, transB: boolean, precision: 'full' | 'tf32'): Handle;
   matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32'): void;
   linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32'): [Handle, Handle | null];
-  linearBackward(dy: Handle, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32'): void;
+  linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32'): void;
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;
   embeddingBackward(dy: Handle, ids: Handle, dtable: Handle, accumulate: boolean): void;
   rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean): Handle;

@@ -108,6 +108,7 @@ export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tenso
     const [toW, toB, toX] = [dw?.open(), db?.open(), dx?.open()]; // as it writes them: x may be w
     native.linearBackward(
       dy.handle,
+      dy.exclusive,
       input,
       weight,
       before ?? null,

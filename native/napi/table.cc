@@ -32,7 +32,7 @@ void each_op(F&& f) {
       Op("matmulInto", &ops::matmul_into, {"a", "b", "transA", "transB", "out", "accumulate", "precision"}),
       Op("linear", &ops::linear, {"x", "w", "bias", "residual", "activation", "conv1d", "keepPre", "precision"}),
       Op("linearBackward", &ops::linear_backward,
-         {"dy", "x", "w", "pre", "activation", "conv1d", "dx", "addDx", "dw", "addDw", "db", "addDb", "precision"}),
+         {"dy", "spendDy", "x", "w", "pre", "activation", "conv1d", "dx", "addDx", "dw", "addDw", "db", "addDb", "precision"}),
       Op("embedding", &ops::embedding, {"table", "ids", "positions", "first"}),
       Op("embeddingBackward", &ops::embedding_backward, {"dy", "ids", "dtable", "accumulate"}),
       Op("rope", &ops::rope, {"x", "positions", "first", "theta", "rotary", "interleaved"}),

@@ -92,7 +92,7 @@ struct UnaryArgs {  // y = f(x), dense; y may be x
   void* y;
   int64_t n;
 };
-struct UnaryBackwardArgs {  // dx (+)= dy * f'(x)
+struct UnaryBackwardArgs {  // dx (+)= dy * f'(x), dense; dx may be dy
   Unary kind;
   DType type;
   const void *x, *dy;

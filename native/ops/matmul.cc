@@ -217,8 +217,9 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
   return {result_as(y, x.dtype), pre};
 }
 
-void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation, bool conv1d,
-                     const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db, Precision precision) {
+void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation,
+                     bool conv1d, const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db,
+                     Precision precision) {
   require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", w.shape);
   require(x.rank() >= 1 && x.shape.back() == w.shape[conv1d ? 0 : 1], "x", [&] { return "(..., in) for w " + text(w.shape); }, x.shape);
   Shape shape = x.shape;
@@ -229,7 +230,7 @@ void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const T
   Tensor g = dy;
   if (activation != Activation::none) {
     if (!pre) fail("pre must be what the activation got, got null");
-    g = Tensor::empty(dy.device(), dy.dtype, shape);
+    if (!spend_dy || !dy.dense()) g = Tensor::empty(dy.device(), dy.dtype, shape);
     unary_backward(*pre, dy, function_of(activation), g, false);
   }
   const Tensor rows_g = as_rows(g), rows_x = as_rows(x);

@@ -61,9 +61,10 @@ void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, c
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
                                                  Activation activation, bool conv1d, bool keep_pre, Precision precision);
 // Gradients of linear's x, w and bias, those that have a place (others null), from dy, that of what the activation gave; pre: what the
-// activation got, null without one. In one op: a training step has dozens of them.
-void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation, bool conv1d,
-                     const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db, Precision precision);
+// activation got, null without one. spend_dy: nobody reads dy any more, it may be overwritten. In one op: a training step has dozens.
+void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation,
+                     bool conv1d, const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db,
+                     Precision precision);
 
 // ---- embedding.cc ----
 Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first);  // ids (..., T) -> (..., T, C)
