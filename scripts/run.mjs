@@ -35,7 +35,7 @@ export async function ava(args, env = {}) {
   pass(child.stdout, process.stdout);
   pass(child.stderr, process.stderr);
   const status = await new Promise((resolve) => child.on('close', resolve));
-  if (status !== 0) failure = said.slice(said.lastIndexOf('\n  ─') + 1).trimEnd();
+  if (status !== 0) failure = said.slice(said.indexOf('\n  ─') + 1).trimEnd();
   return status === 0;
 }
 

@@ -201,6 +201,6 @@ simulatedTest('the event loop goes on while a kernel runs and its result is wait
   t.log(said);
   t.true(finite);
   t.true(took > 500, said);
-  t.true(ticks > took / 10 / 4, said); // it would be none
+  t.true(ticks > took / 10 / 20, said); // it would be none; other processes may hold this thread up, too
   t.true(worst < took / 2, said);
 });
