@@ -5,6 +5,7 @@ import { GPT, type PresetName } from '../lib/models/index.ts';
 import { native } from '../lib/native/addon.ts';
 import { setThreads } from '../lib/tensor/index.ts';
 import { median } from './machine.ts';
+import { bandwidth } from './peak.ts';
 
 export interface DecodeBenchOptions {
   threads: number;
@@ -24,7 +25,7 @@ export interface DecodeRow {
   /** Medians over rounds. */
   tokensPerSecond: number;
   gbPerSecond: number;
-  /** Of the bandwidth of reading, measured right before and after each round. */
+  /** Of the bandwidth of reading the same weights, measured right before and after each round. */
   share: number;
   /** The same from the time that kernels take alone. */
   kernelShare: number;
@@ -47,11 +48,11 @@ export async function benchDecode(o: DecodeBenchOptions): Promise<DecodeRow> {
   const { preset = 'gpt2', tokens = 16 } = o;
   setThreads(o.threads);
   const model = GPT.fromPreset(preset, {}, { seed: 1 });
-  const embedding = model.head ? model.tokens.weight.size : 0; // tied: read as the head
-  const parameters = [...model.parameters()].reduce((sum, p) => sum + p.size, 0);
-  const bytes = 4 * (parameters - embedding - (model.positions?.size ?? 0));
+  const tables = [model.positions, model.head ? model.tokens.weight : null]; // a row each; a tied embedding is read as the head
+  const weights = [...model.parameters()].filter((p) => !tables.includes(p));
+  const bytes = 4 * weights.reduce((sum, p) => sum + p.size, 0);
   const prompt = Array.from({ length: o.prompt ?? 16 }, (_, i) => (i * 7919) % model.config.vocabSize);
-  const probe = (): number => native.probe('read', o.threads, bytes);
+  const probe = (): number => bandwidth(weights.map((p) => [p, null]));
   await time(model, prompt, 2);
   const seconds: number[] = [];
   const shares: number[] = [];
@@ -59,10 +60,10 @@ export async function benchDecode(o: DecodeBenchOptions): Promise<DecodeRow> {
   for (let round = 0; round < o.rounds; round++) {
     const before = probe();
     const { ms, kernels } = await time(model, prompt, tokens);
-    const bandwidth = (before + probe()) / 2;
+    const limit = (before + probe()) / 2;
     seconds.push(ms / 1e3 / tokens);
-    shares.push((bytes * tokens) / ms / 1e6 / bandwidth);
-    kernelShares.push((bytes * tokens) / kernels / 1e6 / bandwidth);
+    shares.push((bytes * tokens) / ms / 1e6 / limit);
+    kernelShares.push((bytes * tokens) / kernels / 1e6 / limit);
   }
   model.dispose();
   const second = median(seconds);

@@ -1,8 +1,9 @@
-// Kernels that are bound by memory, on arrays of four times the last-level cache, against copying or reading as many bytes in turns.
+// Kernels that are bound by memory, on arrays of four times the last-level cache, in turns with copying or reading the same arrays.
 import { native } from '../lib/native/addon.ts';
 import * as ops from '../lib/ops/index.ts';
 import { RandomSource, scope, setThreads, type Tensor, tensor, zeros } from '../lib/tensor/index.ts';
 import { median } from './machine.ts';
+import { bandwidth } from './peak.ts';
 
 export interface MemoryRow {
   kernel: string;
@@ -24,9 +25,8 @@ interface Job {
   run(): unknown;
 }
 
-function jobs(x: Tensor): Job[] {
+function jobs(x: Tensor, y: Tensor): Job[] {
   const [w, b] = [tensor(new Float32Array(C).fill(1), { device: 'cpu' }), zeros([C], { device: 'cpu' })];
-  const y = zeros(x.shape, { device: 'cpu' });
   const random = new RandomSource(1);
   const copy = (kernel: string, arrays: number, run: () => unknown): Job => ({ kernel, arrays, of: 'copy', run });
   return [
@@ -49,15 +49,16 @@ export async function benchMemory(o: { threads: number; rounds: number; bytes?: 
   const wanted = o.bytes ?? 4 * native.info().cacheBytes;
   const rows = Math.ceil(wanted / 4 / C);
   const bytes = rows * C * 4;
-  const x = zeros([rows, C], { device: 'cpu' });
-  return jobs(x).map(({ kernel, arrays, of, run }) => {
+  const [x, target] = [zeros([rows, C], { device: 'cpu' }), zeros([rows, C], { device: 'cpu' })];
+  return jobs(x, target).map(({ kernel, arrays, of, run }) => {
     const rounds: { rate: number; probe: number }[] = [];
-    for (let i = -1; i < Math.min(o.rounds, 3); i++) {
-      const before = native.probe(of, o.threads, bytes);
+    const probe = (): number => bandwidth([[x, of === 'copy' ? target : null]]);
+    for (let i = -1; i < o.rounds; i++) {
+      const before = probe();
       native.timeOps('cpu');
       scope(() => void run());
       const ms = native.takeOpTimes('cpu').reduce((sum, t) => sum + t.ms, 0);
-      if (i >= 0) rounds.push({ rate: (arrays * bytes) / ms / 1e6, probe: (before + native.probe(of, o.threads, bytes)) / 2 });
+      if (i >= 0) rounds.push({ rate: (arrays * bytes) / ms / 1e6, probe: (before + probe()) / 2 });
     }
     const share = median(rounds.map((r) => r.rate / r.probe));
     return { kernel, bytes: arrays * bytes, gbPerSecond: median(rounds.map((r) => r.rate)), of, share };

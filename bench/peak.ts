@@ -1,7 +1,7 @@
 // Shares of the CPU's peak: bursts of fused multiply-adds are run between the pieces of work, on the same threads, so that both meet
 // the same clock. A processor under the load of real products may hold a clock far below the one of an idle machine.
 import { native, type OpTime } from '../lib/native/addon.ts';
-import { scope } from '../lib/tensor/index.ts';
+import { scope, type Tensor } from '../lib/tensor/index.ts';
 import { median } from './machine.ts';
 
 export interface Share {
@@ -27,6 +27,14 @@ export function burstRate(times: readonly OpTime[], operations: number): number 
   const bursts = times.find(({ op }) => op === 'fmaBurst');
   if (!bursts) throw new Error('no burst was timed');
   return operations / bursts.shortestMs / 1e6;
+}
+
+/** GB/s at which these tensors are read now, or copied to others. */
+export function bandwidth(tensors: readonly (readonly [from: Tensor, to: Tensor | null])[]): number {
+  native.timeOps('cpu');
+  let bytes = 0;
+  for (const [from, to] of tensors) bytes += native.memoryBurst(from.handle, to?.handle ?? null);
+  return bytes / total(native.takeOpTimes('cpu'), ['memoryBurst']) / 1e6;
 }
 
 /** Sets the length of a burst; with the threads that are set. */

@@ -126,6 +126,11 @@ export interface Native extends Ops {
    * kernels they show the peak at the clock that the processor holds under that load, which can be far below an idle machine's.
    */
   fmaBurst(steps: number): number;
+  /**
+   * The same for memory, as op `memoryBurst`: the CPU's threads read a dense tensor, or copy it as the C library does. Returns the bytes
+   * read and written.
+   */
+  memoryBurst(from: Handle, to: Handle | null): number;
   info(): NativeInfo;
   devices(): DeviceInfo[];
   /** Whether kernels of the device take bf16 and f16; otherwise they are converted to f32 and back. */

@@ -305,6 +305,21 @@ Napi::Value fma_burst(const Call& c) {
   return Napi::Number::New(c.env(), cpu::fma_operations(steps, cpu.threads));
 }
 
+Napi::Value memory_burst(const Call& c) {
+  const Tensor& from = c.get<Tensor>(0, "from");
+  const Tensor* to = c.get<const Tensor*>(1, "to");
+  const int64_t bytes = from.elements() * static_cast<int64_t>(size_of(from.dtype));
+  require(from.device()->card < 0 && from.dense(), "from", "a dense tensor on the CPU", text(from));
+  if (to)
+    require(to->device() == from.device() && to->dense() && to->dtype == from.dtype && to->shape == from.shape, "to", text(from),
+            text(*to));
+  Stream& stream = *from.device()->stream;
+  stream.enqueue("wakeThreads", [] { cpu::wake_threads(); });
+  stream.enqueue("memoryBurst",
+                 [from = from.data<float>(), to = to ? to->data<float>() : nullptr, bytes] { cpu::memory_burst(from, to, bytes); });
+  return Napi::Number::New(c.env(), static_cast<double>(to ? 2 * bytes : bytes));
+}
+
 Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
@@ -423,6 +438,7 @@ constexpr Named kFunctions[] = {
     {"setHollow", set_hollow},
     {"probe", probe},
     {"fmaBurst", fma_burst},
+    {"memoryBurst", memory_burst},
     {"info", info},
     {"devices", devices},
     {"computesHalf", computes_half},

@@ -135,6 +135,25 @@ void fma_burst(int64_t steps) {
   });
 }
 
+void memory_burst(const float* from, float* to, int64_t bytes) {
+  struct Parts {
+    const float* from;
+    float* to;
+    int64_t floats;  // of a thread
+  } parts{from, to, bytes / 4 / pool_threads()};
+  const auto item = [](void* context, int64_t i) {
+    const Parts& p = *static_cast<Parts*>(context);
+    const int64_t first = i * p.floats;
+    Kept kept;
+    if (p.to) {
+      std::memcpy(p.to + first, p.from + first, static_cast<size_t>(p.floats) * 4);
+    } else {
+      probe().read_floats(p.from + first, p.floats, &kept.value);
+    }
+  };
+  pool_run(pool_threads(), item, &parts);
+}
+
 double fma_operations(int64_t steps, int threads) {
   Kept kept;
   return probe().fma_chains(1, &kept.value) * static_cast<double>(steps) * threads;

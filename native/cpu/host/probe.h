@@ -21,5 +21,8 @@ double run_probe(ProbeKind kind, int threads, int64_t bytes);
 void fma_burst(int64_t steps);
 void wake_threads();                                // before it: one that slept would come late
 double fma_operations(int64_t steps, int threads);  // of such a burst
+// The same for memory: its threads read `bytes`, or copy them as the C library does. On the arrays of the kernel that it is compared to:
+// two others may lie better.
+void memory_burst(const float* from, float* to, int64_t bytes);  // to: null to read only
 
 }  // namespace heddle::cpu
