@@ -8,33 +8,19 @@ namespace {
 
 typedef uint32_t vu __attribute__((vector_size(VW * 4)));
 
-struct Wide {  // 32 x 32 -> 64 bits, lane by lane
-  vu high, low;
-};
+typedef uint64_t vq __attribute__((vector_size(VW * 4)));
 
-inline Wide multiply_wide(vu a, uint32_t b) {
-  const vu factor = b - vu{};
+// The low halves of the 64-bit lanes times b, whole.
+inline vq multiply_low(vq a, uint32_t b) {
+  const vq factor = vq{} + b;
 #if defined(__AVX512F__)
-  const __m512i even = _mm512_mul_epu32((__m512i)a, (__m512i)factor);
-  const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)a, 32), (__m512i)factor);
-  return {(vu)_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd), a * factor};
+  return (vq)_mm512_mul_epu32((__m512i)a, (__m512i)factor);
 #elif defined(__AVX2__)
-  const __m256i even = _mm256_mul_epu32((__m256i)a, (__m256i)factor);
-  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64((__m256i)a, 32), (__m256i)factor);
-  return {(vu)_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), a * factor};
+  return (vq)_mm256_mul_epu32((__m256i)a, (__m256i)factor);
 #elif defined(__x86_64__)
-  const __m128i even = _mm_mul_epu32((__m128i)a, (__m128i)factor);
-  const __m128i odd = _mm_mul_epu32(_mm_srli_epi64((__m128i)a, 32), (__m128i)factor);
-  return {(vu)_mm_blend_epi16(_mm_srli_epi64(even, 32), odd, 0xcc), a * factor};
+  return (vq)_mm_mul_epu32((__m128i)a, (__m128i)factor);
 #else
-  Wide w{};
-  for (int i = 0; i < VW; ++i) {
-    const uint64_t product = uint64_t{a[i]} * b;
-    w.high[i] = static_cast<uint32_t>(product >> 32);
-    w.low[i] = static_cast<uint32_t>(product);
-  }
-  (void)factor;
-  return w;
+  return (a & 0xFFFFFFFFu) * factor;
 #endif
 }
 
@@ -50,18 +36,32 @@ inline Philox philox_blocks(uint32_t seed_low, uint32_t seed_high, uint64_t bloc
   const vu first = static_cast<uint32_t>(block) - vu{};
   vu c0 = first + lanes;
   vu c1 = static_cast<uint32_t>(block >> 32) - (vu)(c0 < first);  // the carry: a true lane is -1
-  vu c2 = stream - vu{}, c3 = step - vu{};
+  // Every other lane for itself, in the low half of 64 bits: a product then lies where the next round wants its two halves. What the
+  // high halves hold is never read.
+  constexpr uint64_t kLow = 0xFFFFFFFFu;
+  vq c[2][4];
+  for (int odd = 0; odd < 2; ++odd) {
+    c[odd][0] = (vq)c0 >> (32 * odd);
+    c[odd][1] = (vq)c1 >> (32 * odd);
+    c[odd][2] = vq{} + stream;
+    c[odd][3] = vq{} + step;
+  }
   uint32_t k0 = seed_low, k1 = seed_high;
+#pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
-    const Wide p0 = multiply_wide(c0, 0xD2511F53u), p1 = multiply_wide(c2, 0xCD9E8D57u);
-    c0 = p1.high ^ c1 ^ k0;
-    c2 = p0.high ^ c3 ^ k1;
-    c1 = p1.low;
-    c3 = p0.low;
+    for (auto& x : c) {
+      const vq p0 = multiply_low(x[0], 0xD2511F53u), p1 = multiply_low(x[2], 0xCD9E8D57u);
+      x[0] = (p1 >> 32) ^ x[1] ^ (vq{} + k0);
+      x[2] = (p0 >> 32) ^ x[3] ^ (vq{} + k1);
+      x[1] = p1;
+      x[3] = p0;
+    }
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return {{c0, c1, c2, c3}};
+  Philox result;
+  for (int w = 0; w < 4; ++w) result.x[w] = (vu)((c[0][w] & kLow) | (c[1][w] << 32));
+  return result;
 }
 
 // Words of blocks into the order of elements: afterwards x[0], x[1], x[2], x[3] one after the other hold elements
