@@ -20,13 +20,20 @@ const total = (times: readonly OpTime[], ops: readonly string[]): number =>
 let burstSteps = 100_000;
 
 /** Enqueues a burst of about 0.7 ms and returns its operations: the same for each. */
-export const burst = (): number => native.fmaBurst(burstSteps);
+const burst = (): number => native.fmaBurst(burstSteps);
 
-/** GFLOP/s of the quickest of the bursts among the times, of so many operations each: one that another program held up shows no peak. */
-export function burstRate(times: readonly OpTime[], operations: number): number {
+/** GFLOP/s of the bursts among the times, of so many operations each. */
+function burstRate(times: readonly OpTime[], operations: number): number {
   const bursts = times.find(({ op }) => op === 'fmaBurst');
   if (!bursts) throw new Error('no burst was timed');
-  return operations / bursts.shortestMs / 1e6;
+  return (operations * bursts.count) / bursts.ms / 1e6;
+}
+
+/** GFLOP/s of a burst now. */
+export function peakNow(): number {
+  native.timeOps('cpu');
+  const operations = burst();
+  return burstRate(native.takeOpTimes('cpu'), operations);
 }
 
 /** GB/s at which these tensors are read now, or copied to others. */

@@ -7,7 +7,8 @@ import { native } from '../lib/native/addon.ts';
 import { AdamW } from '../lib/optim/index.ts';
 import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
 import { TRAIN_JOBS } from './configs.ts';
-import { burst, burstRate, calibrateBurst } from './peak.ts';
+import { median } from './machine.ts';
+import { calibrateBurst, peakNow } from './peak.ts';
 
 const [name = '', threads = '2'] = process.argv.slice(2);
 const job = TRAIN_JOBS[name];
@@ -59,14 +60,12 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   const [cpu, wall] = [process.cpuUsage(), performance.now()];
   const rows: number[] = [];
-  native.timeOps('cpu');
+  const peaks: number[] = []; // right after a step, at the clock that it leaves; a median, for another program may hold one up
   for (let i = 0; i < Number(line); i++) {
-    burst();
-    native.synchronizeSync('cpu');
     rows.push((await step()).ms);
+    for (let j = 0; j < 3; j++) peaks.push(peakNow());
   }
-  const operations = burst();
-  const peak = burstRate(native.takeOpTimes('cpu'), operations);
+  const peak = median(peaks);
   const used = process.cpuUsage(cpu);
   const share = (used.user + used.system) / 1000 / (performance.now() - wall) / Number(threads);
   console.log(JSON.stringify({ rows, cpu: share, rss: process.resourceUsage().maxRSS, peak }));

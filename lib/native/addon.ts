@@ -65,8 +65,6 @@ export interface OpTime {
   op: string;
   count: number;
   ms: number;
-  /** The quickest run. */
-  shortestMs: number;
 }
 
 /** A kernel as it was launched. */

@@ -1,6 +1,5 @@
 #include "core/stream.h"
 
-#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -96,11 +95,9 @@ void Stream::execute(Task& t) {
     if (times_ops_) {
       const auto start = std::chrono::steady_clock::now();
       t.run(t.payload);
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       OpTime& time = op_times_[t.op];
-      time.shortest = time.count ? std::min(time.shortest, seconds) : seconds;
       time.count += 1;
-      time.seconds += seconds;
+      time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     } else {
       t.run(t.payload);
     }

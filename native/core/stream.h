@@ -29,7 +29,7 @@ using StreamResult = std::optional<StreamError>;
 
 struct OpTime {
   int64_t count = 0;
-  double seconds = 0, shortest = 0;  // of all runs together, of one
+  double seconds = 0;
 };
 
 class Stream {

@@ -274,7 +274,6 @@ Napi::Value take_op_times(const Call& c) {
     o.Set("op", op);
     o.Set("count", static_cast<double>(time.count));
     o.Set("ms", time.seconds * 1e3);
-    o.Set("shortestMs", time.shortest * 1e3);
     list.Set(i++, o);
   }
   return list;
