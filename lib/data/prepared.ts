@@ -99,10 +99,7 @@ export interface OpenPrepared {
  * Opens a folder that `prepare` made.
  * @throws FileError naming file and field when there is none, it is damaged, or its tokens are another tokenizer's.
  */
-export function openPrepared(
-  folder: string,
-  options: { tokenizer?: Tokenizer; mapFile?: (path: string) => Uint8Array } = {},
-): OpenPrepared {
+export function openPrepared(folder: string, options: { tokenizer?: Tokenizer } = {}): OpenPrepared {
   const meta = readMeta(folder);
   if (meta === undefined)
     throw new FileError(join(folder, META_FILE), 'no such file', {

@@ -1,4 +1,4 @@
-// A shard: tokens in a file, little-endian, to be read by position or mapped.
+// A shard: tokens in a file, little-endian, to be read by position.
 //
 //   0    256 bytes of header (below)
 //   256  count tokens of 2 or 4 bytes, padded with zeros to a multiple of 8

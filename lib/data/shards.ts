@@ -1,6 +1,5 @@
-// Reading shards. A set of moderate size is read into memory once (and its checksum verified); a larger one is mapped where the
-// caller brings a way to map files (Node has none: lib/tensor/map_file.ts does it natively), and read by position otherwise.
-import { constants } from 'node:buffer';
+// Reading shards. A set of moderate size is read into memory once (and its checksum verified), a larger one by position: a row of a
+// batch costs a system call, and a file that is cut short meanwhile is an error, which in a mapping would be a signal.
 import { closeSync, fstatSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { ArgumentError, FileError } from '../util/errors.ts';
@@ -13,7 +12,7 @@ import { checkRange, type TokenData } from './tokens.ts';
 const RESIDENT_BYTES = 2 ** 28;
 const SCAN_BYTES = 2 ** 20;
 
-/** What the system or the addon says about a file comes out as a FileError that names it. */
+/** What the system says about a file comes out as a FileError that names it. */
 function naming<T>(path: string, task: () => T): T {
   try {
     return task();
@@ -88,15 +87,7 @@ class Shard {
     if (keep) this.#payload = payload;
   }
 
-  /** Reads through a mapping of the file from now on. */
-  map(mapFile: (path: string) => Uint8Array): void {
-    const mapped = naming(this.path, () => mapFile(this.path));
-    if (mapped.length !== this.bytes)
-      throw new FileError(this.path, `must be ${this.bytes} bytes long, got ${mapped.length} in the mapping`);
-    this.#payload = mapped.subarray(HEADER_BYTES);
-  }
-
-  /** Bytes of the file from `position` on; a view where they are in memory or mapped. */
+  /** Bytes of the file from `position` on; a view where they are in memory. */
   #bytesAt(position: number, count: number): Uint8Array {
     if (this.#payload !== undefined) return this.#payload.subarray(position - HEADER_BYTES, position - HEADER_BYTES + count);
     const out = new Uint8Array(count);
@@ -150,8 +141,6 @@ export interface OpenShardsOptions {
   tokenizer?: { hash(): string; readonly vocabSize: number };
   /** Sets up to this many bytes are read into memory; default 256 MiB. */
   residentBytes?: number;
-  /** Maps a file; larger sets are then mapped instead of being read by position. */
-  mapFile?: (path: string) => Uint8Array;
 }
 
 /** One or more shard files as one row of tokens. Close it when done; a second `close` does nothing. */
@@ -206,8 +195,6 @@ export class Shards implements TokenData {
       this.targets = targets;
       const bytes = this.#shards.reduce((sum, shard) => sum + shard.bytes, 0);
       if (bytes <= (options.residentBytes ?? RESIDENT_BYTES)) for (const shard of this.#shards) shard.verify(true);
-      // What is longer than a buffer may be is read by position.
-      else if (options.mapFile) for (const shard of this.#shards) if (shard.bytes <= constants.MAX_LENGTH) shard.map(options.mapFile);
     } catch (error) {
       this.close();
       throw error;

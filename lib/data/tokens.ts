@@ -2,8 +2,7 @@
 import { ArgumentError } from '../util/errors.ts';
 
 /**
- * A row of tokens, read by position. The memory behind it is the implementation's affair: typed arrays, positional file reads,
- * or a mapping of the file later.
+ * A row of tokens, read by position. What is behind it is the implementation's affair: typed arrays or positional file reads.
  *
  * Documents follow each other without gaps. A text document begins with the end-of-text token where the tokenizer has one (so
  * that its first word is predicted from "a document begins", and its end is the token that begins the next); an example is

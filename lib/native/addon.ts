@@ -136,7 +136,6 @@ export interface Native extends Ops {
   /** Notes every kernel launched on a GPU until `takeLaunchLog`. */
   startLaunchLog(): void;
   takeLaunchLog(): LaunchRecord[];
-  mapFile(path: string, most: number): ArrayBuffer;
   signatures(): string;
 }
 

@@ -20,7 +20,6 @@ export {
   synchronize,
 } from './device.ts';
 export { type DType, isFloat, type TensorData } from './dtype.ts';
-export { mapFile } from './map_file.ts';
 export { manualSeed, RandomSource } from './random.ts';
 export type { Shape } from './shape.ts';
 export { isTensor, keep, scope, Tensor } from './tensor.ts';

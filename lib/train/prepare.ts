@@ -14,7 +14,6 @@ import {
   splitItems,
 } from '../data/index.ts';
 import type { GPTConfig } from '../models/index.ts';
-import { mapFile } from '../tensor/index.ts';
 import { BPETokenizer, ByteTokenizer, CharTokenizer, loadTokenizer, saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { makeFolder, removeFile, writeFileAtomic } from '../util/files.ts';
@@ -110,7 +109,7 @@ export async function prepareRun(run: RunConfig, hooks: PrepareHooks = {}): Prom
     ...(hooks.onPrepare && { onProgress: hooks.onPrepare }),
     ...(hooks.signal && { signal: hooks.signal }),
   });
-  const prepared = openPrepared(folder, { tokenizer, mapFile });
+  const prepared = openPrepared(folder, { tokenizer });
   return {
     tokenizer,
     prepared,

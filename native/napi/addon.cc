@@ -1,11 +1,6 @@
 // Module init, and what is no op: life and death of handles, host memory in and out, device facts.
-#include <fcntl.h>
 #include <napi.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -378,32 +373,6 @@ Napi::Value take_launch_log(const Call& c) {
   return list;
 }
 
-// mapFile(path, most): the file's bytes as a copy-on-write mapping, unmapped when the buffer is collected. `most` is what this
-// Node takes as a buffer: asked for a larger one it calls the finalizer and fails, and node-addon-api would free it once more.
-Napi::Value map_file(const Call& c) {
-  const std::string path = c.get<std::string>(0, "path");
-  const auto most = static_cast<size_t>(c.get<int64_t>(1, "most"));
-  const auto cannot = [&](const char* what) {
-    return OpError("mapFile: cannot " + std::string(what) + " " + path + ": " + std::strerror(errno));
-  };
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would wait for its writer
-  if (fd < 0) throw cannot("open");
-  struct stat facts;
-  const bool known = fstat(fd, &facts) == 0;
-  const bool regular = known && S_ISREG(facts.st_mode);
-  const auto bytes = regular ? static_cast<size_t>(facts.st_size) : 0;
-  void* data = bytes && bytes <= most ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) : nullptr;
-  const int failure = errno;
-  close(fd);
-  errno = failure;
-  if (!known || data == MAP_FAILED) throw cannot("map");
-  if (!regular) throw OpError("mapFile: cannot map " + path + ": it is no file");
-  if (bytes > most)
-    throw OpError("mapFile: " + path + " must be at most " + std::to_string(most) + " bytes long, got " + std::to_string(bytes));
-  if (!bytes) return Napi::ArrayBuffer::New(c.env(), 0);
-  return Napi::ArrayBuffer::New(c.env(), data, bytes, [bytes](Napi::Env, void* p) { munmap(p, bytes); });
-}
-
 Napi::Value signatures(const Call& c) { return Napi::String::New(c.env(), op_signatures()); }
 
 using Function = Napi::Value (*)(const Call&);
@@ -443,7 +412,6 @@ constexpr Named kFunctions[] = {
     {"computesHalf", computes_half},
     {"startLaunchLog", start_launch_log},
     {"takeLaunchLog", take_launch_log},
-    {"mapFile", map_file},
     {"signatures", signatures},
     {"mark", mark},
     {"rollback", rollback},

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { exampleSource, openPrepared, prepare, Shards, textSource, windows } from '../../../lib/data/index.ts';
 import { HEADER_BYTES } from '../../../lib/data/shard_format.ts';
-import { mapFile } from '../../../lib/tensor/map_file.ts';
 import type { Tokenizer } from '../../../lib/tokenizer/index.ts';
 import type { Draw } from '../draw.ts';
 import type { Files, Format } from '../format.ts';
@@ -77,8 +76,8 @@ export const shards: Format = {
   seal: sealShards,
   async read(folder) {
     const paths = SHARDS.slice(0, 2).map((name) => join(folder, name));
-    // In memory, by position, mapped: three ways to the same tokens.
-    for (const options of [{}, { residentBytes: 0 }, { residentBytes: 0, mapFile }]) {
+    // In memory and by position: two ways to the same tokens.
+    for (const options of [{}, { residentBytes: 0 }]) {
       const data = new Shards(paths, options);
       try {
         useTokens(data);

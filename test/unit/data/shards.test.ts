@@ -7,7 +7,6 @@ import { HEADER_BYTES } from '../../../lib/data/shard_format.ts';
 import { type ShardKind, ShardWriter } from '../../../lib/data/shard_writer.ts';
 import { type OpenShardsOptions, Shards } from '../../../lib/data/shards.ts';
 import { documentAt, MemoryTokens } from '../../../lib/data/tokens.ts';
-import { mapFile } from '../../../lib/tensor/index.ts';
 import { ArgumentError, FileError } from '../../../lib/util/errors.ts';
 import { folderOf } from './support.ts';
 
@@ -41,7 +40,7 @@ const readAll = (shards: Shards): number[] => {
 const openAndRead = (path: string, options: OpenShardsOptions = {}): number[] => withShards([path], options, readAll);
 
 /** Opens by both ways of reading: all in memory, and by position. */
-const WAYS: OpenShardsOptions[] = [{}, { residentBytes: 0 }, { residentBytes: 0, mapFile }];
+const WAYS: OpenShardsOptions[] = [{}, { residentBytes: 0 }];
 
 test('what was written is read, in two and four bytes, with and without a mask, in one shard and several', (t) => {
   const folder = folderOf(t);
@@ -109,6 +108,14 @@ function good(t: ExecutionContext): { path: string; bytes: Uint8Array } {
   );
   return { path, bytes: new Uint8Array(readFileSync(path)) };
 }
+
+test('a file that is cut short while it is open is an error of the read', (t) => {
+  const { path, bytes } = good(t);
+  withShards([path], { residentBytes: 0 }, (shards) => {
+    writeFileSync(path, bytes.subarray(0, HEADER_BYTES + 4));
+    t.throws(() => readAll(shards), { instanceOf: FileError, message: /train-000\.tokens: tokens end at byte \d+, .*cut short/ });
+  });
+});
 
 test('a file cut short at any byte, or with a byte too many, is noticed', (t) => {
   const { path, bytes } = good(t);
