@@ -177,11 +177,17 @@ function readText(file: string): string {
   }
 }
 
+/** On the way from a file to what it extends: the files below, and what has been read, so that none is read twice. */
+interface Reading {
+  below: readonly string[];
+  read: Map<string, Source>;
+}
+
 /** What a file extends; its errors also say where it is named. */
-function readParent(path: string, below: readonly string[], place: string): Source {
+function readParent(path: string, reading: Reading, place: string): Source {
   try {
     // Not a device, which may have no end.
-    if (statSync(path).isFile()) return readSource(path, below);
+    if (statSync(path).isFile()) return readWhole(path, reading);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
     const message = error instanceof FileError ? error.message.slice(`${path}: `.length) : `cannot be read: ${(error as Error).message}`;
@@ -194,20 +200,28 @@ function readParent(path: string, below: readonly string[], place: string): Sour
  * Reads a YAML file and what it `extends` (paths relative to the file, later ones over earlier ones, the file over all).
  * @throws FileError for a file that cannot be read; ConfigError for one that is wrong, or extends itself.
  */
-export function readSource(file: string, chain: readonly string[] = []): Source {
+export function readSource(file: string): Source {
+  return readWhole(file, { below: [], read: new Map() });
+}
+
+function readWhole(file: string, { below, read }: Reading): Source {
+  const known = read.get(resolve(file));
+  if (known) return known;
   const own = parseSource(readText(file), file);
   const { extends: parents, ...value } = own.value;
   const files = parents === undefined || parents === null ? [] : Array.isArray(parents) ? parents : [parents];
-  const below = [...chain, resolve(file)];
+  const reading = { below: [...below, resolve(file)], read };
   let merged: Source | undefined;
   for (const [i, parent] of files.entries()) {
     const place = placeOf(own, Array.isArray(parents) ? ['extends', i] : ['extends']).label;
     if (typeof parent !== 'string') return fail(place, `extends must be a file or a list of files, got ${showValue(parent)}`, 'extends');
     const path = isAbsolute(parent) ? parent : join(dirname(file), parent);
-    if (below.includes(resolve(path))) return fail(place, `extends must not lead back to ${parent}`, 'extends');
-    const source = readParent(path, below, place);
+    if (reading.below.includes(resolve(path))) return fail(place, `extends must not lead back to ${parent}`, 'extends');
+    const source = readParent(path, reading, place);
     merged = merged === undefined ? source : mergeSources(merged, source);
   }
   const rest = { ...own, value };
-  return merged === undefined ? rest : { ...mergeSources(merged, rest), place: own.place };
+  const source = merged === undefined ? rest : { ...mergeSources(merged, rest), place: own.place };
+  read.set(resolve(file), source);
+  return source;
 }

@@ -227,6 +227,13 @@ test('extends: paths are relative to each file, errors name the file that is wro
   t.throws(() => loadRunConfig(join(dir, 'lost.yaml')), { instanceOf: FileError, message: /nowhere\.yaml: cannot be read: ENOENT/ });
 });
 
+test('extends: what many files extend is read once', (t) => {
+  const files = Object.fromEntries(
+    Array.from({ length: 40 }, (_, i) => [`${i}.yaml`, i === 0 ? 'train: { steps: 7 }' : `extends: [${i - 1}.yaml, ${i - 1}.yaml]`]),
+  );
+  t.is(loadRunConfig(join(folder(t, files), '39.yaml')).train.steps, 7);
+});
+
 test('every config of the package loads, and its resolved form reads back to the same as YAML and as JSON', (t) => {
   const names = readdirSync(configs).filter((name) => name.endsWith('.yaml'));
   t.true(names.length >= 6);
