@@ -6,8 +6,7 @@ import { root } from './tools.mjs';
 
 /** Returns what esbuild says of its outputs; `write: false` leaves the files alone. */
 export function bundle({ write = true } = {}) {
-  const tsx = createRequire(import.meta.url).resolve('tsx'); // runs the tests, and brings esbuild
-  const { buildSync } = createRequire(tsx)('esbuild');
+  const { buildSync } = createRequire(import.meta.url)('esbuild'); // only now: the set-up may just have installed it
   const { metafile } = buildSync({
     absWorkingDir: root,
     entryPoints: ['lib/index.ts'],
