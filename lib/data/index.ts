@@ -4,6 +4,7 @@ export { type Batch, IGNORE, Loader, type LoaderOptions, type LoaderState, windo
 export { ngramBitsPerByte } from './ngram.ts';
 export { type Prepared, type PrepareOptions, type PrepareProgress, prepare } from './prepare.ts';
 export { type OpenPrepared, openPrepared, type PreparedMeta, type PreparedPart } from './prepared.ts';
+export { RowsLoader, type RowsOptions, type TokenRows } from './rows.ts';
 export { type OpenShardsOptions, Shards } from './shards.ts';
 export {
   type Example,

@@ -4,7 +4,7 @@
 import { ArgumentError } from '../util/errors.ts';
 
 /** Which part of the data code draws: different streams never share numbers, whatever the seed. */
-export const STREAM = { windows: 0x64617461, epochs: 0x65706f63, examples: 0x6578616d, task: 0x7461736b } as const;
+export const STREAM = { windows: 0x64617461, epochs: 0x65706f63, examples: 0x6578616d, task: 0x7461736b, rows: 0x726f7773 } as const;
 
 /** High 32 bits of the 64-bit product of two unsigned 32-bit numbers. */
 function multiplyHigh(a: number, b: number): number {
