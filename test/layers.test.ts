@@ -4,14 +4,15 @@ import path from 'node:path';
 import test from 'ava';
 
 const LAYERS = [
-  ...['util', 'native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
+  ...['util', 'hub', 'native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
   ...['tokenizer', 'data', 'dist', 'checkpoint', 'generate', 'train', 'cli'],
 ];
 
 // Denied although it stands to the left. `from` and `to` are a folder, or a folder and the file's name.
 const DENIED: Record<string, string[]> = {
+  ...Object.fromEntries(['native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'].map((name) => [name, ['hub']])), // no network
   tokenizer: ['native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'], // typed arrays only
-  data: ['native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
+  data: ['hub', 'native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
 };
 const MAY_IMPORT_NATIVE = [
   ...['tensor', 'autograd', 'ops', 'cli/doctor.ts', 'cli/doctor-devices.ts', 'cli/doctor-report.ts'],
@@ -63,6 +64,10 @@ test('the check finds what it is for', (t) => {
     ['nn/linear.ts', 'optim/adamw.ts', false],
     ['data/shards.ts', 'tensor/dtype.ts', false],
     ['tokenizer/bpe.ts', 'util/errors.ts', true],
+    ['hub/cache.ts', 'util/files.ts', true],
+    ['hub/model.ts', 'checkpoint/json.ts', false],
+    ['tokenizer/from_pretrained.ts', 'hub/index.ts', true],
+    ['models/gpt.ts', 'hub/index.ts', false],
     ['nn/linear.ts', 'native/addon.ts', false],
     ['cli/doctor.ts', 'native/load.ts', true],
     ['cli/main.ts', 'native/load.ts', false],
