@@ -1,11 +1,14 @@
 import './ops/methods.ts';
+import './checkpoint/from_pretrained.ts';
 
 export { type BackwardOptions, backward, enableGrad, isGradEnabled, noGrad } from './autograd/index.ts';
+export type { FromPretrainedOptions } from './checkpoint/from_pretrained.ts';
 export * as checkpoint from './checkpoint/index.ts';
 export { type LoadPretrainedOptions, loadPretrained, type SavePretrainedOptions, savePretrained } from './checkpoint/pretrained.ts';
 export { loadWeights, saveWeights } from './checkpoint/weights.ts';
 export * as data from './data/index.ts';
 export * from './generate/index.ts';
+export { HubError, type HubOptions, type HubProgress } from './hub/index.ts';
 export * from './models/index.ts';
 export * as nn from './nn/index.ts';
 export { type CustomFunction, defineFunction } from './ops/function.ts';

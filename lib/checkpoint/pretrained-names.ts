@@ -1,5 +1,7 @@
+import { biasesOf } from '../models/config.ts';
 import type { GPTConfig } from '../models/index.ts';
 import type { PretrainedConfig } from './pretrained-config.ts';
+import { isGPT, type PretrainedType } from './pretrained-families.ts';
 
 /** A tensor of a Hugging Face file: rows of one of our parameters, as they are or transposed. */
 export interface Piece {
@@ -17,17 +19,17 @@ export interface Piece {
 }
 
 /** What stands before the names of the base model in the file of a language model; the head has no prefix. */
-export const PREFIX = { gpt2: 'transformer.', llama: 'model.' } as const;
+export const prefixOf = (type: PretrainedType): string => (isGPT(type) ? 'transformer.' : 'model.');
 export const HEAD = 'lm_head.weight';
 
-/** Buffers of attention masks in old GPT-2 files, and Llama's table of frequencies: no parameters. */
+/** Buffers of attention masks in old GPT files, and Llama's table of frequencies: no parameters. */
 export function isBuffer(name: string): boolean {
-  return /(^|\.)(attn\.(bias|masked_bias)|rotary_emb\.inv_freq)$/.test(name);
+  return /(^|\.)(attn\.(bias|masked_bias)|rotary_emb\.inv_freq|position_ids)$/.test(name);
 }
 
 type Add = (name: string, parameter: string, rows: number, columns?: number, start?: number, transposed?: boolean) => void;
 
-function gpt2Block(add: Add, c: GPTConfig, i: number): void {
+function gptBlock(add: Add, c: GPTConfig, i: number): void {
   const [theirs, ours] = [`h.${i}`, `blocks.${i}`];
   const dense = (name: string, parameter: string, rows: number, columns: number): void => {
     add(`${theirs}.${name}.weight`, `${ours}.${parameter}.weight`, rows, columns, 0, true);
@@ -45,8 +47,10 @@ function gpt2Block(add: Add, c: GPTConfig, i: number): void {
   dense('mlp.c_proj', 'mlp.down', c.width, c.ffnWidth);
 }
 
-function llamaBlock(add: Add, c: GPTConfig, i: number, biases: PretrainedConfig['biases']): void {
+function llamaBlock(add: Add, c: GPTConfig, i: number): void {
   const [theirs, ours] = [`layers.${i}`, `blocks.${i}`];
+  const biases = biasesOf(c);
+  /** Their matrices that lie one below the other in ours. */
   const rows = (names: readonly (readonly [string, number])[], parameter: string, columns: number, bias: boolean): void => {
     for (const kind of bias ? ['weight', 'bias'] : ['weight']) {
       let start = 0;
@@ -57,50 +61,57 @@ function llamaBlock(add: Add, c: GPTConfig, i: number, biases: PretrainedConfig[
     }
   };
   const [q, kv] = [c.heads * c.headSize, c.kvHeads * c.headSize];
+  const [toQ, toK, toV] = [
+    ['self_attn.q_proj', q],
+    ['self_attn.k_proj', kv],
+    ['self_attn.v_proj', kv],
+  ] as const;
   add(`${theirs}.input_layernorm.weight`, `${ours}.norm1.weight`, c.width);
-  rows(
-    [
-      ['self_attn.q_proj', q],
-      ['self_attn.k_proj', kv],
-      ['self_attn.v_proj', kv],
-    ],
-    'attn.qkv',
-    c.width,
-    biases.attention,
-  );
-  rows([['self_attn.o_proj', c.width]], 'attn.proj', q, biases.attention);
+  rows([toQ, toK, toV], 'attn.qkv', c.width, biases.qkv);
+  rows([['self_attn.o_proj', c.width]], 'attn.proj', q, biases.proj);
+  if (c.qkNorm) {
+    add(`${theirs}.self_attn.q_norm.weight`, `${ours}.attn.qNorm.weight`, c.headSize);
+    add(`${theirs}.self_attn.k_norm.weight`, `${ours}.attn.kNorm.weight`, c.headSize);
+  }
   add(`${theirs}.post_attention_layernorm.weight`, `${ours}.norm2.weight`, c.width);
-  rows(
-    [
-      ['mlp.gate_proj', c.ffnWidth],
-      ['mlp.up_proj', c.ffnWidth],
-    ],
-    'mlp.up',
-    c.width,
-    biases.mlp,
-  );
+  const [gate, up] = [
+    ['mlp.gate_proj', c.ffnWidth],
+    ['mlp.up_proj', c.ffnWidth],
+  ] as const;
+  rows([gate, up], 'mlp.up', c.width, biases.mlp);
   rows([['mlp.down_proj', c.width]], 'mlp.down', c.ffnWidth, biases.mlp);
 }
+
+/** Their names of what stands around the blocks. */
+const OUTER = {
+  gpt2: { tokens: 'wte', positions: 'wpe', norm: 'ln_f' },
+  'openai-gpt': { tokens: 'tokens_embed', positions: 'positions_embed', norm: '' },
+  llama: { tokens: 'embed_tokens', positions: '', norm: 'norm' },
+} as const;
 
 /**
  * Every tensor of a model in Hugging Face's names, and where it lies in ours. One block after the other: of what a config.json
  * claims, no more is listed than the reader finds in the file.
  */
-export function* pretrainedPieces({ type, config: c, biases }: PretrainedConfig): Generator<Piece> {
+export function* pretrainedPieces({ type, config: c }: PretrainedConfig): Generator<Piece> {
+  const gpt = isGPT(type);
+  const outer = OUTER[type === 'gpt2' || type === 'openai-gpt' ? type : 'llama'];
   let pieces: Piece[] = [];
   const add: Add = (name, parameter, rows, columns, start = 0, transposed = false) =>
     void pieces.push({ name, parameter, start, rows, columns, transposed });
   // Only the vocabulary's own rows: those that pad it are not in the file.
-  add(type === 'gpt2' ? 'wte.weight' : 'embed_tokens.weight', 'tokens.weight', c.vocabSize, c.width);
-  if (type === 'gpt2') add('wpe.weight', 'positions', c.contextLength, c.width);
+  add(`${outer.tokens}.weight`, 'tokens.weight', c.vocabSize, c.width);
+  if (gpt) add(`${outer.positions}.weight`, 'positions', c.contextLength, c.width);
   for (let i = 0; i < c.layers; i++) {
-    type === 'gpt2' ? gpt2Block(add, c, i) : llamaBlock(add, c, i, biases);
+    if (gpt) gptBlock(add, c, i);
+    else llamaBlock(add, c, i);
     yield* pieces;
     pieces = [];
   }
-  const norm = type === 'gpt2' ? 'ln_f' : 'norm';
-  add(`${norm}.weight`, 'norm.weight', c.width);
-  if (type === 'gpt2') add(`${norm}.bias`, 'norm.bias', c.width);
+  if (c.finalNorm) {
+    add(`${outer.norm}.weight`, 'norm.weight', c.width);
+    if (gpt) add(`${outer.norm}.bias`, 'norm.bias', c.width);
+  }
   if (!c.tiedHead) add(HEAD, 'head.weight', c.vocabSize, c.width);
   yield* pieces;
 }

@@ -10,9 +10,10 @@ import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 import { makeFolders, naming, nodeFileSystem } from './filesystem.ts';
-import { gpt2ConfigOf, type PretrainedConfig, parsePretrainedConfig } from './pretrained-config.ts';
+import { type PretrainedConfig, parsePretrainedConfig } from './pretrained-config.ts';
+import { pretrainedConfigOf } from './pretrained-export.ts';
 import { openPretrained, type PretrainedFiles, readJSON } from './pretrained-files.ts';
-import { HEAD, isBuffer, type Piece, PREFIX, pretrainedPieces } from './pretrained-names.ts';
+import { HEAD, isBuffer, type Piece, prefixOf, pretrainedPieces } from './pretrained-names.ts';
 import { readWholeFile } from './read.ts';
 import { type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { floatBytes, readFloats } from './weights.ts';
@@ -26,6 +27,8 @@ export interface LoadPretrainedOptions {
   dropout?: GPTConfigInput['dropout'];
   /** Rows of the embedding are rounded up to a multiple of this. Default 1: as many as in the file. */
   paddedVocab?: number;
+  /** Fields of config.json that are not known here and do not change what the model computes. */
+  ignoreConfig?: readonly string[];
 }
 
 /** The rows of a parameter that a piece is, in the file's layout: a view. */
@@ -50,7 +53,7 @@ function nameIn(files: PretrainedFiles, prefix: string, piece: Piece): string | 
 
 /** Where each piece lies. @throws FileError naming the first tensor that is missing, misshapen or has no place in the model */
 function findPieces(folder: string, files: PretrainedFiles, pretrained: PretrainedConfig) {
-  const prefix = PREFIX[pretrained.type];
+  const prefix = prefixOf(pretrained.type);
   const found: { piece: Piece; name: string; file: SafetensorsFile }[] = [];
   const expected = new Set<string>();
   for (const piece of pretrainedPieces(pretrained)) {
@@ -77,16 +80,15 @@ function findPieces(folder: string, files: PretrainedFiles, pretrained: Pretrain
 }
 
 /**
- * Reads a Hugging Face folder (config.json; model.safetensors, or shards with model.safetensors.index.json) of model_type gpt2
- * or llama. Tensors in F32, F16 or BF16 go one at a time into f32 parameters. Biases that our configuration has and the file
- * has not are 0.
+ * Reads a Hugging Face folder (config.json; model.safetensors, or shards with model.safetensors.index.json) of model_type gpt2,
+ * openai-gpt, llama, mistral, qwen2 or qwen3. Tensors in F32, F16 or BF16 go one at a time into f32 parameters.
  * @throws FileError naming the file and the field or tensor that is missing, unexpected or not supported
  */
 export async function loadPretrained(folder: string, options: LoadPretrainedOptions = {}): Promise<GPT> {
   const file = join(folder, 'config.json');
-  const { device, compute = 'f32', ...overrides } = options;
-  const given = Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
-  const pretrained = parsePretrainedConfig(file, await readJSON(file), given);
+  const { device, compute = 'f32', dropout, paddedVocab, ignoreConfig = [] } = options;
+  const given = { ...(dropout !== undefined && { dropout }), ...(paddedVocab !== undefined && { paddedVocab }) };
+  const pretrained = parsePretrainedConfig(file, await readJSON(file), given, ignoreConfig);
   const files = await openPretrained(folder);
   try {
     // Before the model is made: a config.json may claim any size.
@@ -115,18 +117,19 @@ export interface SavePretrainedOptions {
 }
 
 /**
- * Writes a model of GPT-2's architecture as a Hugging Face folder that transformers reads: config.json and model.safetensors.
- * Biases that the model does not have are written as zeros, which is the same function. The rows that pad the vocabulary are
+ * Writes a model as a Hugging Face folder that transformers reads: config.json and model.safetensors, of the family that has a place
+ * for its configuration: gpt2, openai-gpt, llama, mistral, qwen2 or qwen3. Biases that GPT-1 and GPT-2 have and the model has not are
+ * written as zeros, which is the same function. The rows that pad the vocabulary are
  * left out.
- * @throws ArgumentError naming the field of the configuration that GPT-2 has no place for
+ * @throws ArgumentError naming the field of the configuration that the nearest family has no place for
  */
 export async function savePretrained(model: GPT, folder: string, options: SavePretrainedOptions = {}): Promise<void> {
   const { endOfText = null } = options;
   if (endOfText !== null && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < model.config.vocabSize))
     throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
-  const json = gpt2ConfigOf(model.config, endOfText);
+  const { type, json } = pretrainedConfigOf(model.config, endOfText);
   const parameters = model.namedParameters();
-  const pieces = [...pretrainedPieces({ type: 'gpt2', config: model.config, biases: { attention: true, mlp: true } })];
+  const pieces = [...pretrainedPieces({ type, config: model.config })];
   const entries = pieces.map((piece): SafetensorsEntry => {
     const parameter = parameters.get(piece.parameter);
     const shape = shapeInFile(piece);
@@ -139,7 +142,7 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
         view.dispose();
       }
     };
-    return { name: piece.name === HEAD ? HEAD : `${PREFIX.gpt2}${piece.name}`, dtype: 'F32', shape, bytes };
+    return { name: piece.name === HEAD ? HEAD : `${prefixOf(type)}${piece.name}`, dtype: 'F32', shape, bytes };
   });
   const fs = nodeFileSystem;
   await makeFolders(fs, folder);

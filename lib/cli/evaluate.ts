@@ -11,7 +11,11 @@ export const run = command(
     positionals: CONFIG,
     options: {
       ...RUN_OPTIONS,
-      checkpoint: { kind: 'text', value: 'FOLDER', help: "a checkpoint or run, in place of the run's own best one" },
+      checkpoint: {
+        kind: 'text',
+        value: 'MODEL',
+        help: "a checkpoint, run, Hugging Face folder or id of the hub, in place of the run's own best one",
+      },
     },
     examples: [
       ['heddle evaluate configs/quickstart.yaml', "the best checkpoint of the quickstart's run"],
@@ -29,6 +33,7 @@ export const run = command(
         ...(values.checkpoint !== undefined && { checkpoint: values.checkpoint }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
+        onDownload: (progress) => view.download(progress),
         onEvaluate: (batches, of) => view.evaluate(batches, of),
       }),
     ).finally(() => view.end());

@@ -11,7 +11,11 @@ export const run = command(
     options: {
       ...TRAINING_OPTIONS,
       data: { kind: 'text', value: 'FILE', help: 'the examples, JSONL, in place of finetune.path' },
-      from: { kind: 'text', value: 'MODEL', help: 'a run, checkpoint or Hugging Face folder to start from, in place of finetune.from' },
+      from: {
+        kind: 'text',
+        value: 'MODEL',
+        help: 'a run, checkpoint, Hugging Face folder or id of the hub to start from, in place of finetune.from',
+      },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed and finetune.train.seed' },
     },
     details: [

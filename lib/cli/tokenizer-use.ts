@@ -3,16 +3,22 @@ import { join } from 'node:path';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
-import { print, printJSON } from './output.ts';
+import { note, print, printJSON } from './output.ts';
 
-const TOKENIZER = { name: 'TOKENIZER', help: "tokenizer.json, a folder with one (or with vocab.json and merges.txt), or a run's folder" };
+const TOKENIZER = {
+  name: 'TOKENIZER',
+  help: "tokenizer.json, a folder with one (or with vocab.json and merges.txt), a run's folder, or an id of the hub",
+};
 
 async function open(path: string): Promise<Tokenizer> {
   const { loadTokenizer } = await import('../tokenizer/index.ts');
   const ofRun = join(path, 'tokenizer');
   if (existsSync(join(ofRun, 'tokenizer.json'))) return loadTokenizer(ofRun);
   const checkpoints = join(path, 'checkpoints');
-  if (!existsSync(checkpoints)) return loadTokenizer(path);
+  if (!existsSync(checkpoints)) {
+    const { tokenizerFolder } = await import('../hub/index.ts');
+    return loadTokenizer(await tokenizerFolder(path, { onMessage: note }));
+  }
   // A tokenizer that was not trained for the run stands only beside its weights.
   const { latestCheckpoint } = await import('../checkpoint/folder.ts');
   const { checkpoint } = await latestCheckpoint(checkpoints);

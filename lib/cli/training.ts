@@ -99,6 +99,7 @@ export async function runTraining(task: TrainingTask): Promise<number> {
         ...(values.minutes !== undefined && { minutes: values.minutes }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
+        onDownload: (progress) => view.download(progress),
         onStart({ model }, from) {
           const device = describeDevice(model.device);
           recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, device });

@@ -1,4 +1,5 @@
 import type { PrepareProgress } from '../data/index.ts';
+import type { HubProgress } from '../hub/index.ts';
 import { type CurvePoint, lossCurve } from '../train/metrics/curve.ts';
 import { ProgressLine } from '../train/metrics/progress.ts';
 import type { TrainerEvent } from '../train/trainer.ts';
@@ -39,6 +40,17 @@ export class RunView {
     // What is over in a moment needs no line.
     if (now - this.#phaseStart > QUIET_MS)
       this.#line?.update({ step: totalBytes > 0 ? Math.min(100, Math.floor((bytes / totalBytes) * 100)) : 0 });
+  }
+
+  /** How far a file of the hub has come, in megabytes. */
+  download({ file, bytes, total }: HubProgress): void {
+    const now = performance.now();
+    if (this.#phase !== file) {
+      this.#phase = file;
+      this.#phaseStart = now;
+      this.#begin(new ProgressLine({ label: marked(`fetching ${file}: MB`), total: Math.ceil(total / 1e6) }));
+    }
+    if (now - this.#phaseStart > QUIET_MS) this.#line?.update({ step: bytes === total ? Math.ceil(total / 1e6) : Math.floor(bytes / 1e6) });
   }
 
   /** Training begins after `from` steps done before; `where`: what to say of the device. */

@@ -73,8 +73,8 @@ function connectionError(host: string, silence: Silence, settings: HubSettings, 
 /** Where a redirect leads. @throws HubError where it leads nowhere, to something that is not the web, or from https to http */
 function target(response: Response, from: URL): URL {
   const location = response.headers.get('location') ?? '';
-  if (!URL.canParse(location, from)) throw new HubError(`${from.host}: a redirect must name an address, got none that can be read`);
-  const to = new URL(location, from);
+  if (!URL.canParse(location, from.href)) throw new HubError(`${from.host}: a redirect must name an address, got none that can be read`);
+  const to = new URL(location, from.href);
   if (to.protocol !== 'https:' && to.protocol !== from.protocol)
     throw new HubError(
       `${from.host}: a redirect must stay with ${from.protocol.slice(0, -1)} or go to https, got ${to.protocol.slice(0, -1)}`,

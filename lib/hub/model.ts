@@ -6,7 +6,7 @@ import { parseJSON } from '../util/json_text.ts';
 import { show } from '../util/show.ts';
 import { naming } from './cache.ts';
 import { HubError } from './error.ts';
-import { isSafePath } from './names.ts';
+import { isSafePath, meansHub } from './names.ts';
 import type { HubOptions } from './settings.ts';
 import { openSnapshot, type Snapshot } from './snapshot.ts';
 
@@ -68,4 +68,14 @@ export async function fetchTokenizer(id: string, options: HubOptions = {}): Prom
   await snapshot.fetch(files);
   await snapshot.done();
   return snapshot.folder;
+}
+
+/** The folder that a name means: of a model of the hub, fetched into the cache; otherwise the name itself. */
+export async function modelFolder(idOrFolder: string, options: HubOptions = {}): Promise<string> {
+  return meansHub(idOrFolder) ? fetchModel(idOrFolder, options) : idOrFolder;
+}
+
+/** The same for a tokenizer alone: a folder, a file, or the model of the hub that it belongs to. */
+export async function tokenizerFolder(idOrPath: string, options: HubOptions = {}): Promise<string> {
+  return meansHub(idOrPath) ? fetchTokenizer(idOrPath, options) : idOrPath;
 }

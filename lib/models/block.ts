@@ -2,7 +2,7 @@ import { type InitOptions, type KVCache, LayerNorm, Linear, Module, RMSNorm } fr
 import { type Activation, add, attention, dropout, packedAttention, packedSwiglu, reshape, rope, slice } from '../ops/index.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
-import type { GPTConfig } from './config.ts';
+import { biasesOf, type GPTConfig } from './config.ts';
 
 /** What a forward pass brings along besides the tokens. */
 export interface ForwardOptions {
@@ -45,8 +45,9 @@ export class SelfAttention extends Module {
 
   constructor(c: GPTConfig, layer: number, init: InitOptions) {
     super();
-    this.qkv = new Linear(c.width, (c.heads + 2 * c.kvHeads) * c.headSize, { ...init, bias: c.bias, std: c.initStd });
-    this.proj = new Linear(c.heads * c.headSize, c.width, { ...init, bias: c.bias, std: projectionStd(c) });
+    const biases = biasesOf(c);
+    this.qkv = new Linear(c.width, (c.heads + 2 * c.kvHeads) * c.headSize, { ...init, bias: biases.qkv, std: c.initStd });
+    this.proj = new Linear(c.heads * c.headSize, c.width, { ...init, bias: biases.proj, std: projectionStd(c) });
     this.qNorm = c.qkNorm ? new RMSNorm(c.headSize, { ...init, eps: c.normEps }) : null;
     this.kNorm = c.qkNorm ? new RMSNorm(c.headSize, { ...init, eps: c.normEps }) : null;
     this.#config = c;
@@ -114,8 +115,9 @@ export class FeedForward extends Module {
 
   constructor(c: GPTConfig, init: InitOptions) {
     super();
-    this.up = new Linear(c.width, c.activation === 'swiglu' ? 2 * c.ffnWidth : c.ffnWidth, { ...init, bias: c.bias, std: c.initStd });
-    this.down = new Linear(c.ffnWidth, c.width, { ...init, bias: c.bias, std: projectionStd(c) });
+    const bias = biasesOf(c).mlp;
+    this.up = new Linear(c.width, c.activation === 'swiglu' ? 2 * c.ffnWidth : c.ffnWidth, { ...init, bias, std: c.initStd });
+    this.down = new Linear(c.ffnWidth, c.width, { ...init, bias, std: projectionStd(c) });
     this.#config = c;
   }
 

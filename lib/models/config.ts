@@ -8,6 +8,10 @@ export const NORM_POSITIONS = ['pre', 'post'] as const;
 export const ACTIVATIONS = ['gelu_tanh', 'gelu_erf', 'relu', 'relu2', 'silu', 'swiglu'] as const;
 export const POSITIONS = ['learned', 'sinusoidal', 'rotary', 'none'] as const;
 
+/** Biases in some linear layers: in that to queries, keys and values (Qwen2), in both of the attention, in both of the feed-forward part. */
+export const BIASES = ['qkv', 'attention', 'mlp'] as const;
+
+export type PartialBias = (typeof BIASES)[number];
 export type Norm = (typeof NORMS)[number];
 export type NormPosition = (typeof NORM_POSITIONS)[number];
 export type Activation = (typeof ACTIVATIONS)[number];
@@ -54,8 +58,8 @@ export interface GPTConfig {
   readonly normPosition: NormPosition;
   /** A norm between the last block and the head. */
   readonly finalNorm: boolean;
-  /** Biases in the linear layers of the blocks; the head has none. */
-  readonly bias: boolean;
+  /** Biases in the linear layers of the blocks: in all, in none, or in some (see `BIASES`); the head has none. */
+  readonly bias: boolean | PartialBias;
   /** Biases in the LayerNorms; RMSNorm has none. */
   readonly normBias: boolean;
   readonly activation: Activation;
@@ -98,7 +102,9 @@ function checkFields(c: GPTConfig, bad: (field: string, expected: string, got: u
   const record = c as unknown as Record<string, unknown>;
   const counts = ['vocabSize', 'paddedVocab', 'contextLength', 'layers', 'heads', 'kvHeads', 'width', 'headSize', 'ffnWidth'];
   for (const field of counts) if (!isCount(record[field])) bad(field, 'a positive integer', record[field]);
-  for (const field of ['finalNorm', 'bias', 'normBias', 'ropeInterleaved', 'qkNorm', 'tiedHead', 'causal', 'scaledInit']) {
+  if (typeof c.bias !== 'boolean' && !(BIASES as readonly unknown[]).includes(c.bias))
+    bad('bias', `true, false or one of ${BIASES.join(', ')}`, c.bias);
+  for (const field of ['finalNorm', 'normBias', 'ropeInterleaved', 'qkNorm', 'tiedHead', 'causal', 'scaledInit']) {
     if (typeof record[field] !== 'boolean') bad(field, 'true or false', record[field]);
   }
   for (const field of ['normEps', 'ropeTheta', 'initStd']) {
@@ -202,7 +208,7 @@ export function fillGPTConfig(input: GPTConfigInput, preset?: string): { config:
     normPosition,
     finalNorm: given.finalNorm ?? normPosition === 'pre',
     bias,
-    normBias: given.normBias ?? (norm === 'layernorm' && bias),
+    normBias: given.normBias ?? (norm === 'layernorm' && bias === true),
     activation,
     positions: given.positions ?? 'learned',
     ropeTheta: given.ropeTheta ?? 10000,
@@ -252,6 +258,15 @@ export function gptPreset(name: string): GPTConfigInput {
 /** The attention pattern of a layer (0-based): the list repeats. */
 export function attentionOfLayer(config: GPTConfig, layer: number): AttentionPattern {
   return config.attention[layer % config.attention.length] ?? {};
+}
+
+/** Which linear layers of a block have a bias. */
+export function biasesOf({ bias }: Pick<GPTConfig, 'bias'>): { readonly qkv: boolean; readonly proj: boolean; readonly mlp: boolean } {
+  return {
+    qkv: bias === true || bias === 'qkv' || bias === 'attention',
+    proj: bias === true || bias === 'attention',
+    mlp: bias === true || bias === 'mlp',
+  };
 }
 
 /** Rows of the embedding in storage: V rounded up to a multiple of `paddedVocab`. */

@@ -1,6 +1,6 @@
 import { ArgumentError } from '../util/errors.ts';
 import type { GPTConfig } from './config.ts';
-import { paddedVocabSize } from './config.ts';
+import { biasesOf, paddedVocabSize } from './config.ts';
 
 /** Numbers of parameters; `total` is the sum of `embedding`, `positions`, `layers · perLayer`, `finalNorm` and `head`. */
 export interface ParameterCount {
@@ -23,13 +23,14 @@ export interface ParameterCount {
 
 /** Counts the parameters of a GPT exactly. */
 export function countParameters(c: GPTConfig): ParameterCount {
-  const bias = c.bias ? 1 : 0;
+  const biases = biasesOf(c);
+  const bias = (has: boolean): number => (has ? 1 : 0);
   const queries = c.heads * c.headSize;
   const keysAndValues = 2 * c.kvHeads * c.headSize;
-  const projection = queries * c.width + bias * c.width;
-  const attention = (queries + keysAndValues) * (c.width + bias) + projection + (c.qkNorm ? 2 * c.headSize : 0);
+  const projection = queries * c.width + bias(biases.proj) * c.width;
+  const attention = (queries + keysAndValues) * (c.width + bias(biases.qkv)) + projection + (c.qkNorm ? 2 * c.headSize : 0);
   const into = c.activation === 'swiglu' ? 2 : 1; // gate and value
-  const ffn = into * c.ffnWidth * (c.width + bias) + c.width * (c.ffnWidth + bias);
+  const ffn = into * c.ffnWidth * (c.width + bias(biases.mlp)) + c.width * (c.ffnWidth + bias(biases.mlp));
   const norm = c.width * (c.normBias ? 2 : 1);
 
   const perLayer = attention + ffn + 2 * norm;

@@ -1,8 +1,9 @@
 export { BPETokenizer, type BPETrainOptions } from './bpe.ts';
 export { ByteTokenizer } from './byte.ts';
 export { type CharOptions, CharTokenizer } from './char.ts';
+export { Tokenizer } from './from_pretrained.ts';
 export { loadGPT2Tokenizer } from './gpt2.ts';
 export { HuggingFaceTokenizer } from './huggingface.ts';
 export { loadTokenizer, saveTokenizer, tokenizerFromJSON } from './load.ts';
 export { StreamDecoder } from './stream.ts';
-export { END_OF_TEXT, type EncodeOptions, type Tokenizer } from './tokenizer.ts';
+export { END_OF_TEXT, type EncodeOptions } from './tokenizer.ts';

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { listCorpora } from '../data/corpora.ts';
-import { ACTIVATIONS, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
+import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
 import { presetNames } from '../models/presets.ts';
 import { COMPUTES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
@@ -47,7 +47,7 @@ function build({ z }: typeof import('zod')) {
     normEps: positive,
     normPosition: choice(NORM_POSITIONS),
     finalNorm: flag,
-    bias: flag,
+    bias: z.union([flag, choice(BIASES)], { error: `true, false or one of ${BIASES.join(', ')}` }),
     normBias: flag,
     activation: choice(ACTIVATIONS),
     positions: choice(POSITIONS),

@@ -6,6 +6,7 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { findCheckpoint, openModel } from './open.ts';
+import { hubOptions } from './prepare.ts';
 import { drive, factsOf, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
 import { Trainer } from './trainer.ts';
 
@@ -67,7 +68,10 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? (await readExamples(run.finetune));
-  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, { device: options.device ?? run.device });
+  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, {
+    device: options.device ?? run.device,
+    hub: hubOptions(options),
+  });
   if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { bestCheckpoint, type Checkpoint, latestCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
 import { countElements, restoreTensors } from '../checkpoint/tensors.ts';
+import { type HubOptions, meansHub, modelFolder } from '../hub/index.ts';
 import { GPT, type GPTConfig, gptConfig } from '../models/index.ts';
 import { countParameters } from '../models/size.ts';
 import type { Compute } from '../nn/index.ts';
@@ -18,6 +19,8 @@ export interface OpenModel {
   checkpoint: string;
   /** What the checkpoint says of its run. */
   config: unknown;
+  /** Steps of training that the checkpoint tells of; null for a Hugging Face folder. */
+  steps: number | null;
 }
 
 /** The checkpoint that a path means: a checkpoint itself, or a run's best one, or its newest. */
@@ -83,7 +86,7 @@ export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string)
   try {
     await restoreTensors(checkpoint.path('model.safetensors'), model.namedParameters());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
-    return { model, tokenizer, checkpoint: checkpoint.folder, config: checkpoint.manifest.config };
+    return { model, tokenizer, checkpoint: checkpoint.folder, config: checkpoint.manifest.config, steps: checkpoint.manifest.step };
   } catch (error) {
     model.dispose();
     throw error;
@@ -95,16 +98,24 @@ function isHuggingFace(path: string): boolean {
   return existsSync(join(path, 'config.json')) && !existsSync(join(path, 'checkpoint.json'));
 }
 
-/** Opens a run's folder (its best checkpoint), a checkpoint, or a Hugging Face folder (GPT-2, Llama). */
-export async function openModel(path: string, options: { device?: string; compute?: Compute } = {}): Promise<OpenModel> {
+export interface OpenModelOptions {
+  device?: string;
+  compute?: Compute;
+  /** How a model of the hub is fetched. */
+  hub?: HubOptions;
+}
+
+/** Opens a run's folder (its best checkpoint), a checkpoint, a Hugging Face folder, or a model of the hub by its id. */
+export async function openModel(idOrPath: string, options: OpenModelOptions = {}): Promise<OpenModel> {
   const { device, compute = 'f32' } = options;
-  if (!isHuggingFace(path)) {
-    const opened = await modelOfCheckpoint(await findCheckpoint(path), device);
+  if (!meansHub(idOrPath) && !isHuggingFace(idOrPath)) {
+    const opened = await modelOfCheckpoint(await findCheckpoint(idOrPath), device);
     opened.model.computeIn(compute);
     return opened;
   }
+  const path = await modelFolder(idOrPath, options.hub);
   const { loadPretrained } = await import('../checkpoint/pretrained.ts');
   const model = await loadPretrained(path, { compute, ...(device !== undefined && { device }) });
   const has = ['tokenizer.json', 'vocab.json', 'encoder.json'].some((name) => existsSync(join(path, name)));
-  return { model, tokenizer: has ? loadTokenizer(path) : null, checkpoint: path, config: model.config };
+  return { model, tokenizer: has ? loadTokenizer(path) : null, checkpoint: path, config: model.config, steps: null };
 }

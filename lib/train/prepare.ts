@@ -13,6 +13,7 @@ import {
   type Source,
   splitItems,
 } from '../data/index.ts';
+import { type HubOptions, type HubProgress, tokenizerFolder } from '../hub/index.ts';
 import type { GPTConfig } from '../models/index.ts';
 import { BPETokenizer, ByteTokenizer, CharTokenizer, loadTokenizer, saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
@@ -24,6 +25,13 @@ export interface PrepareHooks {
   /** A line for people, before anything slow. */
   onMessage?: (line: string) => void;
   onPrepare?: (progress: PrepareProgress) => void;
+  /** How far a file of the hub has come. */
+  onDownload?: (progress: HubProgress) => void;
+}
+
+/** The hooks as the hub takes them. */
+export function hubOptions({ signal, onMessage, onDownload }: PrepareHooks): HubOptions {
+  return { ...(signal && { signal }), ...(onMessage && { onMessage }), ...(onDownload && { onProgress: onDownload }) };
 }
 
 /** Text, tokenizer and shards of a run. */
@@ -59,7 +67,7 @@ function* documents(source: Source): Generator<string | Uint8Array> {
 async function tokenizerOf(run: RunConfig, source: Source, valSource: Source | null, hooks: PrepareHooks): Promise<Tokenizer> {
   const t = run.tokenizer;
   const folder = join(run.out, 'tokenizer');
-  if (t.kind === 'load') return loadTokenizer(t.path as string);
+  if (t.kind === 'load') return loadTokenizer(await tokenizerFolder(t.path as string, hubOptions(hooks)));
   if (t.kind === 'byte') return new ByteTokenizer();
   const plan = await planSplit(source, valSource ? 0 : run.data.valFraction, async () => hooks.signal?.throwIfAborted());
   const stamp = `${plan.contentHash}:${JSON.stringify(t)}:${run.data.valFraction}`;

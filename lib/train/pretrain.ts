@@ -3,12 +3,12 @@ import { type Checkpoint, clearCheckpoints, type Json, latestCheckpoint } from '
 import { Loader } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
 import { describeDevice } from '../tensor/device.ts';
-import { HeddleError } from '../util/errors.ts';
+import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { evaluate } from './evaluate.ts';
-import { findCheckpoint, modelOfCheckpoint } from './open.ts';
+import { findCheckpoint, type OpenModel, openModel } from './open.ts';
 import { computeOn } from './policy.ts';
-import { type PreparedRun, type PrepareHooks, prepareRun } from './prepare.ts';
+import { hubOptions, type PreparedRun, type PrepareHooks, prepareRun } from './prepare.ts';
 import { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';
 
 export interface RunHooks extends PrepareHooks {
@@ -155,14 +155,29 @@ export async function pretrain(run: RunConfig, options: PretrainOptions = {}): P
   }
 }
 
-/** Evaluates a run's best checkpoint (or the one named) on its whole validation split. */
+/** A model can be measured on a run's tokens when they are its own tokenizer's. */
+function checkTokens({ model, tokenizer, checkpoint, steps }: OpenModel, data: PreparedRun): void {
+  const { vocabSize } = data.tokenizer;
+  if (vocabSize > model.config.vocabSize)
+    throw new ArgumentError(
+      `evaluate: the run's tokenizer must have at most the model's ${model.config.vocabSize} tokens, got ${vocabSize}`,
+    );
+  if (steps === null && tokenizer && tokenizer.hash() !== data.tokenizer.hash())
+    throw new ArgumentError(`evaluate: the run's tokenizer must be that of ${checkpoint}, got another one`, {
+      hint: 'Name it in the configuration: tokenizer: { kind: load, path: ... }.',
+    });
+}
+
+/** Evaluates a run's best checkpoint (or another model) on its whole validation split. */
 export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoint?: string } = {}): Promise<RunResult> {
-  const checkpoint = await findCheckpoint(options.checkpoint ?? run.out);
-  const data = await prepareRun(run, options);
+  const opened = await openModel(options.checkpoint ?? run.out, { device: options.device ?? run.device, hub: hubOptions(options) });
+  const { model } = opened;
+  let data: PreparedRun | undefined;
   try {
+    data = await prepareRun(run, options);
     if (!data.prepared.validation)
       throw new HeddleError('ERR_HEDDLE_NO_VALIDATION', 'the run has no validation split: data.valFraction is 0');
-    const { model } = await modelOfCheckpoint(checkpoint, options.device ?? run.device);
+    checkTokens(opened, data);
     model.computeIn(computeOn(model.device, run.train.policy.compute));
     const length = Math.min(run.train.contextLength, model.config.contextLength);
     const started = performance.now();
@@ -173,18 +188,18 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
     });
     const tokensPerSecond = (result.tokens * 1000) / (performance.now() - started);
     const facts = factsOf(model);
-    model.dispose();
     const { loss: valLoss, bitsPerByte } = result;
     return {
       valLoss,
       bitsPerByte,
-      steps: checkpoint.manifest.step,
+      steps: opened.steps ?? 0,
       tokensPerSecond,
-      checkpoint: checkpoint.folder,
+      checkpoint: opened.checkpoint,
       reason: 'steps',
       ...facts,
     };
   } finally {
-    data.close();
+    model.dispose();
+    data?.close();
   }
 }

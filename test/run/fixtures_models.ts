@@ -6,7 +6,7 @@ import { backward, noGrad } from '../../lib/autograd/index.ts';
 import { loadPretrained, pieceOf } from '../../lib/checkpoint/pretrained.ts';
 import { parsePretrainedConfig } from '../../lib/checkpoint/pretrained-config.ts';
 import { readJSON } from '../../lib/checkpoint/pretrained-files.ts';
-import { HEAD, type Piece, PREFIX, pretrainedPieces } from '../../lib/checkpoint/pretrained-names.ts';
+import { HEAD, type Piece, prefixOf, pretrainedPieces } from '../../lib/checkpoint/pretrained-names.ts';
 import { generateRows } from '../../lib/generate/index.ts';
 import type { GPT } from '../../lib/models/index.ts';
 import type { Compute } from '../../lib/nn/index.ts';
@@ -26,7 +26,7 @@ type Report = (tensor: string, error: number, tol: number) => void;
 async function piecesOf(folder: string): Promise<Map<string, Piece>> {
   const file = path.join(folder, 'config.json');
   const pretrained = parsePretrainedConfig(file, await readJSON(file));
-  return new Map([...pretrainedPieces(pretrained)].map((p) => [p.name === HEAD ? HEAD : `${PREFIX[pretrained.type]}${p.name}`, p]));
+  return new Map([...pretrainedPieces(pretrained)].map((p) => [p.name === HEAD ? HEAD : `${prefixOf(pretrained.type)}${p.name}`, p]));
 }
 
 /** A piece of each parameter, or of its gradient, in the file's layout. */

@@ -169,7 +169,7 @@ test('Llama: rope_theta of older files, a tied head, biases of attention', async
   const repeat = (n: number, x: number): number[] => Array.from({ length: n }, () => x);
   t.deepEqual(of('blocks.0.attn.qkv.bias'), [...repeat(48, 1), ...repeat(16, 2), ...repeat(16, 3)]);
   t.deepEqual(of('blocks.1.attn.proj.bias'), repeat(48, 4));
-  t.deepEqual(of('blocks.1.mlp.up.bias'), repeat(240, 0));
+  t.deepEqual(of('blocks.1.mlp.up.bias'), []);
 });
 
 test('options: dropout and padding of the vocabulary', async (t) => {
@@ -180,8 +180,12 @@ test('options: dropout and padding of the vocabulary', async (t) => {
 });
 
 const gpt2: [string, Record<string, unknown>, RegExp][] = [
-  ['model_type', { model_type: 'bert' }, /config\.json: model_type must be one of gpt2, llama, got "bert"$/],
-  ['no model_type', { model_type: undefined }, /model_type must be one of gpt2, llama, got nothing$/],
+  [
+    'model_type',
+    { model_type: 'bert' },
+    /config\.json: model_type must be one of gpt2, openai-gpt, llama, mistral, qwen2, qwen3, got "bert"$/,
+  ],
+  ['no model_type', { model_type: undefined }, /model_type must be one of gpt2, .*, qwen3, got nothing$/],
   ['inherited name', { model_type: 'toString' }, /model_type must be one of/],
   ['activation', { activation_function: 'mish' }, /activation_function must be one of gelu_new, .*, got "mish"$/],
   ['no width', { n_embd: undefined }, /n_embd must be a positive integer, got nothing$/],
@@ -205,6 +209,9 @@ const gpt2: [string, Record<string, unknown>, RegExp][] = [
   ],
   ['more layers', { n_layer: 3 }, /tensor "h\.2\.ln_1\.weight" is missing in its weights$/],
   ['fewer layers', { n_layer: 1 }, /tensor "transformer\.h\.1\.[^"]*" is not expected in a model of type gpt2/],
+  ['unknown field', { attn_logit_softcapping: 50 }, /field "attn_logit_softcapping" is not known for model_type gpt2: it may change what/],
+  ['own code', { auto_map: { AutoModel: 'x.py' } }, /auto_map must be null: models that bring code of their own are not supported/],
+  ['cross-attention', { add_cross_attention: true }, /add_cross_attention must be false, the only value/],
   ['untied', { tie_word_embeddings: false }, /tensor "lm_head\.weight" is missing/],
 ];
 const llama: typeof gpt2 = [
@@ -214,7 +221,7 @@ const llama: typeof gpt2 = [
     /rope_scaling must be null: scaled rotary positions are not supported, got \{/,
   ],
   ['rope_type', { rope_parameters: { rope_type: 'yarn', rope_theta: 1 } }, /rope_parameters\.rope_type must be "default", the only value/],
-  ['activation', { hidden_act: 'gelu' }, /hidden_act must be one of silu, got "gelu"$/],
+  ['activation', { hidden_act: 'gelu' }, /hidden_act must be one of silu, swish, got "gelu"$/],
   ['biases', { attention_bias: true }, /tensor "layers\.0\.self_attn\.q_proj\.bias" is missing/],
   ['kv heads', { num_key_value_heads: 4 }, /num_key_value_heads|kvHeads must be a divisor of heads/],
 ];
@@ -284,14 +291,21 @@ test('a GPT-2 that was saved is the same when loaded, biases or not', async (t) 
   }
 });
 
-test('a model that GPT-2 has no place for is not written', async (t) => {
+test('a model that no family has a place for is not written', async (t) => {
   const folder = temporaryFolder(t);
   const fails = async (input: GPTConfigInput, message: RegExp): Promise<void> => {
     using model = build(input);
     await t.throwsAsync(savePretrained(model, folder), { code: 'ERR_HEDDLE_ARGUMENT', message });
   };
-  await fails(modern, /^savePretrained: norm must be layernorm to be written as GPT-2, got "rmsnorm"$/);
-  await fails(families.gpt1 ?? {}, /normPosition must be pre/);
+  await fails({ ...modern, positions: 'learned' }, /^savePretrained: positions must be rotary to be written as qwen3, got "learned"$/);
+  await fails({ ...modern, bias: true }, /bias must be false or attention to be written as qwen3, got true$/);
+  await fails({ ...modern, qkNorm: false, rotaryFraction: 0.5 }, /rotaryFraction must be 1 to be written as llama/);
+  await fails(
+    { ...modern, qkNorm: false, attention: [{}, { window: 3 }] },
+    /attention must be one window for all layers to be written as mistral/,
+  );
+  await fails({ ...(families.gpt1 ?? {}), ffnWidth: 100 }, /ffnWidth must be 128, four times the width, to be written as openai-gpt/);
+  await fails({ norm: 'layernorm', finalNorm: false }, /finalNorm must be true to be written as gpt2/);
   await fails({ attention: [{}, { window: 3 }] }, /attention must be without windows/);
   await fails({ positions: 'rotary' }, /positions must be learned/);
   await fails({ activation: 'swiglu' }, /activation must be one of .*gelu_tanh.*, got "swiglu"/);

@@ -27,7 +27,7 @@ async function fails(
   message: RegExp,
   type: typeof HubError | typeof FileError | typeof ArgumentError = HubError,
 ) {
-  const error = (await t.throwsAsync(task, { instanceOf: type as typeof Error, message })) as Error & { cause?: unknown };
+  const error = (await t.throwsAsync(task, { instanceOf: type as never, message })) as Error & { cause?: unknown };
   const all = `${error.message} ${error.stack} ${JSON.stringify(error)} ${error.cause}`;
   t.false(all.includes(TOKEN) || all.includes('signature='), all);
   return error;

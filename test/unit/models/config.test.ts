@@ -104,7 +104,7 @@ const wrong: readonly [GPTConfigInput, RegExp][] = [
   [{ norm: 'rmsnorm', normBias: true }, /normBias must be false for rmsnorm/],
   [{ norm: 'batchnorm' as 'rmsnorm' }, /norm must be one of layernorm, rmsnorm, got "batchnorm"/],
   [{ activation: 'gelu' as 'gelu_tanh' }, /activation must be one of gelu_tanh, .*, got "gelu"/],
-  [{ bias: 'no' as unknown as boolean }, /bias must be true or false, got "no"/],
+  [{ bias: 'no' as unknown as boolean }, /bias must be true, false or one of qkv, attention, mlp, got "no"/],
   [{ layer: 3 } as GPTConfigInput, /layer is not known; did you mean layers\?/],
 ];
 for (const [input, message] of wrong) {
