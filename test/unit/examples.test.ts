@@ -1,8 +1,11 @@
 // Every file of examples/ runs as a user would run it, against the built package, and does what it claims.
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { BPETokenizer } from '../../lib/index.ts';
 
 const run = promisify(execFile);
 
@@ -32,6 +35,10 @@ const CHECKS: Record<string, (t: ExecutionContext, output: string) => void> = {
     t.true(before <= 3 && after >= 12, `${before} right answers before, ${after} after`);
   },
   'generate.ts': (t, output) => t.regex(output, /^Row, row, row your boat, gently down the stream\.\n(".*" (length|stop|endOfText)\n){3}$/),
+  'article.ts'(t, output) {
+    t.regex(output, /^人工智能科学家: 7 characters are 21 tokens\n/);
+    falls(t, numbersAfter('loss', output), 0.99);
+  },
   'chinese.ts': (t, output) => t.regex(output, /^7 characters are 15 tokens: .*\n(epoch .*\n){4}人工 -> 人工智能科学家\n$/),
 };
 
@@ -46,11 +53,26 @@ test("the README's script is examples/quick.ts, word for word, and at most 25 li
   t.true(script.trimEnd().split('\n').length <= 25);
 });
 
+/** The fixture's GPT-2 with a tokenizer of its vocabulary: the bytes and an end of text. */
+function gpt2Folder(t: ExecutionContext): string {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'heddle-example-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  for (const file of ['config.json', 'model.safetensors']) copyFileSync(`test/fixtures/gpt2-tiny/${file}`, path.join(folder, file));
+  const tokenizer = BPETokenizer.train(['a'], { vocabSize: 257, specialTokens: ['<|endoftext|>'] });
+  writeFileSync(path.join(folder, 'tokenizer.json'), JSON.stringify(tokenizer.toJSON()));
+  return folder;
+}
+
+const ARGUMENTS: Record<string, (t: ExecutionContext) => string[]> = { 'article.ts': (t) => [gpt2Folder(t)] };
+
 for (const [name, check] of Object.entries(CHECKS)) {
   test.serial(`examples/${name}`, async (t) => {
     if (!existsSync('dist/index.js')) t.fail('dist/ is not built: run node scripts/setup.mjs');
     const env = { ...process.env, HEDDLE_THREADS: '1' };
-    const { stdout, stderr } = await run(process.execPath, ['--import=tsx', `examples/${name}`], { env, timeout: 60_000 });
+    const { stdout, stderr } = await run(process.execPath, ['--import=tsx', `examples/${name}`, ...(ARGUMENTS[name]?.(t) ?? [])], {
+      env,
+      timeout: 60_000,
+    });
     t.is(stderr, '');
     check(t, stdout);
   });
