@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(kThreads, 4) rope_turn(RopeArgs a, Frequencies
 #pragma unroll
     for (int d = 1; d < kDigits; ++d)
       if (i >> (5 * d)) frequency *= f.power[d][(i >> (5 * d)) % 32];
-    float2 turn = turn_of(static_cast<double>(position) * frequency);
+    float2 turn = turn_of(static_cast<double>(position) * scaled_frequency(a.scaling, frequency));
     if (a.inverse) turn.y = -turn.y;
     turns[k] = turn;
   }

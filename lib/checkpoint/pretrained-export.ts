@@ -64,6 +64,13 @@ function gptFields(c: GPTConfig): Record<string, unknown> {
   };
 }
 
+function scalingOf(scaling: GPTConfig['ropeScaling']): Record<string, unknown> {
+  if (scaling === null) return { rope_type: 'default' };
+  const { factor, context, low, high } = scaling;
+  if (context === undefined) return { rope_type: 'linear', factor };
+  return { rope_type: 'llama3', factor, original_max_position_embeddings: context, low_freq_factor: low, high_freq_factor: high };
+}
+
 function llamaFields(c: GPTConfig): Record<string, unknown> {
   return {
     max_position_embeddings: c.contextLength,
@@ -77,7 +84,8 @@ function llamaFields(c: GPTConfig): Record<string, unknown> {
     rms_norm_eps: c.normEps,
     attention_dropout: c.dropout.attention,
     rope_theta: c.ropeTheta, // transformers 4
-    rope_parameters: { rope_type: 'default', rope_theta: c.ropeTheta }, // transformers 5
+    rope_scaling: c.ropeScaling && scalingOf(c.ropeScaling),
+    rope_parameters: { ...scalingOf(c.ropeScaling), rope_theta: c.ropeTheta }, // transformers 5
   };
 }
 

@@ -56,17 +56,33 @@ function openaiGPT(f: Fields): GPTConfigInput {
   };
 }
 
-/** Base of the rotary frequencies: `rope_theta`, or since transformers 5 `rope_parameters.rope_theta`. */
-function ropeTheta(f: Fields): number {
-  const unsupported = 'scaled rotary positions are not supported';
-  if (f.has('rope_scaling') && f.object('rope_scaling').unread().length > 0) throw f.fail('rope_scaling', `null: ${unsupported}`);
+type Rotary = Required<Pick<GPTConfigInput, 'ropeTheta' | 'ropeScaling'>>;
+
+/** How frequencies are scaled, by their names. What the kinds of a context that grows (dynamic, yarn, longrope) need has no kernel here. */
+const SCALINGS: Readonly<Record<string, (f: Fields) => Rotary['ropeScaling']>> = {
+  default: () => null,
+  linear: (f) => ({ factor: f.number('factor') }),
+  llama3: (f) => ({
+    factor: f.number('factor'),
+    context: f.count('original_max_position_embeddings'),
+    low: f.number('low_freq_factor'),
+    high: f.number('high_freq_factor'),
+  }),
+};
+
+/** Base and scaling of the rotary frequencies: `rope_theta` and `rope_scaling`, or since transformers 5 `rope_parameters` with both. */
+function rotary(f: Fields): Rotary {
   f.only('partial_rotary_factor', 1);
   f.only('rope_interleaved', false);
-  const parameters = f.object('rope_parameters');
-  parameters.only('rope_type', 'default');
-  parameters.only('partial_rotary_factor', 1);
   const older = f.number('rope_theta', 10000);
-  return parameters.number('rope_theta', older);
+  const scaled = f.has('rope_scaling') ? f.object('rope_scaling') : undefined;
+  const parameters = f.object('rope_parameters');
+  const ropeTheta = parameters.number('rope_theta', scaled?.number('rope_theta', older) ?? older);
+  for (const part of [parameters, scaled]) part?.only('partial_rotary_factor', 1);
+  const given = scaled ?? parameters;
+  const ropeScaling = given.choice(given.has('type') ? 'type' : 'rope_type', SCALINGS, 'default')(given);
+  if (scaled) parameters.choice('rope_type', SCALINGS, 'default')(parameters.has('rope_type') ? parameters : scaled);
+  return { ropeTheta, ropeScaling };
 }
 
 interface LlamaDefaults {
@@ -93,7 +109,7 @@ function llamaStyle(f: Fields, defaults: LlamaDefaults): GPTConfigInput {
     normEps: f.number('rms_norm_eps', 1e-6),
     activation: f.choice('hidden_act', { silu: 'swiglu', swish: 'swiglu' }, 'silu'),
     positions: 'rotary',
-    ropeTheta: ropeTheta(f),
+    ...rotary(f),
     bias: false,
     dropout: { embedding: 0, attention: f.number('attention_dropout', 0), residual: 0 },
     tiedHead: f.flag('tie_word_embeddings', false),

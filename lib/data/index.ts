@@ -1,5 +1,6 @@
 export { type CorpusName, cacheFolder, type FetchedCorpus, type FetchOptions, fetchCorpus, listCorpora } from './corpora.ts';
 export { ExamplesLoader, type ExamplesLoaderOptions, type ExamplesState, encodeExamples, examplesOnce } from './examples.ts';
+export { type LLMCTokensOptions, readLLMCTokens } from './llmc.ts';
 export { type Batch, IGNORE, Loader, type LoaderOptions, type LoaderState, windowBatches, windows } from './loader.ts';
 export { ngramBitsPerByte } from './ngram.ts';
 export { type Prepared, type PrepareOptions, type PrepareProgress, prepare } from './prepare.ts';

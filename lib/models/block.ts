@@ -89,7 +89,13 @@ export class SelfAttention extends Module {
       k = this.kNorm.forward(k);
     }
     if (c.positions === 'rotary') {
-      const turn = { theta: c.ropeTheta, first: cache?.length ?? 0, rotary: c.headSize * c.rotaryFraction, interleaved: c.ropeInterleaved };
+      const turn = {
+        theta: c.ropeTheta,
+        first: cache?.length ?? 0,
+        rotary: c.headSize * c.rotaryFraction,
+        interleaved: c.ropeInterleaved,
+        scaling: c.ropeScaling,
+      };
       q = rope(q, turn);
       k = rope(k, turn);
     }

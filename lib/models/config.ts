@@ -1,3 +1,4 @@
+import type { RopeScaling } from '../ops/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { printable, show } from '../util/show.ts';
@@ -66,6 +67,11 @@ export interface GPTConfig {
   readonly positions: Positions;
   /** Base of the rotary frequencies. */
   readonly ropeTheta: number;
+  /**
+   * Frequencies of a model whose context was stretched after training: divided by `factor`; with `context` only those that turn less than
+   * `high` times within so many positions, those below `low` turns wholly (Llama 3.1). null: as they are.
+   */
+  readonly ropeScaling: RopeScaling | null;
   /** Rotate neighbours (0,1), (2,3), … instead of the two halves of a head. */
   readonly ropeInterleaved: boolean;
   /** The leading share of each head that is rotated, in (0, 1]. */
@@ -97,6 +103,25 @@ export interface ConfigProblem {
 
 const isCount = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 1;
 
+function checkScaling(scaling: RopeScaling, bad: (field: string, expected: string, got: unknown) => void): void {
+  if (typeof scaling !== 'object') {
+    bad('ropeScaling', 'null or { factor }, { factor, context, low, high }', scaling);
+    return;
+  }
+  const isPositive = (x: unknown): boolean => Number.isFinite(x) && (x as number) > 0;
+  const { factor, context, low, high, ...rest } = scaling;
+  for (const [name, value] of Object.entries(rest)) bad(`ropeScaling.${name}`, 'absent', value);
+  if (!isPositive(factor)) bad('ropeScaling.factor', 'a positive number', factor);
+  if (context === undefined) {
+    for (const [name, value] of Object.entries({ low, high }))
+      if (value !== undefined) bad(`ropeScaling.${name}`, 'absent without ropeScaling.context', value);
+    return;
+  }
+  if (!isCount(context)) bad('ropeScaling.context', 'a positive integer', context);
+  if (!isPositive(low)) bad('ropeScaling.low', 'a positive number', low);
+  if (!(isPositive(high) && (high as number) > (low as number))) bad('ropeScaling.high', 'a number above ropeScaling.low', high);
+}
+
 /** Calls `bad` for every field whose own value, looked at alone, is wrong. */
 function checkFields(c: GPTConfig, bad: (field: string, expected: string, got: unknown) => void): void {
   const record = c as unknown as Record<string, unknown>;
@@ -114,6 +139,7 @@ function checkFields(c: GPTConfig, bad: (field: string, expected: string, got: u
   for (const [field, names] of Object.entries(choices)) {
     if (!(names as readonly unknown[]).includes(record[field])) bad(field, `one of ${names.join(', ')}`, record[field]);
   }
+  if (c.ropeScaling !== null) checkScaling(c.ropeScaling, bad);
   if (!(c.rotaryFraction > 0 && c.rotaryFraction <= 1)) bad('rotaryFraction', 'above 0 and at most 1', c.rotaryFraction);
   for (const place of ['embedding', 'attention', 'residual'] as const) {
     const p = c.dropout[place];
@@ -212,6 +238,7 @@ export function fillGPTConfig(input: GPTConfigInput, preset?: string): { config:
     activation,
     positions: given.positions ?? 'learned',
     ropeTheta: given.ropeTheta ?? 10000,
+    ropeScaling: given.ropeScaling ?? null,
     ropeInterleaved: given.ropeInterleaved ?? false,
     rotaryFraction: given.rotaryFraction ?? 1,
     qkNorm: given.qkNorm ?? false,

@@ -42,8 +42,8 @@ export interface Ops {
   linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32'): void;
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;
   embeddingBackward(dy: Handle, ids: Handle, dtable: Handle, accumulate: boolean): void;
-  rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean): Handle;
-  ropeBackward(dy: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, dx: Handle, accumulate: boolean): void;
+  rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, factor: number, low: number, high: number, context: number): Handle;
+  ropeBackward(dy: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, factor: number, low: number, high: number, context: number, dx: Handle, accumulate: boolean): void;
   norm(x: Handle, residual: Handle | null, w: Handle | null, b: Handle | null, rms: boolean, eps: number): [Handle, Handle, Handle | null, Handle];
   normBackward(h: Handle, w: Handle | null, mean: Handle | null, rstd: Handle, dy: Handle, rms: boolean, dx: Handle | null, accumulateDx: boolean, dw: Handle | null, accumulateDw: boolean, db: Handle | null, accumulateDb: boolean): void;
   attention(q: Handle, k: Handle, v: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number): [Handle, Handle];

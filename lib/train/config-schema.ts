@@ -52,6 +52,7 @@ function build({ z }: typeof import('zod')) {
     activation: choice(ACTIVATIONS),
     positions: choice(POSITIONS),
     ropeTheta: positive,
+    ropeScaling: section({ factor: positive, context: count, low: positive, high: positive }),
     ropeInterleaved: flag,
     rotaryFraction: share,
     qkNorm: flag,

@@ -40,7 +40,8 @@ class Rope {
   Rope(const RopeArgs& a, double* tables, bool all_low)
       : a_(a), pairs_(a.rotary / 2), frequency_(tables), low_(all_low ? tables + pairs_ : nullptr) {
     for (int64_t i = 0; i < pairs_; ++i)
-      tables[i] = __builtin_pow(static_cast<double>(a.theta), -2.0 * static_cast<double>(i) / static_cast<double>(a.rotary));
+      tables[i] = scaled_frequency(
+          a.scaling, __builtin_pow(static_cast<double>(a.theta), -2.0 * static_cast<double>(i) / static_cast<double>(a.rotary)));
     if (all_low)
       for (int64_t t = 0; t < kAnchor; ++t) {
         double* sine = tables + (2 * t + 1) * pairs_;

@@ -17,6 +17,7 @@
 
 #include "core/dtype.h"
 #include "core/random.h"
+#include "core/rope_scaling.h"
 #include "core/step_state.h"
 
 namespace heddle {
@@ -221,6 +222,7 @@ struct RopeArgs {  // rotary positions on (B, T, H, D) with the inner dimension 
   bool interleaved;  // pairs (2i, 2i+1) as in the paper; otherwise (i, i + rotary/2) as in Llama files
   bool inverse;      // turn back: the gradient
   bool accumulate;
+  RopeScaling scaling = {};
 };
 
 // ---- normalisation ----

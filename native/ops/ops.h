@@ -71,9 +71,11 @@ Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions
 void embedding_backward(const Tensor& dy, const Tensor& ids, const Tensor& dtable, bool accumulate);
 
 // ---- rope.cc ---- x (B, T, H, D); `rotary` 0: all of D
-Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved);
-void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved,
-                   const Tensor& dx, bool accumulate);
+// `factor` 1: frequencies as they are; `context` 0: all divided by it; otherwise see RopeScaling
+Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, double factor,
+            double low, double high, double context);
+void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, double factor,
+                   double low, double high, double context, const Tensor& dx, bool accumulate);
 
 // ---- norm.cc ---- over the last dimension; returns h = x + residual (x itself without), y, mean (not for rms), rstd
 std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, const Tensor* residual, const Tensor* w, const Tensor* b,

@@ -6,8 +6,17 @@
 namespace heddle::ops {
 namespace {
 
-void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, bool inverse,
-          const Tensor& y, bool accumulate) {
+RopeScaling scaling_of(double factor, double low, double high, double context) {
+  require(factor > 0, "factor", "positive", factor);
+  require(context >= 0, "context", "at least 0", context);
+  if (context == 0) return {1 / factor, 0, 0, 0, 0};
+  require(low >= 0, "low", "at least 0", low);
+  require(high > low, "high", [&] { return "above low, which is " + std::to_string(low); }, high);
+  return {1 / factor, context / 6.283185307179586, low, high, 1 / (high - low)};
+}
+
+void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved,
+          const RopeScaling& scaling, bool inverse, const Tensor& y, bool accumulate) {
   require(x.rank() == 4, "x", "(B, T, H, D)", x.shape);
   const int64_t B = x.shape[0], T = x.shape[1], H = x.shape[2], D = x.shape[3];
   if (rotary == 0) rotary = D;
@@ -42,7 +51,8 @@ void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta,
                 static_cast<float>(theta),
                 interleaved,
                 inverse,
-                direct ? accumulate : beside->accumulate()};
+                direct ? accumulate : beside->accumulate(),
+                scaling};
   std::copy_n(in.stride.begin(), 3, args.x_stride);
   std::copy_n(to.stride.begin(), 3, args.y_stride);
   launch(x.device(), x.device()->backend->rope, args);
@@ -51,16 +61,18 @@ void turn(const Tensor& x, const Tensor* positions, int64_t first, double theta,
 
 }  // namespace
 
-Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved) {
+Tensor rope(const Tensor& x, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, double factor,
+            double low, double high, double context) {
+  const RopeScaling scaling = scaling_of(factor, low, high, context);
   Tensor y = Tensor::empty(x.device(), x.dtype, x.shape);
-  turn(x, positions, first, theta, rotary, interleaved, false, y, false);
+  turn(x, positions, first, theta, rotary, interleaved, scaling, false, y, false);
   return y;
 }
 
-void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved,
-                   const Tensor& dx, bool accumulate) {
+void rope_backward(const Tensor& dy, const Tensor* positions, int64_t first, double theta, int64_t rotary, bool interleaved, double factor,
+                   double low, double high, double context, const Tensor& dx, bool accumulate) {
   require_shape(dx, "dx", dy.shape);
-  turn(dy, positions, first, theta, rotary, interleaved, true, dx, accumulate);
+  turn(dy, positions, first, theta, rotary, interleaved, scaling_of(factor, low, high, context), true, dx, accumulate);
 }
 
 }  // namespace heddle::ops

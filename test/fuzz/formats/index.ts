@@ -2,9 +2,11 @@ import type { Format } from '../format.ts';
 import { corpusArchive } from './archive.ts';
 import { best, checkpoint, resume } from './checkpoint.ts';
 import { config } from './config.ts';
+import { gguf } from './gguf.ts';
+import { llmcModel, llmcTokens } from './llmc.ts';
 import { metrics } from './metrics.ts';
 import { plantedFormats } from './planted.ts';
-import { gpt2Folder, index, llamaFolder } from './pretrained.ts';
+import { gpt2Folder, index, llamaFolder, openaiFolder, qwenFolder } from './pretrained.ts';
 import { safetensors } from './safetensors.ts';
 import { preparedFolder, shards } from './shards.ts';
 import { jsonLines, plainText, supervised } from './texts.ts';
@@ -12,7 +14,21 @@ import { foreignTokenizer, pair, tokenizerFile } from './tokenizers.ts';
 
 const all: readonly Format[] = [
   ...[safetensors, index, checkpoint, resume, best, shards, preparedFolder, tokenizerFile, foreignTokenizer, pair],
-  ...[gpt2Folder, llamaFolder, config, plainText, jsonLines, supervised, metrics, corpusArchive],
+  ...[
+    gpt2Folder,
+    llamaFolder,
+    openaiFolder,
+    qwenFolder,
+    gguf,
+    llmcModel,
+    llmcTokens,
+    config,
+    plainText,
+    jsonLines,
+    supervised,
+    metrics,
+    corpusArchive,
+  ],
   ...plantedFormats,
 ];
 

@@ -102,3 +102,33 @@ export const index: Format = {
   mutators,
   read,
 };
+
+export const openaiFolder: Format = {
+  name: 'openai-gpt',
+  seeds: async () => [
+    await filesMade(async (folder) => {
+      const model = tinyModel({ normPosition: 'post', ffnWidth: 16 });
+      await savePretrained(model, folder, { endOfText: 1 });
+      model.dispose();
+    }),
+  ],
+  mutators,
+  read,
+};
+
+/** Windows per layer, biases of q, k and v, norms of q and k, frequencies that are scaled. */
+export const qwenFolder: Format = {
+  name: 'qwen',
+  seeds: async () => {
+    const shape = { hidden_size: 4, num_attention_heads: 2, num_key_value_heads: 1, head_dim: 2, intermediate_size: 4, vocab_size: 7 };
+    const windows = { use_sliding_window: true, sliding_window: 2, max_window_layers: 1 };
+    const scaled = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 4 };
+    const common = { attention_bias: undefined, mlp_bias: undefined, num_hidden_layers: 2, ...shape, ...windows };
+    return [
+      await llama({ ...common, model_type: 'qwen2', layer_types: ['full_attention', 'sliding_attention'] }),
+      await llama({ ...common, model_type: 'qwen3', rope_scaling: { ...scaled, rope_theta: 10000 } }),
+    ];
+  },
+  mutators,
+  read,
+};

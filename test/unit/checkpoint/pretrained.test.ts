@@ -217,10 +217,14 @@ const gpt2: [string, Record<string, unknown>, RegExp][] = [
 const llama: typeof gpt2 = [
   [
     'rope_scaling',
-    { rope_scaling: { type: 'linear', factor: 2 } },
-    /rope_scaling must be null: scaled rotary positions are not supported, got \{/,
+    { rope_scaling: { type: 'dynamic', factor: 2 } },
+    /rope_scaling\.type must be one of default, linear, llama3, got "dynamic"$/,
   ],
-  ['rope_type', { rope_parameters: { rope_type: 'yarn', rope_theta: 1 } }, /rope_parameters\.rope_type must be "default", the only value/],
+  [
+    'rope_type',
+    { rope_parameters: { rope_type: 'yarn', rope_theta: 1 } },
+    /rope_parameters\.rope_type must be one of default, linear, llama3, got "yarn"$/,
+  ],
   ['activation', { hidden_act: 'gelu' }, /hidden_act must be one of silu, swish, got "gelu"$/],
   ['biases', { attention_bias: true }, /tensor "layers\.0\.self_attn\.q_proj\.bias" is missing/],
   ['kv heads', { num_key_value_heads: 4 }, /num_key_value_heads|kvHeads must be a divisor of heads/],
