@@ -21,6 +21,8 @@ export interface KernelBenchOptions {
   rounds: number;
   /** Sizes that a simulated device gets through in seconds. */
   small: boolean;
+  /** What a row's name must begin with; all rows where there are none. */
+  subjects?: readonly string[];
 }
 
 interface Job {
@@ -121,7 +123,7 @@ export async function benchKernels(o: KernelBenchOptions): Promise<KernelRow[]> 
   ];
   const rows: KernelRow[] = [];
   for (const group of groups) {
-    const jobs = group();
+    const jobs = group().filter((job) => !o.subjects || o.subjects.some((name) => job.kernel.startsWith(name)));
     for (const job of jobs) rows.push(await measure(job, o));
   }
   return rows;

@@ -6,11 +6,14 @@
 //   targets  all of these against what the CPU path is asked to reach
 //   kernels  single ops on any device [--device cuda:0]
 //   start    from `import` of the built package to the first op's result
+// npm run bench -- SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]: what bounds the CUDA kernels, read from their machine
+// code (bench/static): matmul, attention, layernorm, softmax, cross-entropy, adamw, or all; and gpt2, a training step of GPT-2 124M.
 // All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
+import { hasGpu } from '../lib/native/load.ts';
 import { describeDevice, setDefaultDevice } from '../lib/tensor/index.ts';
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
@@ -30,9 +33,12 @@ const { values, positionals } = parseArgs({
     modes: { type: 'string', default: 'eager,fused,compile' },
     threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
     rounds: { type: 'string', default: '7' },
-    python: { type: 'string', default: process.env.PYTHON ?? 'python3' },
+    python: { type: 'string' },
     device: { type: 'string', default: native.devices().find((d) => d.problem === '')?.name ?? 'cpu' },
     small: { type: 'boolean', default: false },
+    static: { type: 'boolean', default: false },
+    archs: { type: 'string', default: '80,90' },
+    record: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
@@ -43,10 +49,11 @@ const { small } = values;
 const machine = describeMachine(threads);
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
-async function kernels(): Promise<unknown> {
+/** `subjects`: of all rows those that begin with one of these. */
+async function kernels(subjects: readonly string[] = []): Promise<unknown> {
   const { device } = values;
   setDefaultDevice(device);
-  const rows = await benchKernels({ device, small, rounds });
+  const rows = await benchKernels({ device, small, rounds, ...(subjects.length > 0 && { subjects }) });
   console.log(`${describeDevice(device)}${small ? ', small sizes' : ''}`);
   for (const r of rows)
     console.log(
@@ -128,7 +135,7 @@ function printTrain(rows: readonly TrainRow[]): void {
 }
 
 async function train(): Promise<unknown> {
-  const { python } = values;
+  const { python = process.env.PYTHON ?? 'python3' } = values;
   const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), python, threads, rounds });
   printTrain(rows);
   const record = recorded<TrainRow>('train')[0];
@@ -146,14 +153,47 @@ async function start(): Promise<unknown> {
   return times;
 }
 
-const SUBJECTS: Record<string, () => Promise<unknown>> = { train, matmul, attention, memory, decode, kernels, start, targets };
-const subject = positionals[0] ?? 'train';
-const run = SUBJECTS[subject];
-if (!run || positionals.length > 1)
-  throw new Error(`the subject must be one of ${Object.keys(SUBJECTS).join(', ')}, got ${positionals.join(' ')}`);
-console.log(`${machine.cpu}, ${machine.isa} (has ${machine.isas.join(', ')}), ${threads} threads, load ${machine.load.join(' ')}`);
+const SUBJECTS: Record<string, () => Promise<unknown>> = {
+  ...{ train, matmul, attention, memory, decode, start, targets },
+  kernels: () => kernels(),
+};
+
+// Kernels of GPUs: timed on one, or read from their machine code.
+const KERNEL_SUBJECTS = ['matmul', 'attention', 'layernorm', 'softmax', 'cross-entropy', 'adamw'];
+const STATIC_SUBJECTS = [...KERNEL_SUBJECTS, 'gpt2'];
+
+/** What to run; positionals that name nothing are an error. */
+function runOf(subjects: readonly string[]): () => Promise<unknown> {
+  const wrong = (of: readonly string[]): string | undefined => subjects.find((name) => !of.includes(name));
+  if (values.static) {
+    const unknown = wrong(STATIC_SUBJECTS);
+    if (unknown !== undefined) throw new Error(`--static: the subjects must be of ${STATIC_SUBJECTS.join(', ')}, got ${unknown}`);
+    return async () => {
+      const { staticReport } = await import('./static/main.ts');
+      return staticReport({
+        subjects,
+        archs: list(values.archs).map((arch) => Number.parseInt(arch, 10)),
+        python: values.python,
+        record: values.record,
+      });
+    };
+  }
+  const alone = SUBJECTS[subjects[0] ?? 'train'];
+  if (alone && subjects.length <= 1) return alone;
+  if (wrong(STATIC_SUBJECTS) !== undefined)
+    throw new Error(`the subject must be one of ${Object.keys(SUBJECTS).join(', ')}, got ${subjects.join(' ')}`);
+  const command = `npm run bench -- ${subjects.join(' ')} --static`;
+  if (!hasGpu())
+    throw new Error(`${subjects.join(' ')}: timed on an NVIDIA GPU, and there is none here. What their machine code predicts: ${command}`);
+  if (wrong(KERNEL_SUBJECTS) !== undefined) throw new Error(`gpt2 is a prediction: ${command}. Timed is npm run bench -- train`);
+  return () => kernels(subjects);
+}
+
+const run = runOf(positionals);
+if (!values.static)
+  console.log(`${machine.cpu}, ${machine.isa} (has ${machine.isas.join(', ')}), ${threads} threads, load ${machine.load.join(' ')}`);
 const rows = await run();
 if (values.json) {
-  const command = ['npm run bench --', subject, ...process.argv.slice(2).filter((a) => a !== subject)].join(' ');
+  const command = ['npm run bench --', ...positionals, ...process.argv.slice(2).filter((a) => !positionals.includes(a))].join(' ');
   writeFileSync(values.json, `${JSON.stringify({ command, date: new Date().toISOString(), machine, rows }, null, 2)}\n`);
 }

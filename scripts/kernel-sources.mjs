@@ -17,21 +17,21 @@ export function kernelSources(top = root) {
 const FOLDERS = ['cuda', 'native/core'];
 
 // What a file includes of these folders, as the compiler finds it: beside the file, else from -Icuda -Inative.
-function includes(file, text, top) {
+function includes(file, text, top, folders) {
   return [...text.matchAll(/^\s*#\s*include\s+"([^"]+)"/gm)]
     .map(([, name]) => [path.posix.dirname(file), 'cuda', 'native'].map((from) => path.posix.join(from, name)))
     .flatMap((places) => places.find((place) => existsSync(path.join(top, place))) ?? [])
-    .filter((place) => FOLDERS.some((folder) => place.startsWith(`${folder}/`)));
+    .filter((place) => folders.some((folder) => place.startsWith(`${folder}/`)));
 }
 
 // A source and the headers that it includes, directly or not, sorted: [name, text].
-export function kernelFiles(source, top = root) {
+export function kernelFiles(source, top = root, folders = FOLDERS) {
   const files = new Map();
   const visit = (file) => {
     if (files.has(file)) return;
     const text = readFileSync(path.join(top, file), 'utf8');
     files.set(file, text);
-    includes(file, text, top).forEach(visit);
+    includes(file, text, top, folders).forEach(visit);
   };
   visit(source);
   return [...files].sort(([a], [b]) => (a < b ? -1 : 1));

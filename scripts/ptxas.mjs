@@ -35,3 +35,24 @@ export function examine(report, ptx) {
     problems.push(`the report of ptxas is not understood: ${kernels.length} kernels read, ${compiled} reported, ${entries} in the PTX`);
   return { kernels, problems };
 }
+
+// The loops of an entry's PTX: [start, end) of the text from a label to the last branch back to it.
+function loopsOf(body) {
+  const labels = new Map([...body.matchAll(/^(\$\w+):/gm)].map((m) => [m[1], m.index]));
+  const ends = new Map();
+  for (const m of body.matchAll(/\bbra(?:\.uni)?\s+(\$\w+);/g)) if (labels.get(m[1]) < m.index) ends.set(m[1], m.index);
+  return [...ends].map(([label, end]) => body.slice(labels.get(label), end));
+}
+
+// What makes a loop with matrix products slow and can be read in the PTX: one message per kernel and fault.
+export function loopProblems(ptx, source) {
+  const problems = [];
+  for (const [, name, body] of ptx.matchAll(/\.entry (\w+)\(([\s\S]*?)(?=\.entry |$(?![\s\S]))/g)) {
+    const hot = loopsOf(body).filter((text) => /\b(?:mma\.sync|wgmma\.mma_async)/.test(text));
+    const narrow = hot.flatMap((text) => text.match(/\bldmatrix\.sync\.aligned\.m8n8\.x[12]\b/g) ?? []);
+    if (narrow.length) problems.push(`${name}: ldmatrix narrower than .x4 in a loop with products`);
+    if (source.endsWith('_sm90.cu') && hot.some((text) => text.includes('mma.sync')))
+      problems.push(`${name}: mma.sync in a loop of a kernel for Hopper alone, which has wgmma`);
+  }
+  return problems;
+}

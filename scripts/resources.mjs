@@ -1,17 +1,14 @@
 // npm run resources [-- 80,90a] [-- --table]: compiles every CUDA source for every architecture and fails on what would make a
 // kernel slow or unable to start: spilled registers, stack frames, serialised wgmma, more registers than a block of its
-// __launch_bounds__ may have. Needs nvcc, no GPU.
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism, tmpdir } from 'node:os';
+// __launch_bounds__ may have, narrow ldmatrix or Hopper's mma.sync in a loop. Then compares hot loops with those recorded in
+// bench/static/recorded.json: instructions per MFLOP, predicted ceiling. Needs nvcc, no GPU; nvdisasm for the comparison.
+import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { HOPPER, PORTABLE } from './archs.mjs';
+import { compileCubins } from './cubins.mjs';
 import { kernelSources } from './kernel-sources.mjs';
-import { examine } from './ptxas.mjs';
+import { examine, loopProblems } from './ptxas.mjs';
 import { cudaRemedy, nvcc, root } from './tools.mjs';
-
-// As in cmake/cuda.cmake.
-const FLAGS = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-Inative', '-Icuda'];
 
 process.chdir(root);
 const args = process.argv.slice(2);
@@ -27,12 +24,6 @@ if (unknown.length) {
   console.error(`resources: architectures are ${[...PORTABLE, HOPPER].join(', ')}, got ${unknown.join(', ')}`);
   process.exit(1);
 }
-const work = mkdtempSync(path.join(tmpdir(), 'heddle-resources-'));
-process.on('exit', () => rmSync(work, { recursive: true, force: true }));
-
-// What CMake would generate from native/build_info.h.in.
-writeFileSync(path.join(work, 'build_info.h'), '#define HEDDLE_CUDA_ARCHS ""\n');
-
 const sources = kernelSources();
 const archsOf = (source) =>
   (source.endsWith('_sm90.cu') ? [HOPPER] : PORTABLE).filter(
@@ -40,37 +31,12 @@ const archsOf = (source) =>
   );
 const jobs = sources.flatMap((source) => archsOf(source).map((arch) => ({ source, arch })));
 
-function compile({ source, arch }, index) {
-  const folder = path.join(work, String(index));
-  mkdirSync(folder);
-  const how = [`-arch=sm_${arch}`, '-cubin', '-Xptxas=-v', '--keep', '--keep-dir', folder, '-o', path.join(folder, 'out.cubin'), source];
-  return new Promise((done) => {
-    const child = spawn(compiler, [...FLAGS, `-I${work}`, ...how]);
-    let said = '';
-    child.stdout.on('data', (data) => {
-      said += data;
-    });
-    child.stderr.on('data', (data) => {
-      said += data;
-    });
-    child.on('close', (status) => {
-      if (status !== 0) done({ kernels: [], problems: [`does not compile:\n${said}`] });
-      else done(examine(said, readFileSync(path.join(folder, `${path.basename(source, '.cu')}.ptx`), 'utf8')));
-      rmSync(folder, { recursive: true });
-    });
-  });
-}
-
 async function main() {
-  const results = new Array(jobs.length);
-  let next = 0;
-  const worker = async () => {
-    while (next < jobs.length) {
-      const index = next++;
-      results[index] = await compile(jobs[index], index);
-    }
-  };
-  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  const results = await compileCubins(compiler, jobs, ({ source, error, said, ptx }) => {
+    if (error) return { kernels: [], problems: [error] };
+    const { kernels, problems } = examine(said, ptx);
+    return { kernels, problems: [...problems, ...loopProblems(ptx, source)] };
+  });
   let failed = 0;
   let kernels = 0;
   for (const [i, { source, arch }] of jobs.entries()) {
@@ -86,7 +52,9 @@ async function main() {
     `resources: ${sources.length} sources, ${[...new Set(jobs.map((j) => `sm_${j.arch}`))].join(' ')}: ${kernels} kernels, at most ${most} registers, ` +
       (failed ? `${failed} problems` : 'no spills, no stack frames'),
   );
-  process.exitCode = failed ? 1 : 0;
+  const archs = [...new Set(jobs.map((j) => j.arch))];
+  const gate = spawnSync(process.execPath, ['--import=tsx', path.join(root, 'bench', 'static', 'gate.ts'), ...archs], { stdio: 'inherit' });
+  process.exitCode = failed || gate.status !== 0 ? 1 : 0;
 }
 
 await main();

@@ -7,6 +7,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "ptx/store.cuh"
 
 namespace heddle::cuda {
 
@@ -44,9 +45,21 @@ template <class T, int N = kVector<T>>
 __device__ inline Vector<T, N> load_vector(const T* p) {
   return *reinterpret_cast<const Vector<T, N>*>(p);
 }
+// To global memory.
 template <class T, int N = kVector<T>>
 __device__ inline void store_vector(T* p, const Vector<T, N>& v) {
-  *reinterpret_cast<Vector<T, N>*>(p) = v;
+  if constexpr (sizeof(v) == 16)
+    ptx::store_global(p, __builtin_bit_cast(uint4, v));
+  else
+    *reinterpret_cast<Vector<T, N>*>(p) = v;
+}
+// To shared memory.
+template <class T, int N>
+__device__ inline void keep_vector(T* p, const Vector<T, N>& v) {
+  if constexpr (sizeof(v) == 16)
+    ptx::store_shared(p, __builtin_bit_cast(uint4, v));
+  else
+    *reinterpret_cast<Vector<T, N>*>(p) = v;
 }
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a,
   float plain = 0;
   each_of_thread<V>(a.valid, [&](int64_t column) {
     const Vector<T, V> part = load_vector<T, V>(x + column);
-    if (keep) store_vector<T, V>(kept + column, part);
+    if (keep) keep_vector<T, V>(kept + column, part);
     float v[V];
 #pragma unroll
     for (int j = 0; j < V; ++j) {

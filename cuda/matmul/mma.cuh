@@ -57,8 +57,8 @@ struct WarpTile {
 #pragma unroll
         for (int j = 0; j < 2 * kPairs; ++j) {
           float* to = shared + lane / 4 * kPitch + j * 8 + lane % 4 * 2;
-          store_vector<float, 2>(to, {{sum[k][j][0], sum[k][j][1]}});
-          store_vector<float, 2>(to + 8 * kPitch, {{sum[k][j][2], sum[k][j][3]}});
+          keep_vector<float, 2>(to, {{sum[k][j][0], sum[k][j][1]}});
+          keep_vector<float, 2>(to + 8 * kPitch, {{sum[k][j][2], sum[k][j][3]}});
         }
       }
       __syncwarp();

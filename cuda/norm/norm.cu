@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(512, 2) norm_block(NormArgs a, bool keep) {
       part = added<T, V>(part, load_vector<T, V>(static_cast<const T*>(a.residual) + at + column));
       store_vector<T, V>(static_cast<T*>(a.h) + at + column, part);
     }
-    if (keep) store_vector<T, V>(kept + column, part);
+    if (keep) keep_vector<T, V>(kept + column, part);
 #pragma unroll
     for (int j = 0; j < V; ++j) sum += to_float(part.x[j]);
   });

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(512, 2) softmax_block(SoftmaxArgs a, bool keep
   ExpSum mine;
   each_of_thread<V>(a.cols, [&](int64_t column) {
     const Vector<T, V> part = load_vector<T, V>(x + column);
-    if (keep) store_vector<T, V>(kept + column, part);
+    if (keep) keep_vector<T, V>(kept + column, part);
     float v[V];
 #pragma unroll
     for (int j = 0; j < V; ++j) v[j] = to_float(part.x[j]);

@@ -1,0 +1,61 @@
+// npm run bench -- SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]: what bounds our kernels, read from their machine code. A
+// model, not a measurement.
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { packageRoot } from '../../lib/native/load.ts';
+import { archOf } from './archs.ts';
+import { DISASSEMBLER_REMEDY, findDisassembler } from './disassembler.ts';
+import { JOBS, SUBJECTS } from './jobs.ts';
+import { compilerVersion, cudaRemedy, nvcc, type Own, ownKernels } from './ours.ts';
+import { type Peer, tritonPeers } from './peers.ts';
+import { ownLines, peerLines, shapeLines, shapeShares } from './print.ts';
+import { record } from './recorded.ts';
+
+export interface StaticOptions {
+  subjects: readonly string[];
+  archs: readonly number[];
+  /** An interpreter that has triton. */
+  python?: string | undefined;
+  record: boolean;
+}
+
+const hasTriton = (python: string): boolean => spawnSync(python, ['-c', 'import triton']).status === 0;
+
+/** The simulated CUDA device that launches are counted on: built where it is missing or stale. */
+function buildSimulator(): void {
+  const setup = path.join(packageRoot(), 'scripts', 'setup.mjs');
+  if (spawnSync(process.execPath, [setup, '--sim'], { stdio: 'inherit' }).status !== 0)
+    throw new Error('static report: npm run build:sim failed');
+}
+
+export async function staticReport(o: StaticOptions): Promise<unknown> {
+  const compiler = nvcc();
+  if (!compiler) throw new Error(`static report: no CUDA compiler here. Install with\n    ${cudaRemedy()}`);
+  if (o.python !== undefined && !hasTriton(o.python))
+    throw new Error(`--python must name an interpreter that has triton (pip install triton), got ${o.python}`);
+  const subjects = o.subjects.length > 0 ? o.subjects : SUBJECTS;
+  const nvdisasm = findDisassembler(compiler, o.python);
+  const version = compilerVersion(compiler);
+  console.log(`model, not measured: from machine code of nvcc ${version} and launches on the simulator`);
+  if (!nvdisasm) console.log(`without machine code: ${DISASSEMBLER_REMEDY}`);
+  if (o.record && !nvdisasm) throw new Error(`--record needs a disassembler: ${DISASSEMBLER_REMEDY}`);
+  buildSimulator();
+  const rows: { sm: number; own: Own; peers: Peer[] }[] = [];
+  for (const sm of o.archs) {
+    console.log(`\nsm_${sm} (${archOf(sm).name})`);
+    const jobs = JOBS.filter((job) => subjects.includes(job.subject));
+    const owns = await ownKernels({ compiler, nvdisasm, sm, jobs });
+    const wanted = [...new Set(jobs.flatMap((job) => job.peer ?? []))];
+    const peers = o.python && nvdisasm ? tritonPeers(o.python, nvdisasm, sm, wanted, (line) => console.log(`  ${line}`)) : [];
+    for (const own of owns) {
+      const theirs = peers.filter((p) => p.job === own.job.peer);
+      for (const line of [...ownLines(own), ...peerLines(theirs), ...shapeLines(shapeShares(own, theirs))]) console.log(line);
+      rows.push({ sm, own, peers: theirs });
+    }
+  }
+  if (o.record) record(version, rows);
+  return rows.map(({ sm, own }) => ({
+    ...{ sm, subject: own.job.subject, job: own.job.name, kernel: own.profile.main.kernel, source: own.source, profile: own.profile },
+    ...(own.code && { registers: own.code.kernel.registers, blocksPerSm: own.code.kernel.blocksPerSm, loop: own.code.loop }),
+  }));
+}

@@ -1,0 +1,106 @@
+// What the simulator counts when a job runs: which kernel, how it is launched, bank conflicts, sectors. PTX is counted, not machine code.
+import { spawnSync } from 'node:child_process';
+import path from 'node:path';
+import { shortName } from './demangle.ts';
+import type { Job } from './jobs.ts';
+
+export interface Traffic {
+  requests: number;
+  bytes: number;
+  sectors: number;
+  idealSectors: number;
+}
+
+export interface Launch {
+  /** As demangle.ts has it. */
+  kernel: string;
+  blocks: number;
+  threads: number;
+  dynamicShared: number;
+  warpInstructions: number;
+  mmaFlops: number;
+  globalLoad: Traffic;
+  globalStore: Traffic;
+  bulkBytes: number;
+  conflicts: number;
+  wavefronts: number;
+}
+
+export interface Profile {
+  /** The job's kernel. */
+  main: Launch;
+  /** The same at twice the depth, where the job has one. */
+  deeper?: Launch;
+  /** Of the operands, each read once and written once. */
+  bytes: number;
+}
+
+interface Counted {
+  kernel: string;
+  grid: number[];
+  block: number[];
+  dynamicShared: number;
+  warpInstructions: number;
+  mmaFlops: number;
+  globalLoad: Traffic;
+  globalStore: Traffic;
+  bulkBytes: number;
+  sharedLoad: Record<'wavefronts' | 'conflicts', number>;
+  sharedStore: Record<'wavefronts' | 'conflicts', number>;
+  matrix: Record<'wavefronts' | 'conflicts', number>;
+}
+
+function launchOf(o: Counted): Launch {
+  const product = (xs: number[]): number => xs.reduce((a, b) => a * b, 1);
+  const shared = [o.sharedLoad, o.sharedStore, o.matrix];
+  const total = (what: 'wavefronts' | 'conflicts'): number => shared.reduce((s, t) => s + t[what], 0);
+  return {
+    ...{ kernel: shortName(o.kernel), blocks: product(o.grid), threads: product(o.block), dynamicShared: o.dynamicShared },
+    ...{ warpInstructions: o.warpInstructions, mmaFlops: o.mmaFlops, bulkBytes: o.bulkBytes },
+    ...{ globalLoad: o.globalLoad, globalStore: o.globalStore, conflicts: total('conflicts'), wavefronts: total('wavefronts') },
+  };
+}
+
+/** Launches of each `job NAME|DEPTH|BYTES` in what launches.ts printed. */
+export function parseLaunches(text: string): Map<string, { launches: Launch[]; bytes: number }> {
+  const found = new Map<string, { launches: Launch[]; bytes: number }>();
+  let now: Launch[] | undefined;
+  for (const line of text.split('\n')) {
+    const job = /^job (.*)\|(\d+)\|(\d+)$/.exec(line);
+    if (job) {
+      now = [];
+      found.set(`${job[1]}|${job[2]}`, { launches: now, bytes: Number(job[3]) });
+    } else if (line === 'end') now = undefined;
+    else if (now && line.startsWith('{"kernel":')) now.push(launchOf(JSON.parse(line) as Counted));
+  }
+  return found;
+}
+
+/**
+ * Profiles of jobs on a simulated card; a job whose kernel that card does not launch is missing.
+ * @throws Error where the simulated device cannot run them
+ */
+export function profileJobs(jobs: readonly Job[], sm: number): Map<Job, Profile> {
+  const program = path.join(import.meta.dirname, 'launches.ts');
+  const subjects = [...new Set(jobs.map((job) => job.subject))].join(',');
+  // One multiprocessor: the small launch then fills it, and the kernel is that of large ones.
+  const env = { ...process.env, SIM_CARDS: String(sm), SIM_SMS: '1', SIM_PROFILE: 'json', HEDDLE_PREBUILD: '' };
+  const run = spawnSync(process.execPath, ['--import=tsx', program, subjects], { env, encoding: 'utf8', maxBuffer: 1 << 28 });
+  if (run.status !== 0) {
+    const said = run.stderr.split('\n').filter((line) => !/^(\{|job |end$|$)/.test(line));
+    throw new Error(`the simulated sm_${sm} could not run the jobs (npm run build:sim builds it): ${said.slice(-12).join('\n')}`);
+  }
+  const all = parseLaunches(run.stderr);
+  const largest = (job: Job, depth: number): Launch | undefined =>
+    (all.get(`${job.subject}: ${job.name}|${depth}`)?.launches ?? [])
+      .filter((l) => job.kernel.test(l.kernel))
+      .sort((a, b) => b.warpInstructions - a.warpInstructions)[0];
+  const profiles = new Map<Job, Profile>();
+  for (const job of jobs) {
+    const main = largest(job, job.depth ?? 0);
+    const deeper = job.depth ? largest(job, 2 * job.depth) : undefined;
+    const bytes = all.get(`${job.subject}: ${job.name}|${job.depth ?? 0}`)?.bytes ?? 0;
+    if (main) profiles.set(job, { main, bytes, ...(deeper && { deeper }) });
+  }
+  return profiles;
+}
