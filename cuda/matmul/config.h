@@ -3,7 +3,8 @@
 //
 // Bits. An element of c is the sum of its chunks of K in order; a chunk's sum is one chain from 0 in order of k. All tiles of a
 // path share that chain, so tile, stages and loads may depend on anything. Only the chunks change bits, and they depend on K and on
-// whether this is a sum over rows (below), never on M, N, or the card.
+// whether this is a sum over rows (below), never on M, N, or the card. Whether wgmma (Hopper) or mma.sync computes goes by types and
+// strides, never by M, N or K either: their chains have the same order, but nobody promises that one rounds inside of a step as the other.
 //
 // Sums over rows: a weight's gradient dW = dY^T X has few tiles and a K of all tokens of a batch. It is known by its A, whose unit
 // stride runs along m, and by its f32 result without epilogue. Its K is cut into chunks, which are either computed side by
@@ -23,8 +24,11 @@ struct MatmulPlan {
   int64_t lda, ldb;           // the other stride, 0 where it has nowhere to lead
   bool vector_loads;          // 16 bytes of a and of b at a time; otherwise element by element
   bool vector_stores;         // of c and whatever the epilogue reads
-  int tile, threads, stages;  // a block computes tile x tile of c
-  size_t shared;              // bytes of dynamic shared memory
+  bool hopper;                // the kernel of hopper.cuh instead of mma.cuh
+  int tile_m, tile_n;         // a block's piece of c
+  int cluster;                // blocks below each other that share tiles of b
+  int threads, stages;
+  size_t shared;  // bytes of dynamic shared memory
   int64_t tiles_m, tiles_n, products;
   int64_t chunks, chunk_k;
   bool split;
@@ -32,6 +36,7 @@ struct MatmulPlan {
 };
 
 constexpr int kLargeTile = 128, kSmallTile = 64;
+constexpr int kHopperTileM = 128, kHopperWide = 256, kHopperNarrow = 128;
 constexpr int kTileKBytes = 64;  // depth of a tile on the tensor cores: 32 elements of 16 bits, 16 of f32
 
 // A batch dimension along which b stays and the rows of a and c go on is more rows.
@@ -66,10 +71,36 @@ inline MatmulPath path_of(const MatmulArgs& g, const Card& card) {
   return g.precision == Precision::tf32 && card.sm >= 80 ? MatmulPath::tf32 : MatmulPath::fma;
 }
 
+// Hopper's copy engine: rows at multiples of 16 bytes that are not all the same one, and coordinates of 32 bits. Strides are asked for
+// also where there is one row, so that the number of rows does not decide.
+inline bool boxes_fit(const MatmulArgs& g, const MatmulPlan& p) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  const int64_t a_leading = p.a_k_major ? g.a_m : g.a_k, b_leading = p.b_k_major ? g.b_n : g.b_k;
+  const bool leads = a_leading > 0 && a_leading % 8 == 0 && b_leading > 0 && b_leading % 8 == 0;
+  return leads && p.vector_loads && g.M < kMost && g.N < kMost && g.K < kMost && g.batch[0] < kMost && g.batch[1] < kMost;
+}
+
 inline int64_t chunks_of(const MatmulArgs& g, bool a_k_major) {
   const bool plain = !g.bias && !g.pre && !g.residual && g.activation == Activation::none;
   if (a_k_major || g.c_type != DType::f32 || !plain) return 1;
   return g.K >= 16384 ? 8 : g.K >= 8192 ? 4 : g.K >= 4096 ? 2 : 1;
+}
+
+inline void set_tiles(const MatmulArgs& g, int tile_m, int tile_n, MatmulPlan* p) {
+  p->tile_m = tile_m;
+  p->tile_n = tile_n;
+  p->tiles_m = ceil_div(g.M, tile_m);
+  p->tiles_n = ceil_div(g.N, tile_n);
+  p->cluster = 1;
+}
+
+// Wide tiles where they give every multiprocessor one: they alone keep the tensor cores fed (shared memory binds narrow ones).
+inline void plan_hopper(const MatmulArgs& g, const Card& card, MatmulPlan* p) {
+  const int64_t wide = ceil_div(g.M, kHopperTileM) * ceil_div(g.N, kHopperWide) * p->products * (p->split ? p->chunks : 1);
+  set_tiles(g, kHopperTileM, wide >= card.multiprocessors && g.N > kHopperNarrow ? kHopperWide : kHopperNarrow, p);
+  p->cluster = p->tiles_m > 1 ? 2 : 1;
+  p->threads = 384;
+  p->stages = p->tile_n == kHopperWide ? 4 : 6;
 }
 
 }  // namespace matmul_config
@@ -98,16 +129,20 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
   p.split = p.chunks > 1 && large < 2 * card.multiprocessors && partials <= kMaxPartials;
   p.workspace = p.split ? static_cast<size_t>(partials) : 0;
 
+  p.hopper = card.hopper && element == 2 && boxes_fit(g, p);
+  if (p.hopper) {
+    plan_hopper(g, card, &p);
+    return p;
+  }
   const bool fills = large * (p.split ? p.chunks : 1) >= card.multiprocessors && g.M > kSmallTile && g.N > kSmallTile;
-  p.tile = fills && (p.vector_loads || p.path == MatmulPath::fma) ? kLargeTile : kSmallTile;
-  p.tiles_m = ceil_div(g.M, p.tile);
-  p.tiles_n = ceil_div(g.N, p.tile);
+  const int tile = fills && (p.vector_loads || p.path == MatmulPath::fma) ? kLargeTile : kSmallTile;
+  set_tiles(g, tile, tile, &p);
   if (p.path == MatmulPath::fma) {
     p.threads = 256;
     p.stages = 2;
     return p;
   }
-  const size_t stage = static_cast<size_t>(2 * p.tile * kTileKBytes);
+  const size_t stage = static_cast<size_t>(2 * tile * kTileKBytes);
   p.threads = 128;
   p.stages = 2;
   if (p.vector_loads && card.sm >= 80) p.stages = card.shared_per_multiprocessor >= 2 * (4 * stage + 1024) ? 4 : 3;

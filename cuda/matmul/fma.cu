@@ -36,7 +36,7 @@ template <int T, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_kernel(MatmulProblem p) {
   constexpr int kPieces = T / 64, kSide = 4 * kPieces, kPitch = T + 4;
   __shared__ __align__(16) float tile_a[2][kDepth * kPitch], tile_b[2][kDepth * kPitch];
-  const MatmulBlock at(p, T, T);
+  const MatmulBlock at(p, blockIdx.x, T, T);
   const float* a = static_cast<const float*>(p.a) + at.a;
   const float* b = static_cast<const float*>(p.b) + at.b;
   // 8 warps as 4 x 2, lanes as 4 x 8: a warp reads 4 different vectors of a and 8 neighbouring ones of b
@@ -104,7 +104,7 @@ void launch_tile(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks
 }  // namespace
 
 void launch_fma(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  plan.tile == kLargeTile ? launch_tile<kLargeTile>(plan, p, blocks) : launch_tile<kSmallTile>(plan, p, blocks);
+  plan.tile_n == kLargeTile ? launch_tile<kLargeTile>(plan, p, blocks) : launch_tile<kSmallTile>(plan, p, blocks);
 }
 
 }  // namespace heddle::cuda

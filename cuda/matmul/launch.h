@@ -11,4 +11,8 @@ void launch_bf16(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
 void launch_f16(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
 void launch_tf32(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
 
+// The same on Hopper, where the plan says so; `args`, flattened, for the maps of its operands.
+void launch_bf16_hopper(const MatmulPlan&, const MatmulProblem&, const MatmulArgs& args);
+void launch_f16_hopper(const MatmulPlan&, const MatmulProblem&, const MatmulArgs& args);
+
 }  // namespace heddle::cuda

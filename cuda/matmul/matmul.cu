@@ -43,6 +43,7 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.batch1 = static_cast<uint32_t>(g.batch[1]);
   p.tiles_m = static_cast<uint32_t>(plan.tiles_m);
   p.tiles_n = static_cast<uint32_t>(plan.tiles_n);
+  p.products = static_cast<uint32_t>(plan.products);
   p.chunks = 1;
   p.chunk_k = g.K;
   p.stages = plan.stages;
@@ -59,7 +60,11 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
 }
 
 // All products, in as many launches as a grid's limit asks for.
-void launch_products(const MatmulPlan& plan, MatmulProblem p) {
+void launch_products(const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& g) {
+  if (plan.hopper) {
+    plan.path == MatmulPath::bf16 ? launch_bf16_hopper(plan, p, g) : launch_f16_hopper(plan, p, g);
+    return;
+  }
   const int64_t each = plan.tiles_m * plan.tiles_n * p.chunks;
   if (each > kMaxBlocks)
     throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
@@ -104,7 +109,7 @@ void matmul(const MatmulArgs& args) {
     p.partials = static_cast<float*>(g.workspace);
     p.chunks = static_cast<uint32_t>(plan.chunks);
     p.chunk_k = plan.chunk_k;
-    launch_products(plan, p);
+    launch_products(plan, p, g);
     const int64_t n = plan.products * g.M * g.N;
     launch("matmul sum of chunks", matmul_sum_kernel, blocks_for(n, kThreads, 8), kThreads, 0, p, n);
     return;
@@ -114,7 +119,7 @@ void matmul(const MatmulArgs& args) {
     p.k_last = std::min(g.K, p.k_first + plan.chunk_k);
     p.chunk_k = p.k_last - p.k_first;
     p.accumulate = g.accumulate || chunk > 0;
-    launch_products(plan, p);
+    launch_products(plan, p, g);
   }
 }
 

@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
     using LoadA = TileLoader<T, Tile, AKMajor, kMmaThreads>;
     using LoadB = TileLoader<T, Tile, BKMajor, kMmaThreads>;
     constexpr int kDepth = LoadA::kDepth, kStage = LoadA::kBytes + LoadB::kBytes;
-    const MatmulBlock at(p, Tile, Tile);
+    const MatmulBlock at(p, blockIdx.x, Tile, Tile);
     LoadA load_a(static_cast<const T*>(p.a) + at.a, p.lda, at.m, p.M, at.k_first);
     LoadB load_b(static_cast<const T*>(p.b) + at.b, p.ldb, at.n, p.N, at.k_first);
     const int warp = threadIdx.x / 32, row = warp / 2 * (Tile / 2), col = warp % 2 * (Tile / 2);
@@ -186,7 +186,7 @@ void launch_mma_tile(const char* name, const MatmulPlan& plan, const MatmulProbl
 // names: of the large tile, the small one, the small one for operands that are not aligned.
 template <class T>
 void launch_mma(const char* const (&names)[3], const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
-  if (plan.tile == kLargeTile)
+  if (plan.tile_n == kLargeTile)
     launch_mma_tile<T, kLargeTile, true>(names[0], plan, p, blocks);
   else if (plan.vector_loads)
     launch_mma_tile<T, kSmallTile, true>(names[1], plan, p, blocks);

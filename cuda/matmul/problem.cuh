@@ -14,7 +14,7 @@ struct MatmulProblem {
   int64_t k_first, k_last;  // what this launch sums over
   int64_t lda, ldb;         // the stride of each that is not 1
   int64_t a_batch[2], b_batch[2], c_batch[2];
-  uint32_t batch1, tiles_m, tiles_n, chunks;  // chunks: of this launch
+  uint32_t batch1, tiles_m, tiles_n, products, chunks;  // products, chunks: of this launch
   int64_t chunk_k, first_product;
   int stages;
 
@@ -26,14 +26,15 @@ struct MatmulProblem {
   bool accumulate, c_f32, vector_stores;
 };
 
-// Blocks walk down 8 tiles of M before the next tile of N, so that what they read of both stays in L2.
+// A unit of work is a tile of c and a chunk of K. They walk down 8 tiles of M before the next tile of N, so that what they read of both
+// stays in L2.
 struct MatmulBlock {
   int64_t m, n, k_first, k_last;
   int64_t product, a, b, c;  // offsets of this product's matrices
 
-  __device__ explicit MatmulBlock(const MatmulProblem& p, int tile_m, int tile_n) {
+  __device__ MatmulBlock(const MatmulProblem& p, uint32_t unit, int tile_m, int tile_n) {
     constexpr uint32_t kGroup = 8;
-    const uint32_t tiles = p.tiles_m * p.tiles_n, tile = blockIdx.x % tiles, rest = blockIdx.x / tiles;
+    const uint32_t tiles = p.tiles_m * p.tiles_n, tile = unit % tiles, rest = unit / tiles;
     const uint32_t group = tile / (kGroup * p.tiles_n), within = tile % (kGroup * p.tiles_n);
     const uint32_t rows = min(kGroup, p.tiles_m - group * kGroup);
     m = static_cast<int64_t>(group * kGroup + within % rows) * tile_m;

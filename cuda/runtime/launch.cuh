@@ -11,9 +11,9 @@
 
 namespace heddle::cuda {
 
-// kernel<<<grid, block, shared>>>(args...); `name` is for errors and the launch log.
+// kernel<<<grid, block, shared>>>(args...), in clusters of so many blocks along x (1: none); `name` is for errors and the launch log.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, const A&... args) {
+void launch_clusters(const char* name, void (*kernel)(P...), int cluster, dim3 grid, dim3 block, size_t shared, const A&... args) {
   Queue& q = queue();
   if (!q.lost.empty()) throw OpError(q.lost, ErrorCode::device);
   if (shared > 48 * 1024)
@@ -25,8 +25,19 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = q.stream;
+  cudaLaunchAttribute clusters{};
+  clusters.id = cudaLaunchAttributeClusterDimension;
+  clusters.val.clusterDim.x = static_cast<unsigned>(cluster);
+  clusters.val.clusterDim.y = clusters.val.clusterDim.z = 1;
+  config.attrs = &clusters;
+  config.numAttrs = cluster > 1;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...), name);
   log_launch(name, grid.x, grid.y, grid.z, block.x * block.y * block.z, shared);
+}
+
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, const A&... args) {
+  launch_clusters(name, kernel, 1, grid, block, shared, args...);
 }
 
 // Blocks of `threads` for n items, at most `most` per multiprocessor where the kernel strides over the rest.

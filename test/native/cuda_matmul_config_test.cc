@@ -105,14 +105,14 @@ void alignment() {
 }
 
 void tiles() {
-  const auto tile = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).tile; };
+  const auto tile = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).tile_n; };
   IS(tile(linear(DType::bf16, 65536, 2304, 768), kH100) == 128);
   IS(tile(linear(DType::bf16, 8, 2304, 768), kH100) == 64);
   IS(tile(linear(DType::bf16, 512, 768, 768), kH100) == 64);     // 24 large tiles would leave most multiprocessors idle
   IS(tile(linear(DType::bf16, 65536, 2304, 767), kH100) == 64);  // not aligned
   IS(tile(linear(DType::f32, 65536, 2304, 767), kH100) == 128);
   const MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 200, 64), card_of(80, 1, 164));
-  IS(p.tile == 128 && p.tiles_m == 3 && p.tiles_n == 2 && p.products == 1);
+  IS(p.tile_m == 128 && p.tile_n == 128 && p.tiles_m == 3 && p.tiles_n == 2 && p.products == 1);
 
   // two blocks of stages fit a multiprocessor
   const auto stages = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).stages; };

@@ -1,0 +1,9 @@
+#include "matmul/hopper.cuh"
+
+namespace heddle::cuda {
+
+void launch_bf16_hopper(const MatmulPlan& plan, const MatmulProblem& p, const MatmulArgs& g) {
+  launch_hopper<bf16>({"matmul bf16 128x256x64 wgmma", "matmul bf16 128x128x64 wgmma"}, plan, p, g);
+}
+
+}  // namespace heddle::cuda
