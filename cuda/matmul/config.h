@@ -7,8 +7,8 @@
 // strides, never by M, N or K either: their chains have the same order, but nobody promises that one rounds inside of a step as the other.
 //
 // Sums over rows: a weight's gradient dW = dY^T X has few tiles and a K of all tokens of a batch. It is known by its A, whose unit
-// stride runs along m, and by its f32 result without epilogue. Its K is cut into chunks, which are either computed side by
-// side (split: each chunk's product goes to the workspace, then an ordered sum) or one after another, adding to c. The bits are the same.
+// stride runs along m, and by its f32 result without epilogue. Its K is cut into chunks, which are computed side by side and added to
+// c in order (turns.cuh), or, where the caller has no workspace, one launch after another. The bits are the same.
 #include <cstdint>
 
 #include "ops/backend.h"
@@ -25,19 +25,21 @@ struct MatmulPlan {
   bool vector_loads;          // 16 bytes of a and of b at a time; otherwise element by element
   bool vector_stores;         // of c and whatever the epilogue reads
   bool hopper;                // the kernel of hopper.cuh instead of mma.cuh
+  bool box_stores;            // there: c, pre and residual pass through the copy engine
   int tile_m, tile_n;         // a block's piece of c
   int cluster;                // blocks below each other that share tiles of b
+  int pieces;                 // of a cluster's tile, finished independently
   int threads, stages;
-  size_t shared;  // bytes of dynamic shared memory
-  int64_t tiles_m, tiles_n, products;
+  size_t shared;                       // bytes of dynamic shared memory
+  int64_t tiles_m, tiles_n, products;  // tiles_m: of tile_m * cluster rows
   int64_t chunks, chunk_k;
-  bool split;
-  size_t workspace;
+  size_t workspace;  // bytes of turns.cuh's counters
 };
 
 constexpr int kLargeTile = 128, kSmallTile = 64;
 constexpr int kHopperTileM = 128, kHopperWide = 256, kHopperNarrow = 128;
-constexpr int kTileKBytes = 64;  // depth of a tile on the tensor cores: 32 elements of 16 bits, 16 of f32
+constexpr int kHopperPieces = 8;  // of a tile: the rows of a warp, which finishes them by itself
+constexpr int kTileKBytes = 64;   // depth of a tile on the tensor cores: 32 elements of 16 bits, 16 of f32
 
 // A batch dimension along which b stays and the rows of a and c go on is more rows.
 inline MatmulArgs flatten(MatmulArgs g) {
@@ -51,8 +53,6 @@ inline MatmulArgs flatten(MatmulArgs g) {
 }
 
 namespace matmul_config {
-
-constexpr int64_t kMaxPartials = int64_t{1} << 28;  // bytes of chunks' products side by side
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline bool multiple(const void* p, size_t bytes) { return reinterpret_cast<uintptr_t>(p) % bytes == 0; }
@@ -86,19 +86,23 @@ inline int64_t chunks_of(const MatmulArgs& g, bool a_k_major) {
   return g.K >= 16384 ? 8 : g.K >= 8192 ? 4 : g.K >= 4096 ? 2 : 1;
 }
 
-inline void set_tiles(const MatmulArgs& g, int tile_m, int tile_n, MatmulPlan* p) {
+// pieces: of a tile, each with turns of its own.
+inline void set_tiles(const MatmulArgs& g, int tile_m, int tile_n, int cluster, int pieces, MatmulPlan* p) {
   p->tile_m = tile_m;
   p->tile_n = tile_n;
-  p->tiles_m = ceil_div(g.M, tile_m);
+  p->cluster = cluster;
+  p->pieces = cluster * pieces;
+  p->tiles_m = ceil_div(g.M, tile_m * p->cluster);
   p->tiles_n = ceil_div(g.N, tile_n);
-  p->cluster = 1;
+  if (p->chunks > 1) p->workspace = static_cast<size_t>(1 + p->tiles_m * p->tiles_n * p->products * p->pieces) * sizeof(uint32_t);
 }
 
 // Wide tiles where they give every multiprocessor one: they alone keep the tensor cores fed (shared memory binds narrow ones).
 inline void plan_hopper(const MatmulArgs& g, const Card& card, MatmulPlan* p) {
-  const int64_t wide = ceil_div(g.M, kHopperTileM) * ceil_div(g.N, kHopperWide) * p->products * (p->split ? p->chunks : 1);
-  set_tiles(g, kHopperTileM, wide >= card.multiprocessors && g.N > kHopperNarrow ? kHopperWide : kHopperNarrow, p);
-  p->cluster = p->tiles_m > 1 ? 2 : 1;
+  const int64_t wide = ceil_div(g.M, kHopperTileM) * ceil_div(g.N, kHopperWide) * p->products * p->chunks;
+  const bool fills = wide >= card.multiprocessors && g.N > kHopperNarrow;
+  set_tiles(g, kHopperTileM, fills ? kHopperWide : kHopperNarrow, g.M > kHopperTileM ? 2 : 1, kHopperPieces, p);
+  p->box_stores = p->vector_stores && g.c_type == g.type && !g.accumulate && !(g.pre && g.residual);
   p->threads = 384;
   p->stages = p->tile_n == kHopperWide ? 4 : 6;
 }
@@ -124,19 +128,15 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
 
   p.chunks = chunks_of(g, p.a_k_major);
   p.chunk_k = p.chunks == 1 ? g.K : ceil_div(ceil_div(g.K, p.chunks), 64) * 64;
-  const int64_t large = ceil_div(g.M, kLargeTile) * ceil_div(g.N, kLargeTile) * p.products;
-  const int64_t partials = p.products * p.chunks * g.M * g.N * 4;
-  p.split = p.chunks > 1 && large < 2 * card.multiprocessors && partials <= kMaxPartials;
-  p.workspace = p.split ? static_cast<size_t>(partials) : 0;
-
   p.hopper = card.hopper && element == 2 && boxes_fit(g, p);
   if (p.hopper) {
     plan_hopper(g, card, &p);
     return p;
   }
-  const bool fills = large * (p.split ? p.chunks : 1) >= card.multiprocessors && g.M > kSmallTile && g.N > kSmallTile;
+  const int64_t large = ceil_div(g.M, kLargeTile) * ceil_div(g.N, kLargeTile) * p.products;
+  const bool fills = large * p.chunks >= card.multiprocessors && g.M > kSmallTile && g.N > kSmallTile;
   const int tile = fills && (p.vector_loads || p.path == MatmulPath::fma) ? kLargeTile : kSmallTile;
-  set_tiles(g, tile, tile, &p);
+  set_tiles(g, tile, tile, 1, 1, &p);
   if (p.path == MatmulPath::fma) {
     p.threads = 256;
     p.stages = 2;

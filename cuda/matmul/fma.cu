@@ -2,6 +2,7 @@
 // computes (T/16) x (T/16), as 4 x 4 pieces T/2 apart. The next tiles are read while these are multiplied.
 #include "matmul/launch.h"
 #include "matmul/problem.cuh"
+#include "matmul/turns.cuh"
 #include "runtime/launch.cuh"
 
 namespace heddle::cuda {
@@ -36,7 +37,7 @@ template <int T, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_kernel(MatmulProblem p) {
   constexpr int kPieces = T / 64, kSide = 4 * kPieces, kPitch = T + 4;
   __shared__ __align__(16) float tile_a[2][kDepth * kPitch], tile_b[2][kDepth * kPitch];
-  const MatmulBlock at(p, blockIdx.x, T, T);
+  const MatmulBlock at(p, BlockTurn<AKMajor>::unit(p), T, T);
   const float* a = static_cast<const float*>(p.a) + at.a;
   const float* b = static_cast<const float*>(p.b) + at.b;
   // 8 warps as 4 x 2, lanes as 4 x 8: a warp reads 4 different vectors of a and 8 neighbouring ones of b
@@ -84,6 +85,7 @@ __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_
     __syncthreads();
   }
 
+  BlockTurn<AKMajor>::wait(p, at);
 #pragma unroll
   for (int i = 0; i < kSide; ++i)
 #pragma unroll
@@ -91,6 +93,7 @@ __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_
       float v[4] = {sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]};
       finish_row<float>(p, at, at.m + i / 4 * 64 + row + i % 4, at.n + j / 4 * 64 + col, v);
     }
+  BlockTurn<AKMajor>::pass(p, at);
 }
 
 template <int T>
@@ -98,7 +101,10 @@ void launch_tile(const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks
   constexpr decltype(&matmul_fma_kernel<T, true, true>) kernels[2][2] = {
       {matmul_fma_kernel<T, false, false>, matmul_fma_kernel<T, false, true>},
       {matmul_fma_kernel<T, true, false>, matmul_fma_kernel<T, true, true>}};
-  launch(T == kLargeTile ? "matmul f32 128x128x8" : "matmul f32 64x64x8", kernels[plan.a_k_major][plan.b_k_major], blocks, kThreads, 0, p);
+  constexpr bool kLarge = T == kLargeTile;
+  const char* const name = kLarge ? "matmul f32 128x128x8" : "matmul f32 64x64x8";
+  const char* const in_turns = kLarge ? "matmul f32 128x128x8 stream-K" : "matmul f32 64x64x8 stream-K";
+  launch(p.turns ? in_turns : name, kernels[plan.a_k_major][plan.b_k_major], blocks, kThreads, 0, p);
 }
 
 }  // namespace

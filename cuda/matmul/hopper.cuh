@@ -2,18 +2,22 @@
 // Matmul on Hopper: persistent blocks of a producer and two consumer warpgroups, for *_sm90.cu.
 //
 // One thread of the producer has the copy engine fill stages of 64 of k, ahead of the consumers. Each consumer multiplies 64 rows of the
-// 128 x TileN tile (wgmma, operands in shared memory in any of the four layouts, sums in registers), hands a stage back when its products are
-// done, and finishes its rows while the producer already fills stages for the next tile.
+// 128 x TileN tile (wgmma, operands in shared memory in any of the four layouts, sums in registers), hands a stage back when its products
+// are done, and finishes its rows while the producer already fills stages for the next tile.
 //
 // Two blocks of a cluster compute tiles below each other. They need the same tile of b: each fetches half of it for both. So a stage is
 // full when what both have fetched is there, and empty when the consumers of both are done with it.
+//
+// Sums over rows in chunks of K (turns.cuh) have a unit per cluster, dealt out as clusters start; each warp waits for its own rows' turn.
 #include <cuda.h>
 
 #include <algorithm>
 
 #include "common/types.cuh"
+#include "matmul/hopper_finish.cuh"
 #include "matmul/launch.h"
 #include "matmul/problem.cuh"
+#include "matmul/turns.cuh"
 #include "ptx/async.cuh"
 #include "ptx/cluster.cuh"
 #include "ptx/mbarrier.cuh"
@@ -47,8 +51,9 @@ struct HopperShared {
   static constexpr int kStages = TileN == kHopperWide ? 4 : 6;
   static constexpr int kBytesA = kHopperTileM * 128, kBytesB = TileN * 128;
   unsigned char a[kStages][kBytesA], b[kStages][kBytesB];
-  float staging[kConsumerWarps][16 * 64];
-  uint64_t full[kStages], empty[kStages];
+  unsigned char staging[kConsumerWarps][kWarpStaging];
+  uint64_t full[kStages], empty[kStages], arrived[kConsumerWarps][2];
+  uint32_t ticket;
 };
 
 // One operand's tiles, Rows of m or n by 64 of k, as the copy engine puts them into a stage: K-major in one box, otherwise a slab of 64 of
@@ -80,7 +85,8 @@ struct HopperKernel {
   using Stages = Ring<Shared::kStages>;
   const MatmulProblem& p;
   Shared& shared;
-  uint32_t rank, blocks;  // of the cluster
+  uint32_t rank, blocks;   // of the cluster
+  uint32_t first, stride;  // its units of work
 
   static __device__ uint32_t address(const void* x) { return ptx::shared_address(x); }
   __device__ MatmulBlock block(uint32_t unit) const {
@@ -88,14 +94,14 @@ struct HopperKernel {
     at.m += rank * kHopperTileM;
     return at;
   }
-  static __device__ int steps(const MatmulBlock& at) { return static_cast<int>((at.k_last - at.k_first + kHopperDepth - 1) / kHopperDepth); }
+  static __device__ int steps(const MatmulBlock& at) {
+    return static_cast<int>((at.k_last - at.k_first + kHopperDepth - 1) / kHopperDepth);
+  }
   __device__ uint32_t units() const { return p.tiles_m * p.tiles_n * p.products * p.chunks; }
-  __device__ uint32_t first_unit() const { return blockIdx.x / blocks; }
-  __device__ uint32_t stride() const { return gridDim.x / blocks; }
 
   __device__ void produce(const CUtensorMap* map_a, const CUtensorMap* map_b) const {
     Stages to;
-    for (uint32_t unit = first_unit(); unit < units(); unit += stride()) {
+    for (uint32_t unit = first; unit < units(); unit += stride) {
       const MatmulBlock at = block(unit);
       const int i = static_cast<int>(at.product / p.batch1), j = static_cast<int>(at.product % p.batch1);
       // a broadcast dimension has one place
@@ -116,20 +122,26 @@ struct HopperKernel {
     }
   }
 
+  // The warp's products of this stage are done; its first lanes say so to the producers of the cluster's blocks.
   __device__ void hand_back(int stage) const {
     const uint32_t lane = threadIdx.x % 32;
+    __syncwarp();
     if (lane < blocks) ptx::barrier_arrive(address(&shared.empty[stage]), lane);
   }
 
-  __device__ void consume(int consumer) const {
+  __device__ void consume(const BoxMaps* maps) const {
     Stages from;
     float sum[TileN / 2];
-    for (uint32_t unit = first_unit(); unit < units(); unit += stride()) {
+    const int warp = static_cast<int>(threadIdx.x) / 32, consumer = warp / 4;
+    BoxFinish<T, TileN> boxes(p, maps, address(shared.staging[warp]), address(shared.arrived[warp]));
+    for (uint32_t unit = first; unit < units(); unit += stride) {
       const MatmulBlock at = block(unit);
+      const int total = steps(at), late = min(total, 4);
       int last = -1;  // the stage whose products may still be under way
-      for (int step = steps(at), accumulate = 0; step > 0; --step, accumulate = 1, from.next()) {
+      for (int left = total; left > 0; --left, from.next()) {
+        if (p.box_stores && left == late) boxes.prefetch(at, row_of(at, warp));
         ptx::barrier_wait<true>(address(&shared.full[from.stage]), from.parity);
-        multiply(sum, address(shared.a[from.stage]) + consumer * kSlab, address(shared.b[from.stage]), accumulate);
+        multiply(sum, address(shared.a[from.stage]) + consumer * kSlab, address(shared.b[from.stage]), left < total);
         ptx::wgmma_wait<1>();
         if (last >= 0) hand_back(last);
         last = from.stage;
@@ -137,8 +149,12 @@ struct HopperKernel {
       ptx::wgmma_wait<0>();
       ptx::hold_registers(sum);
       hand_back(last);
-      finish(at, sum, consumer);
+      if (p.box_stores)
+        boxes.run(at, row_of(at, warp), sum);
+      else
+        finish(at, warp, sum);
     }
+    boxes.leave();
   }
 
   // 64 of k.
@@ -153,51 +169,25 @@ struct HopperKernel {
     ptx::wgmma_commit();
   }
 
-  // Through the warp's own piece of shared memory, 64 columns at a time, so that a lane gets 8 neighbours of a row. Groups of 8 columns lie
-  // in an order that depends on the row, and every other 4 lanes begin with their upper half: no bank conflicts.
-  __device__ void finish(const MatmulBlock& at, const float (&sum)[TileN / 2], int consumer) const {
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
-    float* staging = shared.staging[consumer * 4 + warp];
-#pragma unroll 1
-    for (int column = 0; column < TileN; column += 64) {
-      __syncwarp();
-#pragma unroll
-      for (int k = 0; k < TileN; k += 64) {
-        if (k != column) continue;
-#pragma unroll
-        for (int j = 0; j < 8; ++j)
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int row = lane / 4 + half * 8, i = (k / 8 + j) * 4 + half * 2;
-            store_vector<float, 2>(staging + row * 64 + (j ^ row % 8) * 8 + lane % 4 * 2, {{sum[i], sum[i + 1]}});
-          }
-      }
-      __syncwarp();
-#pragma unroll 1
-      for (int row = lane / 8; row < 16; row += 4) {
-        const int group = lane % 8 ^ row % 8, upper = group / 4;
-        const float* from = staging + row * 64 + group * 8;
-        const auto first = load_vector<float, 4>(from + upper * 4), second = load_vector<float, 4>(from + 4 - upper * 4);
-        float v[8];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          v[j] = upper ? second.x[j] : first.x[j];
-          v[j + 4] = upper ? first.x[j] : second.x[j];
-        }
-        finish_row<T>(p, at, at.m + consumer * 64 + warp * 16 + row, at.n + column + lane % 8 * 8, v);
-      }
-    }
+  // Whoever waits for a turn finishes its rows at once: what of c was there before is read.
+  __device__ void finish(const MatmulBlock& at, int warp, const float (&sum)[TileN / 2]) const {
+    const uint32_t piece = rank * kConsumerWarps + warp;
+    const bool turns = !AKMajor && p.turns && threadIdx.x % 32 == 0;
+    if (turns) wait_for_turn(p, at, piece);
+    finish_rows<T, TileN>(p, at, row_of(at, warp), sum, address(shared.staging[warp]));
+    if (turns) pass_turn(p, at, piece);
   }
+  static __device__ int64_t row_of(const MatmulBlock& at, int warp) { return at.m + warp * 16; }
 };
 
 template <class T, int TileN, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     matmul_hopper_kernel(const __grid_constant__ MatmulProblem p, const __grid_constant__ CUtensorMap map_a,
-                         const __grid_constant__ CUtensorMap map_b) {
+                         const __grid_constant__ CUtensorMap map_b, const __grid_constant__ BoxMaps maps) {
   extern __shared__ __align__(1024) unsigned char bytes[];
   using Kernel = HopperKernel<T, TileN, AKMajor, BKMajor>;
   auto& shared = *reinterpret_cast<typename Kernel::Shared*>(bytes);
-  const Kernel kernel{p, shared, ptx::cluster_rank(), ptx::cluster_size()};
+  Kernel kernel{p, shared, ptx::cluster_rank(), ptx::cluster_size(), 0, 0};
   if (threadIdx.x == 0) {
     ptx::prefetch_map(&map_a);
     ptx::prefetch_map(&map_b);
@@ -205,27 +195,49 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
       ptx::barrier_init(ptx::shared_address(&shared.full[s]), 1);
       ptx::barrier_init(ptx::shared_address(&shared.empty[s]), kConsumerWarps * kernel.blocks);
     }
+    for (int i = 0; i < 2 * kConsumerWarps; ++i) ptx::barrier_init(ptx::shared_address(&shared.arrived[0][i]), 1);
     ptx::fence_barrier_init();
   }
   ptx::cluster_sync();
-  const int group = static_cast<int>(threadIdx.x) / 128;
-  if (group == kConsumers) {
+  kernel.first = blockIdx.x / kernel.blocks;
+  kernel.stride = gridDim.x / kernel.blocks;
+  if (!AKMajor && p.turns) {  // after the barrier: only a block that has started has shared memory
+    if (kernel.rank == 0 && threadIdx.x == 0) {
+      const uint32_t ticket = take_ticket(p);
+      for (uint32_t r = 0; r < kernel.blocks; ++r) ptx::cluster_store(ptx::shared_address(&shared.ticket), r, ticket);
+    }
+    ptx::cluster_sync();
+    kernel.first = shared.ticket;
+  }
+  if (threadIdx.x >= kConsumers * 128) {
     ptx::give_registers<40>();
     if (threadIdx.x == kConsumers * 128) kernel.produce(&map_a, &map_b);
     __syncwarp();
   } else {
     ptx::take_registers<232>();
-    kernel.consume(group);
+    kernel.consume(&maps);
   }
   ptx::cluster_sync();  // the other block may still signal this one's barriers
 }
 
-template <class T>
-TensorBox box_of(const void* base, DType type, bool k_major, int64_t rows, int64_t K, int64_t ld, const int64_t (&batch)[2],
-                 const int64_t (&stride)[2], int box_rows) {
-  TensorBox box{type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, 64,
-                k_major ? box_rows : 64};
-  return box;
+inline TensorBox box_of(const void* base, DType type, bool k_major, int64_t rows, int64_t K, int64_t ld, const int64_t (&batch)[2],
+                        const int64_t (&stride)[2], int box_rows) {
+  return {
+      type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, 64, k_major ? box_rows : 64};
+}
+
+// Maps of what a warp finishes at a time; of tensors that are not there, nothing.
+inline BoxMaps finish_maps(const MatmulPlan& plan, const MatmulArgs& g) {
+  BoxMaps maps{};
+  if (!plan.box_stores) return maps;
+  const auto map = [&](const void* base, int64_t ld, const int64_t (&stride)[2]) {
+    return tensor_map({g.type, base, g.N, g.M, ld, {g.batch[0], g.batch[1]}, {stride[0], stride[1]}, 64, 16});
+  };
+  const int64_t dense[2] = {g.batch[1] * g.M * g.N, g.M * g.N};
+  maps.c = map(g.c, g.c_m, g.c_batch);
+  if (g.pre) maps.pre = map(g.pre, g.N, dense);
+  if (g.residual) maps.residual = map(g.residual, g.N, dense);
+  return maps;
 }
 
 template <class T, int TileN>
@@ -234,19 +246,21 @@ void launch_hopper_tile(const char* name, const MatmulPlan& plan, MatmulProblem 
       {matmul_hopper_kernel<T, TileN, false, false>, matmul_hopper_kernel<T, TileN, false, true>},
       {matmul_hopper_kernel<T, TileN, true, false>, matmul_hopper_kernel<T, TileN, true, true>}};
   const auto kernel = kernels[plan.a_k_major][plan.b_k_major];
-  const CUtensorMap a = tensor_map(box_of<T>(g.a, g.type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, kHopperTileM));
-  const CUtensorMap b = tensor_map(box_of<T>(g.b, g.type, plan.b_k_major, g.N, g.K, plan.ldb, g.batch, g.b_batch, TileN / 2));
-  p.tiles_m = static_cast<uint32_t>(matmul_config::ceil_div(plan.tiles_m, plan.cluster));
+  const CUtensorMap a = tensor_map(box_of(g.a, g.type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, kHopperTileM));
+  const CUtensorMap b = tensor_map(box_of(g.b, g.type, plan.b_k_major, g.N, g.K, plan.ldb, g.batch, g.b_batch, TileN / 2));
+  // Persistent: as many as run at once share the units. With turns each takes one.
   const uint32_t units = p.tiles_m * p.tiles_n * p.products * p.chunks;
-  const auto clusters = static_cast<uint32_t>(
-      resident_clusters(reinterpret_cast<const void*>(kernel), plan.cluster, kHopperThreads, sizeof(HopperShared<TileN>)));
-  launch_clusters(name, kernel, plan.cluster, std::min(units, clusters) * static_cast<uint32_t>(plan.cluster), kHopperThreads,
-                  sizeof(HopperShared<TileN>), p, a, b);
+  const size_t shared = sizeof(HopperShared<TileN>);
+  const auto most =
+      p.turns ? units : static_cast<uint32_t>(resident_clusters(reinterpret_cast<const void*>(kernel), plan.cluster, plan.threads, shared));
+  launch_clusters(name, kernel, plan.cluster, std::min(units, most) * static_cast<uint32_t>(plan.cluster), kHopperThreads, shared, p, a, b,
+                  finish_maps(plan, g));
 }
 
-// names: of the wide tile, the narrow one.
+// all: names of the wide tile, the narrow one; the same where blocks take turns.
 template <class T>
-void launch_hopper(const char* const (&names)[2], const MatmulPlan& plan, const MatmulProblem& p, const MatmulArgs& g) {
+void launch_hopper(const char* const (&all)[2][2], const MatmulPlan& plan, const MatmulProblem& p, const MatmulArgs& g) {
+  const auto& names = all[p.turns != nullptr];
   if (plan.tile_n == kHopperWide)
     launch_hopper_tile<T, kHopperWide>(names[0], plan, p, g);
   else

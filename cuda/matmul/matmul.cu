@@ -9,22 +9,7 @@
 namespace heddle::cuda {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 0x7fffffff;
-
-// c (+)= the chunks' products in order.
-__global__ void __launch_bounds__(kThreads) matmul_sum_kernel(MatmulProblem p, int64_t n) {
-  const int64_t matrix = p.M * p.N;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * kThreads) {
-    const int64_t product = i / matrix, at = i % matrix;
-    float* c =
-        static_cast<float*>(p.c) + product / p.batch1 * p.c_batch[0] + product % p.batch1 * p.c_batch[1] + at / p.N * p.c_m + at % p.N;
-    const float* chunk = p.partials + product * p.chunks * matrix + at;
-    float sum = p.accumulate ? *c + chunk[0] : chunk[0];
-    for (uint32_t j = 1; j < p.chunks; ++j) sum = sum + chunk[j * matrix];
-    *c = sum;
-  }
-}
 
 MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   MatmulProblem p{};
@@ -46,6 +31,7 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.products = static_cast<uint32_t>(plan.products);
   p.chunks = 1;
   p.chunk_k = g.K;
+  p.pieces = static_cast<uint32_t>(plan.pieces);
   p.stages = plan.stages;
   p.c = g.c;
   p.pre = g.pre;
@@ -56,11 +42,13 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.accumulate = g.accumulate;
   p.c_f32 = g.c_type == DType::f32;
   p.vector_stores = plan.vector_stores;
+  p.box_stores = plan.box_stores;
   return p;
 }
 
 // All products, in as many launches as a grid's limit asks for.
 void launch_products(const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& g) {
+  if (p.turns) check(cudaMemsetAsync(p.turns, 0, plan.workspace, queue().stream), "matmul");
   if (plan.hopper) {
     plan.path == MatmulPath::bf16 ? launch_bf16_hopper(plan, p, g) : launch_f16_hopper(plan, p, g);
     return;
@@ -70,7 +58,8 @@ void launch_products(const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& 
     throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
   for (int64_t first = 0; first < plan.products; first += kMaxBlocks / each) {
     p.first_product = first;
-    const auto blocks = static_cast<unsigned>(std::min(plan.products - first, kMaxBlocks / each) * each);
+    p.products = static_cast<uint32_t>(std::min(plan.products - first, kMaxBlocks / each));
+    const auto blocks = static_cast<unsigned>(p.products * each);
     switch (plan.path) {
       case MatmulPath::fma:
         launch_fma(plan, p, blocks);
@@ -105,13 +94,11 @@ void matmul(const MatmulArgs& args) {
                   ErrorCode::device);
   const MatmulPlan plan = plan_matmul(g, card);
   MatmulProblem p = problem_of(g, plan);
-  if (plan.split && g.workspace) {
-    p.partials = static_cast<float*>(g.workspace);
+  if (plan.workspace && g.workspace) {
+    p.turns = static_cast<uint32_t*>(g.workspace);
     p.chunks = static_cast<uint32_t>(plan.chunks);
     p.chunk_k = plan.chunk_k;
     launch_products(plan, p, g);
-    const int64_t n = plan.products * g.M * g.N;
-    launch("matmul sum of chunks", matmul_sum_kernel, blocks_for(n, kThreads, 8), kThreads, 0, p, n);
     return;
   }
   for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {

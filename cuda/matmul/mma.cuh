@@ -8,6 +8,7 @@
 #include "common/types.cuh"
 #include "matmul/launch.h"
 #include "matmul/problem.cuh"
+#include "matmul/turns.cuh"
 #include "ptx/async.cuh"
 #include "ptx/matrix.cuh"
 #include "runtime/launch.cuh"
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
     using LoadA = TileLoader<T, Tile, AKMajor, kMmaThreads>;
     using LoadB = TileLoader<T, Tile, BKMajor, kMmaThreads>;
     constexpr int kDepth = LoadA::kDepth, kStage = LoadA::kBytes + LoadB::kBytes;
-    const MatmulBlock at(p, blockIdx.x, Tile, Tile);
+    const MatmulBlock at(p, BlockTurn<AKMajor>::unit(p), Tile, Tile);
     LoadA load_a(static_cast<const T*>(p.a) + at.a, p.lda, at.m, p.M, at.k_first);
     LoadB load_b(static_cast<const T*>(p.b) + at.b, p.ldb, at.n, p.N, at.k_first);
     const int warp = threadIdx.x / 32, row = warp / 2 * (Tile / 2), col = warp % 2 * (Tile / 2);
@@ -171,7 +172,9 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
       }
     }
     __syncthreads();  // the stages become staging
+    BlockTurn<AKMajor>::wait(p, at);
     warp_tile.finish(p, at, row, col, reinterpret_cast<float*>(shared) + warp * 16 * (Tile / 2 + 8));
+    BlockTurn<AKMajor>::pass(p, at);
   }
 }
 
@@ -183,9 +186,10 @@ void launch_mma_tile(const char* name, const MatmulPlan& plan, const MatmulProbl
   launch(name, kernels[plan.a_k_major][plan.b_k_major], blocks, kMmaThreads, plan.shared, p);
 }
 
-// names: of the large tile, the small one, the small one for operands that are not aligned.
+// all: names of the large tile, the small one, the small one for operands that are not aligned; the same where blocks take turns.
 template <class T>
-void launch_mma(const char* const (&names)[3], const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
+void launch_mma(const char* const (&all)[2][3], const MatmulPlan& plan, const MatmulProblem& p, unsigned blocks) {
+  const auto& names = all[p.turns != nullptr];
   if (plan.tile_n == kLargeTile)
     launch_mma_tile<T, kLargeTile, true>(names[0], plan, p, blocks);
   else if (plan.vector_loads)

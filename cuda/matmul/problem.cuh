@@ -20,16 +20,18 @@ struct MatmulProblem {
 
   void *c, *pre;
   const void *bias, *residual;
-  float* partials;  // [product][chunk][M][N], or null: c is written
+  uint32_t* turns;  // turns.cuh; null: blocks wait for nobody
+  uint32_t pieces;  // of a unit's tile
   int64_t c_m;
   Activation activation;
-  bool accumulate, c_f32, vector_stores;
+  bool accumulate, c_f32, vector_stores, box_stores;
 };
 
 // A unit of work is a tile of c and a chunk of K. They walk down 8 tiles of M before the next tile of N, so that what they read of both
 // stays in L2.
 struct MatmulBlock {
   int64_t m, n, k_first, k_last;
+  uint32_t chunk, place;     // place: of its first piece among the turns
   int64_t product, a, b, c;  // offsets of this product's matrices
 
   __device__ MatmulBlock(const MatmulProblem& p, uint32_t unit, int tile_m, int tile_n) {
@@ -39,14 +41,15 @@ struct MatmulBlock {
     const uint32_t rows = min(kGroup, p.tiles_m - group * kGroup);
     m = static_cast<int64_t>(group * kGroup + within % rows) * tile_m;
     n = static_cast<int64_t>(within / rows) * tile_n;
-    const uint32_t chunk = rest % p.chunks;
+    place = unit % (tiles * p.products) * p.pieces;
+    chunk = rest / p.products;
     k_first = p.k_first + chunk * p.chunk_k;
     k_last = min(p.k_last, k_first + p.chunk_k);
-    product = p.first_product + rest / p.chunks;
+    product = p.first_product + rest % p.products;
     const int64_t i = product / p.batch1, j = product % p.batch1;
     a = i * p.a_batch[0] + j * p.a_batch[1];
     b = i * p.b_batch[0] + j * p.b_batch[1];
-    c = p.partials ? (product * p.chunks + chunk) * p.M * p.N : i * p.c_batch[0] + j * p.c_batch[1];
+    c = i * p.c_batch[0] + j * p.c_batch[1];
   }
 };
 
@@ -92,12 +95,8 @@ __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at,
   const int count = static_cast<int>(min(static_cast<int64_t>(W), p.N - n));
   const bool vector = p.vector_stores;
   float other[W];
-  if (p.partials) {
-    store_row<W>(p.partials + at.c + m * p.N + n, count, vector, v);
-    return;
-  }
   const int64_t c = at.c + m * p.c_m + n, dense = (at.product * p.M + m) * p.N + n;
-  if (p.accumulate) {
+  if (p.accumulate || at.chunk > 0) {
     if (p.c_f32)
       load_row<W>(static_cast<const float*>(p.c) + c, count, vector, other);
     else

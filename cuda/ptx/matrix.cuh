@@ -28,6 +28,13 @@ __device__ inline void load_transposed(uint32_t (&r)[4], uint32_t address) {
                : "r"(address)
                : "memory");
 }
+// load_matrices' inverse, sm_90.
+__device__ inline void store_matrices(uint32_t address, const uint32_t (&r)[4]) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+               : "memory");
+#endif
+}
 __device__ inline uint32_t load_word(uint32_t address) {
   uint32_t r;
   asm volatile("ld.shared.b32 %0, [%1];" : "=r"(r) : "r"(address) : "memory");

@@ -5,8 +5,6 @@
 namespace heddle::cuda::ptx {
 
 // threads: how many take part, whole warps.
-__device__ inline void named_barrier(int number, int threads) {
-  asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory");
-}
+__device__ inline void named_barrier(int number, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(number), "r"(threads) : "memory"); }
 
 }  // namespace heddle::cuda::ptx

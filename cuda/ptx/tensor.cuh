@@ -33,9 +33,10 @@ __device__ inline void store_box(const CUtensorMap* map, uint32_t from, int x, i
                : "memory");
 }
 __device__ inline void commit_stores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-// All of this thread's stores have read shared memory.
-__device__ inline void wait_stores_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
-// And have written.
-__device__ inline void wait_stores() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+// All of this thread's groups of stores have read shared memory but the newest N.
+template <int N>
+__device__ inline void wait_stores_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(N) : "memory");
+}
 
 }  // namespace heddle::cuda::ptx

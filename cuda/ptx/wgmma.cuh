@@ -1,8 +1,9 @@
 #pragma once
 // D += A B by a warpgroup of 128 threads, operands in shared memory (PTX ISA, wgmma), sm_90a.
 //
-// D is 64 x N: warp w has rows 16 w .. 16 w + 15, and of each 8 columns what mma.sync's D has (matrix.cuh): d[4 j + i] is its d[i] of columns
-// 8 j .. 8 j + 7. An operation runs on while the threads go on; its registers may not be touched before the wait, nor may its operands change.
+// D is 64 x N: warp w has rows 16 w .. 16 w + 15, and of each 8 columns what mma.sync's D has (matrix.cuh): d[4 j + i] is its d[i] of
+// columns 8 j .. 8 j + 7. An operation runs on while the threads go on; its registers may not be touched before the wait, nor may its
+// operands change.
 //
 // Operands lie in rows of 128 bytes, in TMA's 128-byte swizzle, at multiples of 1024 bytes:
 //   K-major: rows of 64 k, one for each m or n. 16 of k on: 32 bytes on.
@@ -47,23 +48,24 @@ __device__ inline void hold_registers(float (&d)[N]) {
 #define HEDDLE_OUT(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define HEDDLE_OUT16(i) HEDDLE_OUT(i), HEDDLE_OUT(i + 4), HEDDLE_OUT(i + 8), HEDDLE_OUT(i + 12)
 // shape and type; the list of D; the numbers of what follows it; the registers
-#define HEDDLE_WGMMA(shape, type, list, a, b, scale, tnsp_a, tnsp_b, ...)                                                             \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale ", 0;\n"                                                                    \
+#define HEDDLE_WGMMA(shape, type, list, a, b, scale, tnsp_a, tnsp_b, ...)                                                            \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                                             \
+               ", 0;\n"                                                                                                              \
                "wgmma.mma_async.sync.aligned." shape ".f32." type "." type " {" list "}, " a ", " b ", p, 1, 1, " tnsp_a ", " tnsp_b \
-               ";\n}"                                                                                                                 \
-               : __VA_ARGS__                                                                                                          \
-               : "l"(desc_a), "l"(desc_b), "r"(accumulate), "n"(ATransposed), "n"(BTransposed)                                        \
+               ";\n}"                                                                                                                \
+               : __VA_ARGS__                                                                                                         \
+               : "l"(desc_a), "l"(desc_b), "r"(accumulate), "n"(ATransposed), "n"(BTransposed)                                       \
                : "memory")
-#define HEDDLE_WGMMA_64(type)                                                                                            \
+#define HEDDLE_WGMMA_64(type) \
   HEDDLE_WGMMA("m64n64k16", type, HEDDLE_D0 ", " HEDDLE_D1, "%32", "%33", "%34", "%35", "%36", HEDDLE_OUT16(0), HEDDLE_OUT16(16))
-#define HEDDLE_WGMMA_128(type)                                                                                                   \
-  HEDDLE_WGMMA("m64n128k16", type, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64", "%65", "%66", "%67", "%68",    \
+#define HEDDLE_WGMMA_128(type)                                                                                                \
+  HEDDLE_WGMMA("m64n128k16", type, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64", "%65", "%66", "%67", "%68", \
                HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48))
-#define HEDDLE_WGMMA_256(type)                                                                                                   \
-  HEDDLE_WGMMA("m64n256k16", type,                                                                                               \
-               HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3 ", " HEDDLE_D4 ", " HEDDLE_D5 ", " HEDDLE_D6 ", " HEDDLE_D7, \
-               "%128", "%129", "%130", "%131", "%132", HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48),    \
-               HEDDLE_OUT16(64), HEDDLE_OUT16(80), HEDDLE_OUT16(96), HEDDLE_OUT16(112))
+#define HEDDLE_WGMMA_256(type)                                                                                                             \
+  HEDDLE_WGMMA("m64n256k16", type,                                                                                                         \
+               HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3 ", " HEDDLE_D4 ", " HEDDLE_D5 ", " HEDDLE_D6 ", " HEDDLE_D7, "%128", \
+               "%129", "%130", "%131", "%132", HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48), HEDDLE_OUT16(64),    \
+               HEDDLE_OUT16(80), HEDDLE_OUT16(96), HEDDLE_OUT16(112))
 
 // d (+)= A B over 16 of k. Transposed: MN-major. d is half as long as N.
 template <class T, bool ATransposed, bool BTransposed, int R>

@@ -71,9 +71,9 @@ Key key_of(const TensorBox& b) {
 CUtensorMap encode(const TensorBox& b, const Key& k) {
   CUtensorMap map;
   const cuuint32_t step[4] = {1, 1, 1, 1};
-  const CUresult r = encoder()(&map, type_of(b.type), 4, const_cast<void*>(k.base), k.dims, k.strides, k.box, step,
-                               CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult r =
+      encoder()(&map, type_of(b.type), 4, const_cast<void*>(k.base), k.dims, k.strides, k.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (r != CUDA_SUCCESS)
     throw OpError("cuTensorMapEncodeTiled: error " + std::to_string(static_cast<int>(r)) + " for " + std::to_string(b.rows) + " rows of " +
                       std::to_string(b.cols),

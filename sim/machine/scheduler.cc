@@ -220,6 +220,19 @@ class Watch {
     return true;
   }
 
+  // Whether all that can run do nothing but look, turn after turn, whether something has happened: what is in flight must then land, as it
+  // would on a device, however late copies are to be.
+  bool only_looking(const Machine& m, const Warp& w, uint32_t executed, bool progress) {
+    constexpr uint32_t kLook = 64;  // instructions
+    looks_ = !progress && w.yielded && executed < kLook ? looks_ + 1 : 0;
+    uint64_t warps = 0;
+    for (auto& c : m.clusters)
+      for (auto& b : c->blocks) warps += b->warps.size();
+    if (looks_ < 2 * warps) return false;
+    looks_ = 0;
+    return true;
+  }
+
  private:
   static uint64_t state_of(const Warp& w) {
     uint64_t h = uint64_t(w.index) << 32 | w.block->cluster->number;
@@ -232,7 +245,7 @@ class Watch {
     }
     return h;
   }
-  uint64_t idle_ = 0, repeats_ = 0;
+  uint64_t idle_ = 0, repeats_ = 0, looks_ = 0;
   std::unordered_set<uint64_t> seen_;
 };
 
@@ -272,6 +285,7 @@ bool run_resident(Machine& m, bool more) {
     if (random && m.random() % 4 == 0) w->priority = m.random() >> 1 | 1ull << 63;
     if (w->yielded) w->priority = --m.lowest_priority;  // a spinning warp lets the others run
     if (w->block->executed >= kTurn) make_room(m, *w->block);
+    if (!m.engine.empty() && watch.only_looking(m, *w, executed, m.progress != progress)) run_async_op(m);
     if (watch.spinning(m, *w, executed, m.progress != progress)) {
       if (m.engine.empty() && more) return false;
       if (m.engine.empty()) throw Error("livelock: the runnable threads repeat the same steps and change nothing" + context(*w));

@@ -14,7 +14,12 @@ Card card_of(int sm, int multiprocessors, size_t shared_kib) {
   c.shared_per_multiprocessor = c.shared_per_block = shared_kib << 10;
   return c;
 }
+Card with_hopper_code(Card c) {
+  c.hopper = true;
+  return c;
+}
 const Card kT4 = card_of(75, 40, 64), kA100 = card_of(80, 108, 164), k3090 = card_of(86, 82, 100), kH100 = card_of(90, 132, 228);
+const Card kHopper = with_hopper_code(kH100);
 
 alignas(16) char memory[64];
 
@@ -134,25 +139,72 @@ void tiles() {
 void chunks() {
   for (const int64_t M : {1, 8, 300, 65536}) {
     const MatmulPlan p = plan_matmul(linear(DType::bf16, M, 768, 65536), kH100);
-    IS(p.chunks == 1 && !p.split && p.workspace == 0);
+    IS(p.chunks == 1 && p.workspace == 0);
   }
   for (const int64_t K : {1, 4095, 4096, 8191, 8200, 16384, 65536, 1000003})
     for (const int64_t M : {8, 768, 50304})
       for (const int64_t N : {8, 3072}) {
         const MatmulPlan p = plan_matmul(gradient(DType::bf16, M, N, K), kH100), q = plan_matmul(gradient(DType::bf16, 16, 16, K), kA100);
         IS(p.chunks == q.chunks && p.chunk_k == q.chunk_k);
-        IS(p.chunks * p.chunk_k >= K && (p.chunks - 1) * p.chunk_k < K);  // all of K, and no chunk empty
-        IS(p.workspace == (p.split ? static_cast<size_t>(p.chunks * M * N * 4) : 0u));
+        IS(p.chunks * p.chunk_k >= K && (p.chunks - 1) * p.chunk_k < K);                                // all of K, and no chunk empty
+        IS(p.workspace == (p.chunks > 1 ? static_cast<size_t>(4 * (1 + p.tiles_m * p.tiles_n)) : 0u));  // the counter, and the tiles' turns
+        const MatmulPlan r = plan_matmul(gradient(DType::bf16, M, N, K), kHopper);
+        IS(r.hopper && r.chunks == p.chunks && r.chunk_k == p.chunk_k && r.chunk_k % 64 == 0 + (r.chunks == 1) * (K % 64));
+        IS(r.workspace == (r.chunks > 1 ? static_cast<size_t>(4 * (1 + r.tiles_m * r.tiles_n * r.cluster * 8)) : 0u));
       }
-  IS(plan_matmul(gradient(DType::bf16, 768, 768, 65536), kH100).split);
-  IS(!plan_matmul(gradient(DType::bf16, 50304, 768, 65536), kH100).split);  // enough tiles without
-  IS(!plan_matmul(gradient(DType::bf16, 768, 768, 2048), kH100).split);
+  IS(plan_matmul(gradient(DType::bf16, 768, 768, 65536), kH100).chunks == 8);
+  IS(plan_matmul(gradient(DType::bf16, 768, 768, 2048), kH100).chunks == 1);
   MatmulArgs g = gradient(DType::bf16, 768, 768, 65536);
   g.c_type = DType::bf16;  // partial sums would be rounded
   IS(plan_matmul(g, kH100).chunks == 1);
   g = gradient(DType::bf16, 768, 768, 65536);
   g.bias = memory;  // the epilogue follows the whole sum
   IS(plan_matmul(g, kH100).chunks == 1);
+}
+
+// Whether Hopper's kernel computes goes by types and strides: never by M, N or K, which would change the bits of a row.
+void hopper() {
+  const auto hopper = [](const MatmulArgs& g) { return plan_matmul(g, kHopper).hopper; };
+  for (const DType type : {DType::bf16, DType::f16})
+    for (const int64_t M : {1, 8, 64, 65536})
+      for (const int64_t N : {8, 768, 50304}) {
+        IS(hopper(linear(type, M, N, 768)) && hopper(gradient(type, 8 * M, N, 65536)));
+        IS(!plan_matmul(linear(type, M, N, 768), kH100).hopper);  // this build has no code for it
+        IS(!hopper(linear(type, M, N, 764)));                     // rows at multiples of 8 bytes
+      }
+  IS(!hopper(linear(DType::f32, 768, 768, 768)));
+  IS(hopper(linear(DType::bf16, 64, 50257, 768)));  // N of c is anything
+  IS(!hopper(gradient(DType::bf16, 768, 50257, 64)));
+  MatmulArgs g = linear(DType::bf16, 64, 64, 61);
+  IS(!hopper(g));
+  g.a_m = g.b_n = 64;
+  IS(hopper(g));  // a ragged K in rows that are aligned
+  g.M = 1;
+  IS(hopper(g));
+  g.a_m = 61;
+  IS(!hopper(g));  // as with more rows
+  g = linear(DType::bf16, 64, 64, 64);
+  g.a_m = 0;
+  IS(!hopper(g));  // the same row again and again
+  g = linear(DType::bf16, 64, 64, 64);
+  g.batch[1] = 3;
+  g.a_batch[1] = 64 * 64;
+  IS(hopper(g));  // one b for all
+  g.a_batch[1] = 4;
+  IS(!hopper(g));
+  g = linear(DType::bf16, 64, 64, 64);
+  g.a = memory + 8;
+  IS(!hopper(g));
+
+  const auto tile = [](const MatmulArgs& h) { return plan_matmul(h, kHopper).tile_n; };
+  IS(tile(linear(DType::bf16, 65536, 2304, 768)) == 256);
+  IS(tile(linear(DType::bf16, 512, 768, 768)) == 128);  // 12 wide tiles would leave most multiprocessors idle
+  IS(tile(linear(DType::bf16, 65536, 128, 768)) == 128);
+  IS(tile(gradient(DType::bf16, 768, 768, 65536)) == 256);  // 18 tiles, 8 chunks each
+  MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 300, 64), kHopper);
+  IS(p.cluster == 2 && p.tile_m == 128 && p.tiles_m == 2 && p.tiles_n == 3 && p.threads == 384);
+  p = plan_matmul(linear(DType::bf16, 128, 300, 64), kHopper);
+  IS(p.cluster == 1 && p.tiles_m == 1);
 }
 
 void flattening() {
@@ -181,6 +233,7 @@ int main() {
   alignment();
   tiles();
   chunks();
+  hopper();
   flattening();
   return check::result();
 }

@@ -22,7 +22,7 @@ import {
 } from '../../../lib/index.ts';
 import { type LaunchRecord, native } from '../../../lib/native/addon.ts';
 import * as ops from '../../../lib/ops/index.ts';
-import { full, randn, setDefaultDevice, tensor } from '../../../lib/tensor/index.ts';
+import { full, gpuInfo, randn, setDefaultDevice, tensor } from '../../../lib/tensor/index.ts';
 import { DISTINCT } from '../../cases/index.ts';
 import { runInstance } from '../../run/compare.ts';
 import { computesIn, DEVICE, DEVICES, EVERY_DEVICE, isSimulated, onDevice } from '../../run/devices.ts';
@@ -178,6 +178,27 @@ for (const device of CARDS) {
       });
     }
   });
+
+  if (gpuInfo(device)?.capability === 90)
+    test(`Hopper's kernel computes the three products of a layer${onDevice(device)}`, (t) => {
+      for (const dtype of ['bf16', 'f16'] as const)
+        scope(() => {
+          const draw = (seed: number, ...shape: number[]): Tensor => ops.cast(randn(shape, { seed, device }), dtype).detach();
+          const [rows, short, x, w] = [4104, 40, draw(1, 4104, 32), draw(2, 48, 32)];
+          x.requiresGrad = w.requiresGrad = true;
+          for (const n of [rows, short]) {
+            const products = names(launches(device, () => backward(ops.linear(ops.slice(x, 0, 0, n), w).sum()))).filter((k) =>
+              k.startsWith('matmul'),
+            );
+            const narrow = `matmul ${dtype} 128x128x64 wgmma`;
+            t.deepEqual(products.map((k) => k.replace('128x256', '128x128')).sort(), [
+              narrow,
+              narrow,
+              n === rows ? `${narrow} stream-K` : narrow,
+            ]);
+          }
+        });
+    });
 
   test(`the fused loss works on its logits in place, in chunks of rows${onDevice(device)}`, (t) => {
     const [rows, C, V, chunkRows] = [48, 16, 512, 12];

@@ -89,10 +89,10 @@ for (const transA of [false, true])
       { dtypes: HALVES },
     );
 
-// The gradient of a weight: its sum over rows is cut into chunks, side by side where there are few tiles, one after another else.
+// The gradient of a weight: its sum over rows is cut into chunks, computed side by side.
 for (const [name, products, M, N] of [
-  ['side by side', 1, 24, 40],
-  ['one after another', 32, 8, 8],
+  ['of one product', 1, 24, 40],
+  ['of many products', 32, 8, 8],
 ] as const)
   for (const accumulate of [false, true])
     agrees(
@@ -104,6 +104,54 @@ for (const [name, products, M, N] of [
       },
       { dtypes: products === 1 ? SOME : ['bf16'] },
     );
+
+// Whatever the order in which blocks finish: chunks are added in theirs. A chunk alone is too short to be cut.
+for (const device of DEVICES.filter((d) => d !== 'cpu'))
+  for (const dtype of ['f32', 'bf16', 'f16'] as const)
+    if (dtype === 'f32' || computesIn(device, dtype))
+      test(`chunks side by side have the bits of one after another, ${dtype}${onDevice(device)}`, (t) =>
+        scope(() => {
+          const [M, N, K, chunk] = [136, 24, 8200, 2112]; // 4 chunks of whole tiles of k, the last one shorter
+          const m = new Maker(device, dtype);
+          const [a, b] = [m.draw(K, M), m.draw(K, N)];
+          const [together, apart] = [m.full(2, M, N), m.full(2, M, N)];
+          native.matmulInto(a.handle, b.handle, true, false, together.handle, true, 'full');
+          for (let k = 0; k < K; k += chunk) {
+            const [x, y] = [ops.slice(a, 0, k, Math.min(K, k + chunk)), ops.slice(b, 0, k, Math.min(K, k + chunk))];
+            native.matmulInto(x.handle, y.handle, true, false, apart.handle, true, 'full');
+          }
+          t.is(worst([together], [apart.dataSync()]), 0);
+        }));
+
+// Hopper's kernel: more tiles than blocks run at once, so that a block computes several; more tiles of k than stages; an odd number of tiles
+// below each other; edges. Wide tiles, and narrow ones.
+for (const [what, M, N, K] of [
+  ['narrow', 264, 584, 456],
+  ['wide', 520, 776, 264],
+] as const)
+  agrees(
+    `matmul in many ${what} tiles`,
+    (m) => [ops.matmul(m.draw(M, K), m.draw(N, K), { transB: true }), ops.matmul(m.draw(K, 136), m.draw(K, 24), { transA: true })],
+    { dtypes: ['bf16'] },
+  );
+
+// Every epilogue over more than a tile, with the products of backward: what is kept for it, residual, edges in both directions.
+for (const [what, options] of Object.entries({
+  bias: {},
+  'bias, activation': { activation: 'geluTanh' },
+  'bias, residual': { residual: true },
+  'bias, activation, residual': { activation: 'silu', residual: true },
+} as const satisfies Record<string, { activation?: 'geluTanh' | 'silu'; residual?: boolean }>))
+  agrees(
+    `linear in tiles, ${what}`,
+    (m) => {
+      const [x, w, bias, r] = [m.draw(2, 100, 72), m.draw(328, 72), m.draw(328), m.draw(2, 100, 328)];
+      const residual = 'residual' in options ? r : null;
+      const y = ops.linear(x, w, { bias, residual, activation: 'activation' in options ? options.activation : 'none' });
+      return withGradients(y, x, w, bias);
+    },
+    { dtypes: ['bf16', 'f16'] },
+  );
 
 // f32 results of 16-bit operands, in rows of whole vectors and not; operands that begin between two vectors.
 for (const accumulate of [false, true])

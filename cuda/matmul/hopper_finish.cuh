@@ -1,0 +1,190 @@
+#pragma once
+// How a warp of Hopper's kernel finishes its 16 rows of a tile: from sums in wgmma's order (ptx/wgmma.cuh) to c, through 4 KB of shared
+// memory of its own. No other warp is waited for.
+//   finish_rows: anything, into f32 or 16 bits, any alignment; lanes read and write 8 neighbours of a row.
+//   BoxFinish: 16-bit results in aligned rows, by the copy engine, which goes on while the next tile is computed.
+#include <cuda.h>
+
+#include "common/types.cuh"
+#include "matmul/problem.cuh"
+#include "ptx/async.cuh"
+#include "ptx/matrix.cuh"
+#include "ptx/mbarrier.cuh"
+#include "ptx/proxy.cuh"
+#include "ptx/shared.cuh"
+#include "ptx/tensor.cuh"
+
+namespace heddle::cuda {
+
+constexpr int kWarpStaging = 16 * 64 * 4;  // bytes
+
+// 64 columns at a time. Groups of 8 columns lie in an order that depends on the row, and every other 4 lanes begin with their upper half:
+// no bank conflicts.
+template <class T, int TileN>
+__device__ inline void finish_rows(const MatmulProblem& p, const MatmulBlock& at, int64_t first_row, const float (&sum)[TileN / 2],
+                                   uint32_t staging) {
+  const int lane = threadIdx.x % 32;
+#pragma unroll 1
+  for (int column = 0; column < TileN; column += 64) {
+    __syncwarp();
+#pragma unroll
+    for (int k = 0; k < TileN; k += 64) {
+      if (k != column) continue;
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int row = lane / 4 + half * 8, i = (k / 8 + j) * 4 + half * 2;
+          ptx::store_pair(staging + (row * 64 + (j ^ row % 8) * 8 + lane % 4 * 2) * 4, sum[i], sum[i + 1]);
+        }
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (int row = lane / 8; row < 16; row += 4) {
+      const int group = lane % 8 ^ row % 8, upper = group / 4;
+      const uint32_t from = staging + (row * 64 + group * 8) * 4;
+      float half[2][4], v[8];
+      ptx::load_four(half[0], from + upper * 16);
+      ptx::load_four(half[1], from + 16 - upper * 16);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) {
+        v[j] = upper ? half[1][j] : half[0][j];
+        v[j + 4] = upper ? half[0][j] : half[1][j];
+      }
+      finish_row<T>(p, at, first_row + row, at.n + column + lane % 8 * 8, v);
+    }
+  }
+  __syncwarp();
+}
+
+// The tensors of an epilogue: c; pre and residual where there are.
+struct BoxMaps {
+  CUtensorMap c, pre, residual;
+};
+
+// Boxes of 16 rows by 64 columns pass through two slabs in turn: the other one may still be on its way to memory, or the next piece of the
+// residual on its way here. There is a residual or a pre, not both.
+template <class T, int TileN>
+class BoxFinish {
+ public:
+  // staging: the warp's, at a multiple of 1024 bytes; arrived: its barrier, for pieces of the residual.
+  __device__ BoxFinish(const MatmulProblem& p, const BoxMaps* maps, uint32_t staging, uint32_t arrived)
+      : p_(p), maps_(maps), staging_(staging), arrived_(arrived) {}
+
+  // The first pieces of a tile's residual, while its products are still being computed.
+  __device__ void prefetch(const MatmulBlock& at, int64_t row) {
+    if (!p_.residual) return;
+#pragma unroll
+    for (int k = 0; k < 2; ++k) fetch(at, row, k * 64);
+  }
+
+  __device__ void run(const MatmulBlock& at, int64_t row, const float (&sum)[TileN / 2]) {
+#pragma unroll 1
+    for (int column = 0; column < TileN; column += 64) {
+      float v[32];
+#pragma unroll
+      for (int k = 0; k < TileN; k += 64) {
+        if (k != column) continue;
+#pragma unroll
+        for (int i = 0; i < 32; ++i) v[i] = sum[k / 2 + i];
+      }
+      if (p_.bias) add_bias(at.n + column, v);
+      if (p_.pre) store(&maps_->pre, at, row, column, v);
+      activate(p_.activation, v);
+      if (p_.residual) {
+        ptx::barrier_wait<false>(arrived_ + slab_ * 8, parity_ >> slab_ & 1);
+        parity_ ^= 1u << slab_;
+        add_residual(v);
+      }
+      store(&maps_->c, at, row, column, v);
+      // Into the slab of the piece before this one, which has had this piece's time to be read.
+      if (p_.residual && column > 0 && column + 64 < TileN) fetch(at, row, column + 64);
+    }
+  }
+
+  // Before the block ends: its shared memory goes with it.
+  __device__ void leave() const {
+    if (lane() == 0) ptx::wait_stores_read<0>();
+  }
+
+ private:
+  static constexpr int kSlabBytes = 16 * 128;
+  static __device__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  __device__ uint32_t slab(int number) const { return staging_ + number * kSlabBytes; }
+
+  // A broadcast dimension of c does not exist: its place is that of the product.
+  __device__ int batch(const MatmulBlock& at, int d) const { return static_cast<int>(d ? at.product % p_.batch1 : at.product / p_.batch1); }
+
+  // Columns `column` on of the residual, into the slab that will hold them. The lane that stored from it before knows when it is free.
+  __device__ void fetch(const MatmulBlock& at, int64_t row, int column) const {
+    if (lane() != 0) return;
+    const int to = column / 64 % 2;
+    if (column == 0) ptx::wait_stores_read<0>();
+    if (column > 64) ptx::wait_stores_read<1>();
+    ptx::barrier_expect(arrived_ + to * 8, kSlabBytes);
+    ptx::load_box(slab(to), &maps_->residual, arrived_ + to * 8, static_cast<int>(at.n) + column, static_cast<int>(row), batch(at, 1),
+                  batch(at, 0));
+  }
+
+  __device__ void add_bias(int64_t n, float (&v)[32]) const {
+    const T* bias = static_cast<const T*>(p_.bias);
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      const int64_t column = n + j * 8 + lane() % 4 * 2;
+      if (column >= p_.N) continue;  // N is a multiple of 8
+      const auto pair = load_vector<T, 2>(bias + column);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) v[j * 4 + i] = v[j * 4 + i] + to_float(pair.x[i % 2]);
+    }
+  }
+
+  // Where 16 rows by 16 columns, the i-th of a slab, lie: the address of this lane for ldmatrix and stmatrix.
+  __device__ uint32_t place(int i) const {
+    const int row = lane() % 16, chunk = 2 * i + lane() / 16;
+    return slab(slab_) + row * 128 + (chunk ^ row % 8) * 16;
+  }
+  __device__ void add_residual(float (&v)[32]) const {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      uint32_t r[4];
+      ptx::load_matrices(r, place(i));
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const auto pair = __builtin_bit_cast(Pair, r[k]);
+        v[i * 8 + k * 2] = v[i * 8 + k * 2] + to_float(pair.x[0]);
+        v[i * 8 + k * 2 + 1] = v[i * 8 + k * 2 + 1] + to_float(pair.x[1]);
+      }
+    }
+    __syncwarp();  // all have read before one writes
+  }
+  __device__ void store(const CUtensorMap* map, const MatmulBlock& at, int64_t row, int column, const float (&v)[32]) {
+    if (!p_.residual) {  // otherwise the slab was free when its piece came
+      if (lane() == 0) ptx::wait_stores_read<1>();
+      __syncwarp();
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      uint32_t r[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        r[k] = __builtin_bit_cast(uint32_t, Pair{{from_float<T>(v[i * 8 + k * 2]), from_float<T>(v[i * 8 + k * 2 + 1])}});
+      ptx::store_matrices(place(i), r);
+    }
+    ptx::fence_async_proxy();
+    __syncwarp();
+    if (lane() == 0) {
+      ptx::store_box(map, slab(slab_), static_cast<int>(at.n) + column, static_cast<int>(row), batch(at, 1), batch(at, 0));
+      ptx::commit_stores();
+    }
+    slab_ ^= 1;
+  }
+
+  using Pair = Vector<T, 2>;
+  const MatmulProblem& p_;
+  const BoxMaps* maps_;
+  uint32_t staging_, arrived_;
+  int slab_ = 0;
+  uint32_t parity_ = 0;  // a bit for each slab
+};
+
+}  // namespace heddle::cuda

@@ -1,0 +1,17 @@
+#pragma once
+// Loads and stores of several words by shared memory's own addresses (PTX ISA, ld and st): what is reached through a struct in shared
+// memory, the compiler otherwise takes for memory of any kind, word by word.
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace heddle::cuda::ptx {
+
+__device__ inline void store_pair(uint32_t address, float a, float b) {
+  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(a), "f"(b) : "memory");
+}
+__device__ inline void load_four(float* to, uint32_t address) {
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3]) : "r"(address) : "memory");
+}
+
+}  // namespace heddle::cuda::ptx
