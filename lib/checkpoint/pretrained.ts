@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { noGrad } from '../autograd/index.ts';
-import { GPT, type GPTConfigInput } from '../models/index.ts';
+import { GPT, type GPTConfigInput, lorasOf } from '../models/index.ts';
 import type { Compute, Parameter } from '../nn/index.ts';
 import { copyInto, slice, transpose } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
@@ -127,6 +127,8 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
   const { endOfText = null } = options;
   if (endOfText !== null && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < model.config.vocabSize))
     throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
+  if (!lorasOf(model).next().done)
+    throw new ArgumentError('savePretrained: the model has changes (LoRA): mergeLoRA adds them, saveLoRA saves them alone');
   const { type, json } = pretrainedConfigOf(model.config, endOfText);
   const parameters = model.namedParameters();
   const pieces = [...pretrainedPieces({ type, config: model.config })];

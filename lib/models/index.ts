@@ -7,5 +7,6 @@ export {
   gptConfig,
 } from './config.ts';
 export { GPT, type GPTOptions, sinusoidalPositions } from './gpt.ts';
+export { type AddLoRAOptions, addLoRA, type LoRATarget, lorasOf, mergeLoRA, removeLoRA } from './lora.ts';
 export { type PresetName, presetNames } from './presets.ts';
 export { countParameters, flopsPerToken, type ParameterCount } from './size.ts';

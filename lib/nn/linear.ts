@@ -1,5 +1,6 @@
-import { type Activation, linear } from '../ops/index.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import { type Activation, add, gelu, linear, relu, relu2, silu } from '../ops/index.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import type { LoRA } from './lora.ts';
 import { constantParameter, type InitOptions, Module, normalParameter, type Parameter } from './module.ts';
 
 export interface LinearModuleOptions extends InitOptions {
@@ -9,10 +10,21 @@ export interface LinearModuleOptions extends InitOptions {
   std?: number;
 }
 
+const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
+  none: (x) => x,
+  geluTanh: (x) => gelu(x, 'tanh'),
+  geluErf: (x) => gelu(x, 'erf'),
+  relu,
+  relu2,
+  silu,
+};
+
 /** y = x wᵀ + b: weight (out, in), bias (out). */
 export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
+  /** A change of the weight that is learned in its place: see `addLoRA`. */
+  lora: LoRA | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: LinearModuleOptions = {}) {
     super();
@@ -20,8 +32,16 @@ export class Linear extends Module {
     this.bias = (options.bias ?? true) ? constantParameter([outFeatures], 0, options) : null;
   }
 
-  /** x (..., in) → activation(x wᵀ + b) + residual (..., out), in one kernel. */
+  /** x (..., in) → activation(x wᵀ + b) + residual (..., out), in one kernel unless there is a change of the weight. */
   forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null } = {}): Tensor {
-    return linear(x, this.weight.compute, { bias: this.bias?.compute ?? null, precision: this.precision, ...options });
+    const { lora, precision } = this;
+    const own = { bias: this.bias?.compute ?? null, precision };
+    if (!lora) return linear(x, this.weight.compute, { ...own, ...options });
+    const { activation = 'none', residual = null } = options;
+    return scope(() => {
+      if (activation === 'none') return lora.addTo(linear(x, this.weight.compute, { ...own, residual }), x);
+      const y = ACTIVATIONS[activation](lora.addTo(linear(x, this.weight.compute, own), x));
+      return residual ? add(y, residual) : y;
+    });
   }
 }

@@ -168,7 +168,7 @@ test('damaged files: the field is named', async (t) => {
   const tensors = [{ name: 'w', type: 'f32' as const, shape: [4, 4], bytes: zeros }];
   for await (const chunk of encodeGGUF(new Map([['k', { type: 'string' as const, value: 'v' }]]), tensors)) chunks.push(chunk);
   const good = Buffer.concat(chunks);
-  const fails = async (message: RegExp, change: (bytes: Buffer) => Buffer | void) => {
+  const fails = async (message: RegExp, change: (bytes: Buffer) => Buffer | undefined) => {
     const bytes = Buffer.from(good);
     writeFileSync(file, change(bytes) ?? bytes);
     await t.throwsAsync(openGGUF(file), { instanceOf: FileError, message });

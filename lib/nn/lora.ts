@@ -1,0 +1,55 @@
+import { add, concat, linear, mul } from '../ops/index.ts';
+import { rand } from '../tensor/create.ts';
+import { nextSeed } from '../tensor/random.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { constantParameter, type InitOptions, Module, Parameter } from './module.ts';
+
+export interface LoRAOptions extends InitOptions {
+  /** r: what a change of a matrix may consist of, a sum of so many outer products. */
+  rank: number;
+  /** The change is multiplied by alpha / rank. Default: the rank. */
+  alpha?: number;
+}
+
+/** A (r, in), uniform within ±1/√in as PEFT begins. */
+function downParameter(rank: number, inFeatures: number, options: InitOptions): Parameter {
+  const at = { seed: (options.seeds ?? nextSeed)(), ...(options.device && { device: options.device }) };
+  const bound = 1 / Math.sqrt(inFeatures);
+  return new Parameter(scope(() => add(mul(rand([rank, inFeatures], at), 2 * bound), -bound)));
+}
+
+/**
+ * A learned change of a frozen matrix, W + (alpha / r) B A (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021). A matrix
+ * that holds several, one below the other (queries, keys and values), has an A and a B for each. B begins at 0: nothing is changed.
+ */
+export class LoRA extends Module {
+  /** (r, in) each. */
+  readonly a: readonly Parameter[];
+  /** (rows of the part, r) each. */
+  readonly b: readonly Parameter[];
+  readonly scale: number;
+  readonly rank: number;
+
+  /** `parts`: the rows of each of the matrix's parts. */
+  constructor(inFeatures: number, parts: readonly number[], options: LoRAOptions) {
+    super();
+    const { rank, alpha = rank, ...init } = options;
+    if (!(Number.isSafeInteger(rank) && rank >= 1)) throw new ArgumentError(`LoRA: rank must be a positive integer, got ${rank}`);
+    if (!(Number.isFinite(alpha) && alpha > 0)) throw new ArgumentError(`LoRA: alpha must be a positive number, got ${alpha}`);
+    this.rank = rank;
+    this.scale = alpha / rank;
+    this.a = parts.map(() => downParameter(rank, inFeatures, init));
+    this.b = parts.map((rows) => constantParameter([rows, rank], 0, init));
+  }
+
+  /** x (..., in) → base (..., out) + x times the change. */
+  addTo(base: Tensor, x: Tensor): Tensor {
+    const { precision } = this;
+    const down = (a: Parameter): Tensor => mul(linear(x, a.compute, { precision }), this.scale);
+    const [a, b] = [this.a[0] as Parameter, this.b[0] as Parameter];
+    if (this.b.length === 1) return linear(down(a), b.compute, { residual: base, precision });
+    const changes = this.b.map((up, i) => linear(down(this.a[i] as Parameter), up.compute, { precision }));
+    return add(base, concat(changes, -1));
+  }
+}

@@ -1,0 +1,165 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import {
+  type AddLoRAOptions,
+  addLoRA,
+  data,
+  GPT,
+  type GPTConfigInput,
+  gptConfig,
+  loadLoRA,
+  lorasOf,
+  mergeLoRA,
+  noGrad,
+  removeLoRA,
+  saveLoRA,
+  savePretrained,
+  scope,
+  Trainer,
+  tensor,
+  trainConfig,
+} from '../../../lib/index.ts';
+
+const SMALL = { vocabSize: 40, contextLength: 16, layers: 2, heads: 2, width: 32 } satisfies GPTConfigInput;
+const MODELS: Readonly<Record<string, () => GPT>> = {
+  gpt2: () => new GPT(gptConfig(SMALL), { seed: 1 }),
+  llama: () => new GPT(gptConfig({ ...SMALL, kvHeads: 1, ffnWidth: 48 }, 'modern'), { seed: 1 }),
+};
+const IDS = Int32Array.from({ length: 24 }, (_, i) => (i * i) % 40);
+
+const logits = (model: GPT): number[] =>
+  scope(() => noGrad(() => [...model.logits(tensor(IDS, { shape: [2, 12], device: model.device })).dataSync()])) as number[];
+
+const largest = (a: readonly number[], b: readonly number[]): number => Math.max(...a.map((x, i) => Math.abs(x - (b[i] as number))));
+
+/** Writes something into every B, which begins at 0. */
+function change(model: GPT): void {
+  let seed = 1;
+  for (const { lora } of lorasOf(model))
+    for (const b of lora.b)
+      b.set(
+        Float32Array.from({ length: b.size }, () => {
+          seed = (seed * 1664525 + 1013904223) >>> 0;
+          return (seed / 2 ** 32 - 0.5) * 0.2;
+        }),
+      );
+}
+
+function folder(t: ExecutionContext): string {
+  const path = mkdtempSync(join(tmpdir(), 'heddle-lora-'));
+  t.teardown(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+for (const [name, make] of Object.entries(MODELS)) {
+  test(`${name}: nothing is changed at first; merged it computes the same as apart`, (t) => {
+    const model = make();
+    const before = logits(model);
+    const { learned, all } = addLoRA(model, { rank: 4, alpha: 8 });
+    t.true(learned < all / 3);
+    t.is(largest(logits(model), before), 0);
+    change(model);
+    const apart = logits(model);
+    t.true(largest(apart, before) > 0.01);
+    mergeLoRA(model);
+    t.true(largest(logits(model), apart) < 1e-5, `${largest(logits(model), apart)}`);
+    t.is([...lorasOf(model)].length, 0);
+    t.true(model.parameters().every((p) => p.requiresGrad));
+    model.dispose();
+  });
+
+  test(`${name}: training changes the changes alone`, async (t) => {
+    const model = make();
+    addLoRA(model, { rank: 4, targets: ['qkv', 'down'] });
+    const own = [...model.namedParameters()].filter(([key]) => !key.includes('.lora.'));
+    const before = own.map(([, p]) => [...p.dataSync()]);
+    const tokens = new data.MemoryTokens({ tokens: Array.from({ length: 300 }, (_, i) => (i * 7) % 40), vocabSize: 40 });
+    const train = trainConfig({ steps: 120, batchSize: 4, learningRate: 5e-2, warmup: 0 }, 16);
+    const trainer = new Trainer({ model, train, data: new data.Loader(tokens, { batch: 4, length: 16, seed: 1 }) });
+    const losses: number[] = [];
+    for await (const event of trainer) if (event.type === 'step') losses.push(event.loss);
+    t.true((losses.at(-1) as number) < 0.93 * (losses[0] as number), `${losses[0]} to ${losses.at(-1)}`);
+    trainer.dispose();
+    own.forEach(([key, p], i) => {
+      t.deepEqual([...p.dataSync()], before[i] as number[], key);
+    });
+    model.dispose();
+  });
+
+  test(`${name}: in PEFT's files and back`, async (t) => {
+    const [path, model] = [folder(t), make()];
+    addLoRA(model, { rank: 3, alpha: 6 });
+    change(model);
+    await saveLoRA(model, path, { base: 'some/model' });
+    const again = make();
+    await loadLoRA(again, path);
+    t.is(largest(logits(again), logits(model)), 0);
+    t.like(JSON.parse(readFileSync(join(path, 'adapter_config.json'), 'utf8')), {
+      ...{ peft_type: 'LORA', r: 3, lora_alpha: 6, base_model_name_or_path: 'some/model', fan_in_fan_out: name === 'gpt2' },
+      target_modules:
+        name === 'gpt2'
+          ? ['attn.c_attn', 'attn.c_proj', 'mlp.c_fc', 'mlp.c_proj']
+          : ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'],
+    });
+  });
+}
+
+test('a part of the matrices; others stay without a change', async (t) => {
+  const [path, model] = [folder(t), (MODELS.llama as () => GPT)()];
+  addLoRA(model, { rank: 2, targets: ['up'] });
+  t.deepEqual(
+    [...lorasOf(model)].map(({ block, target }) => `${block} ${target}`),
+    ['0 up', '1 up'],
+  );
+  change(model);
+  await saveLoRA(model, path);
+  const again = (MODELS.llama as () => GPT)();
+  await loadLoRA(again, path);
+  t.deepEqual(
+    [...lorasOf(again)].map(({ target }) => target),
+    ['up', 'up'],
+  );
+  removeLoRA(again);
+  t.is(largest(logits(again), logits((MODELS.llama as () => GPT)())), 0);
+});
+
+test('what is wrong is named, and leaves the model as it was', async (t) => {
+  const model = (MODELS.gpt2 as () => GPT)();
+  const wrong = (options: AddLoRAOptions): string | undefined =>
+    t.throws(() => addLoRA(model, options), { code: 'ERR_HEDDLE_ARGUMENT' })?.message;
+  t.is(wrong({ rank: 0 }), 'LoRA: rank must be a positive integer, got 0');
+  t.is(wrong({ rank: 2, alpha: -1 }), 'LoRA: alpha must be a positive number, got -1');
+  t.is(wrong({ rank: 2, targets: ['head' as never] }), 'addLoRA: targets must be of qkv, proj, up, down, got "head"');
+  t.is(wrong({ rank: 2, targets: [] }), 'addLoRA: targets must name at least one matrix, got none');
+  t.true(model.parameters().every((p) => p.requiresGrad));
+  await t.throwsAsync(() => saveLoRA(model, folder(t)), { message: 'saveLoRA: the model has no changes: addLoRA makes them' });
+  addLoRA(model, { rank: 2 });
+  t.regex(wrong({ rank: 2 }) ?? '', /^addLoRA: the model has changes already/);
+  await t.throwsAsync(() => savePretrained(model, folder(t)), { message: /^savePretrained: the model has changes \(LoRA\)/ });
+
+  const path = folder(t);
+  await saveLoRA(model, path);
+  const file = join(path, 'adapter_config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8'));
+  const again = (MODELS.gpt2 as () => GPT)();
+  for (const [field, value, said] of [
+    ['peft_type', 'IA3', 'peft_type must be "LORA", got "IA3"'],
+    ['r', 0, 'r must be a positive integer, got 0'],
+    ['lora_alpha', 'x', 'lora_alpha must be a positive number, got "x"'],
+    ['use_dora', true, 'use_dora must be false, got true: heddle has no such changes'],
+    ['rank_pattern', { c_attn: 4 }, 'rank_pattern must be null, got {"c_attn":4}: heddle has no such changes'],
+    ['r', 5, /lora_A\.weight": shape must be \(5, 32\), got \(2, 32\)/],
+  ] as const) {
+    writeFileSync(file, JSON.stringify({ ...config, [field]: value }));
+    const { message = '' } = (await t.throwsAsync(() => loadLoRA(again, path), { code: 'ERR_HEDDLE_FILE' })) ?? {};
+    if (typeof said === 'string') t.is(message, `${file}: ${said}`);
+    else t.regex(message, said);
+    t.is([...lorasOf(again)].length, 0);
+  }
+  writeFileSync(file, JSON.stringify(config));
+  await t.throwsAsync(() => loadLoRA((MODELS.llama as () => GPT)(), path), {
+    message: /tensor ".*c_attn.*" is no change of a matrix of this model/,
+  });
+});
