@@ -16,7 +16,8 @@ export function loadGPT2Tokenizer(vocabFile: string, mergesFile: string): ListTo
   return byteLevelTokenizer({ file: vocabFile, vocabField: 'content', vocab, special }, readMerges(mergesFile), mergesFile);
 }
 
-function readMerges(file: string): RawMerge[] {
+/** The merges of a text file, by rank. */
+export function readMerges(file: string): RawMerge[] {
   const merges: RawMerge[] = [];
   readText(file)
     .split('\n')

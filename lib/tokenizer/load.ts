@@ -2,6 +2,7 @@ import { basename, dirname, join } from 'node:path';
 import { FileError } from '../util/errors.ts';
 import { makeFolder, writeFileAtomic } from '../util/files.ts';
 import { exists, readObject } from './fields.ts';
+import { isGPT1Vocabulary, loadGPT1Tokenizer } from './gpt1.ts';
 import { loadGPT2Tokenizer } from './gpt2.ts';
 import { HuggingFaceTokenizer } from './huggingface.ts';
 import { checkTokenizerFile, nativeTokenizer } from './read_json.ts';
@@ -12,7 +13,7 @@ const MERGE_FILES = ['merges.txt', 'vocab.bpe'];
 
 /**
  * Loads a tokenizer from a folder or a file: `tokenizer.json`, with `tokenizer_config.json` beside it if there is one, or
- * GPT-2's pair `vocab.json` (`encoder.json`) and `merges.txt` (`vocab.bpe`). Tokenizers of the kinds made here are run here,
+ * the pair of GPT-1 and GPT-2, `vocab.json` (`encoder.json`) and `merges.txt` (`vocab.bpe`). Tokenizers of the kinds made here are run here,
  * all others by `@huggingface/tokenizers`. Throws a FileError that names file and field where something is wrong.
  */
 export function loadTokenizer(path: string): Tokenizer {
@@ -59,7 +60,7 @@ function loadPair(vocab: string): Tokenizer {
   const folder = dirname(vocab);
   const merges = firstFile(folder, MERGE_FILES);
   if (merges === undefined) throw new FileError(folder, `must hold ${MERGE_FILES.join(' or ')} beside ${basename(vocab)}, got neither`);
-  return loadGPT2Tokenizer(vocab, merges);
+  return isGPT1Vocabulary(readObject(vocab)) ? loadGPT1Tokenizer(vocab, merges) : loadGPT2Tokenizer(vocab, merges);
 }
 
 function firstFile(folder: string, names: readonly string[]): string | undefined {
