@@ -1,5 +1,6 @@
 // Names that come from users and from the hub, before they become parts of paths and addresses.
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { ArgumentError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 
@@ -17,12 +18,12 @@ export function isRepoId(text: string): boolean {
 
 /**
  * Whether a text means a model of the hub: an id, and nothing of this name stands here. Where the folder that would be the owner
- * exists, it is a path with a slip in it.
+ * exists, it is a path with a slip in it. Paths start at `folder`.
  */
-export function meansHub(text: string): boolean {
-  if (!isRepoId(text) || existsSync(text)) return false;
+export function meansHub(text: string, folder = '.'): boolean {
+  if (!isRepoId(text) || existsSync(resolve(folder, text))) return false;
   const [owner = '', name] = text.split('/');
-  return name === undefined || !existsSync(owner);
+  return name === undefined || !existsSync(resolve(folder, owner));
 }
 
 /** Characters that no file system and no address trips over. */

@@ -163,6 +163,12 @@ export const PATH_KEYS: readonly (readonly string[])[] = [
   ['finetune', 'valPath'],
 ];
 
+/** Those of them that may name a model of the hub, too. */
+export const HUB_KEYS: readonly (readonly string[])[] = [
+  ['tokenizer', 'path'],
+  ['finetune', 'from'],
+];
+
 /** What a schema wraps: that of the value where it is written. */
 function unwrap(schema: unknown): unknown {
   const { z } = zod();

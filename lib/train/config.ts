@@ -1,12 +1,13 @@
 import { basename, join, resolve } from 'node:path';
 import type { z } from 'zod';
+import { meansHub } from '../hub/names.ts';
 import { fillGPTConfig, type GPTConfig, type GPTConfigInput, gptConfig } from '../models/config.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { yaml } from '../util/lazy.ts';
 import { nearest } from '../util/nearest.ts';
 import { fillFinetuneTrain, fillTrain, type TrainConfig, trainProblems } from './config-defaults.ts';
 import { ConfigError, type ConfigIssue, showValue } from './config-error.ts';
-import { PATH_KEYS, type RunInput, runSchema, schemaBelow, sectionShape } from './config-schema.ts';
+import { HUB_KEYS, PATH_KEYS, type RunInput, runSchema, schemaBelow, sectionShape } from './config-schema.ts';
 import {
   isObject,
   mergeSources,
@@ -168,7 +169,11 @@ function validate(source: Source): RunInput {
   for (const path of PATH_KEYS) {
     const parent = path.slice(0, -1).reduce<unknown>((value, key) => (isObject(value) ? value[key] : undefined), input);
     const key = path.at(-1) ?? '';
-    if (isObject(parent) && typeof parent[key] === 'string') parent[key] = resolve(placeOf(source, path).folder, parent[key]);
+    const value = isObject(parent) ? parent[key] : undefined;
+    if (!isObject(parent) || typeof value !== 'string') continue;
+    const { folder } = placeOf(source, path);
+    const isHub = HUB_KEYS.some((names) => names.join() === path.join()) && meansHub(value, folder);
+    parent[key] = isHub ? value : resolve(folder, value);
   }
   return input;
 }
