@@ -26,8 +26,21 @@ export interface GGUFFile {
 }
 
 const WINDOW_BYTES = 1 << 16;
+/** One system call takes no more than 2 GiB. */
+const READ_BYTES = 64 << 20;
 const MOST_DIMENSIONS = 4;
 const DEEPEST_ARRAY = 4;
+
+/** Bytes of the file, in memory of their own. */
+async function readAt(source: OpenFile, file: string, what: string, position: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done, done + READ_BYTES), position + done));
+    if (got === 0) throw new FileError(file, `${what} ends at byte ${position + done}: the file is cut short`);
+    done += got;
+  }
+  return bytes;
+}
 
 /** Reads a header from its start, a window at a time. */
 class Cursor {
@@ -53,15 +66,10 @@ class Cursor {
     if (count > this.left) throw new FileError(this.#file, `${what} must be ${count} bytes, the file has ${this.left} left`);
     if (this.position + count > this.#start + this.#window.length) {
       const length = Math.min(this.left, Math.max(count, WINDOW_BYTES));
-      const bytes = new Uint8Array(length);
-      for (let done = 0; done < length; ) {
-        const got = await naming(this.#file, `read ${what}`, () => this.#source.read(bytes.subarray(done), this.position + done));
-        if (got === 0) throw new FileError(this.#file, `${what} ends at byte ${this.position + done}: the file is cut short`);
-        done += got;
-      }
-      [this.#window, this.#start] = [bytes, this.position];
+      this.#window = await readAt(this.#source, this.#file, what, this.position, length);
+      this.#start = this.position;
     }
-    const view = new DataView(this.#window.buffer, this.position - this.#start, count);
+    const view = new DataView(this.#window.buffer, this.#window.byteOffset + this.position - this.#start, count);
     this.position += count;
     return view;
   }
@@ -201,10 +209,7 @@ export async function openGGUF(file: string, fs: FileSystem = nodeFileSystem): P
       async read(name) {
         const info = tensors.get(name);
         if (!info) throw new FileError(file, `tensor ${show(name)} is missing`);
-        const at = new Cursor(source, file, size);
-        at.position = info.offset;
-        const view = await at.take(info.byteLength, `tensor ${show(name)}`);
-        return decodeElements(info.type, new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength)));
+        return decodeElements(info.type, await readAt(source, file, `tensor ${show(name)}`, info.offset, info.byteLength));
       },
       close: () => source.close(),
     };

@@ -78,7 +78,7 @@ export class Fields {
 
   /** Paths of the fields that nobody asked for and that say something. */
   unread(): string[] {
-    const own = Object.keys(this.#fields).filter((name) => !this.#asked.has(name) && this.#fields[name] !== null);
+    const own = Object.keys(this.#fields).filter((name) => !this.#asked.has(name) && (this.#fields[name] ?? null) !== null);
     return [...own.map((name) => `${this.#path}${name}`), ...this.#parts.flatMap((part) => part.unread())];
   }
 }
