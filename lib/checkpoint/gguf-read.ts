@@ -48,7 +48,7 @@ class Cursor {
   readonly #source: OpenFile;
   readonly #file: string;
   readonly #size: number;
-  #window = new Uint8Array(0);
+  #window: Uint8Array = new Uint8Array(0);
   #start = 0;
 
   constructor(source: OpenFile, file: string, size: number) {
