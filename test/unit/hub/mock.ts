@@ -108,8 +108,11 @@ export async function mockHub(t: ExecutionContext, files: Record<string, MockFil
         return;
       }
       response.end(JSON.stringify({ sha: hub.commit, siblings: [...hub.files.keys()].map((rfilename) => ({ rfilename })) }));
-    } else if (url.startsWith(`/${id}/resolve/${hub.commit}/`))
-      resolve(request, response, url.slice(`/${id}/resolve/${hub.commit}/`.length));
+      return;
+    }
+    // Python tools name the branch here, heddle the commit that it stands at.
+    const prefix = ['main', hub.commit].map((revision) => `/${id}/resolve/${revision}/`).find((start) => url.startsWith(start));
+    if (prefix !== undefined) resolve(request, response, url.slice(prefix.length));
     else refuse(response, 401, 'RepoNotFound');
   });
   const other = createServer(async (request, response) => {
