@@ -7,6 +7,7 @@ import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { elements, sameShape, shapeText } from '../tensor/shape.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
+import { saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 import { makeFolders, naming, nodeFileSystem } from './filesystem.ts';
@@ -112,8 +113,10 @@ export async function loadPretrained(folder: string, options: LoadPretrainedOpti
 }
 
 export interface SavePretrainedOptions {
-  /** Id of the token that ends a document, for config.json. */
+  /** Id of the token that ends a document, for config.json. Default: the tokenizer's. */
   endOfText?: number;
+  /** Goes into the folder, too: tokenizer.json and tokenizer_config.json. */
+  tokenizer?: Tokenizer;
 }
 
 /**
@@ -124,7 +127,7 @@ export interface SavePretrainedOptions {
  * @throws ArgumentError naming the field of the configuration that the nearest family has no place for
  */
 export async function savePretrained(model: GPT, folder: string, options: SavePretrainedOptions = {}): Promise<void> {
-  const { endOfText = null } = options;
+  const { tokenizer, endOfText = tokenizer?.endOfText ?? null } = options;
   if (endOfText !== null && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < model.config.vocabSize))
     throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
   if (!lorasOf(model).next().done)
@@ -156,6 +159,7 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
     await naming(configFile, 'remove', () => fs.remove(configFile));
     await naming(folder, 'sync to disk', () => fs.syncFolder(folder));
   }
+  if (tokenizer) saveTokenizer(tokenizer, folder);
   await writeSafetensors(join(folder, 'model.safetensors'), entries, { format: 'pt' });
   await replaceFile(fs, configFile, [config]);
 }

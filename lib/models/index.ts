@@ -5,6 +5,7 @@ export {
   type GPTConfig,
   type GPTConfigInput,
   gptConfig,
+  type PartialBias,
 } from './config.ts';
 export { GPT, type GPTOptions, sinusoidalPositions } from './gpt.ts';
 export { type AddLoRAOptions, addLoRA, type LoRATarget, lorasOf, mergeLoRA, removeLoRA } from './lora.ts';

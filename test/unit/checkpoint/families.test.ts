@@ -6,6 +6,7 @@ import { loadPretrained, savePretrained } from '../../../lib/checkpoint/pretrain
 import { GPT } from '../../../lib/models/index.ts';
 import '../../../lib/checkpoint/from_pretrained.ts';
 import { openSafetensors } from '../../../lib/checkpoint/safetensors.ts';
+import { ByteTokenizer, Tokenizer } from '../../../lib/tokenizer/index.ts';
 import { FileError } from '../../../lib/util/errors.ts';
 import { EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { readIndex } from '../../run/fixture_files.ts';
@@ -53,6 +54,15 @@ for (const name of names)
     t.deepEqual(again.config, model.config);
     t.deepEqual(changed(logitsOf(again, someIds(20)), logitsOf(model, someIds(20))), []);
   });
+
+test('a tokenizer goes into the folder, and its end of text into config.json', async (t) => {
+  using model = await loadPretrained('test/fixtures/gpt2-tiny');
+  const folder = temporaryFolder(t);
+  await savePretrained(model, folder, { tokenizer: new ByteTokenizer() });
+  const tokenizer = await Tokenizer.fromPretrained(folder);
+  t.deepEqual([...tokenizer.encode('AB')], [65, 66]);
+  t.is(json(folder).eos_token_id, tokenizer.endOfText);
+});
 
 /** A fixture's folder with other fields of config.json; undefined leaves one out. */
 function variant(t: ExecutionContext, name: string, fields: Record<string, unknown>): string {
