@@ -55,7 +55,7 @@ const product = (name: 'forward' | 'dX' | 'dW', kind: string, transA: boolean, t
 });
 
 function attention(make: Make, gradients: boolean): Prepared {
-  const [q, k, v] = [0, 1, 2].map(() => make([1, 256, 2, 64], 'bf16', gradients)) as [Tensor, Tensor, Tensor];
+  const [q, k, v] = [0, 1, 2].map(() => make([1, 1024, 1, 64], 'bf16', gradients)) as [Tensor, Tensor, Tensor];
   const run = (): void => {
     const y = ops.attention(q, k, v, { causal: true });
     if (gradients) backward(ops.sum(y));
@@ -107,11 +107,11 @@ export const JOBS: readonly Job[] = [
   product('dX', 'dY W', false, false),
   product('dW', 'dY^T X', true, false),
   {
-    ...{ subject: 'attention', name: 'rows of scores to probabilities', shape: '1x256x2x64, bf16', kernel: /^attention_softmax_kernel/ },
+    ...{ subject: 'attention', name: 'rows of scores to probabilities', shape: '1x1024x1x64, bf16', kernel: /^attention_softmax_kernel/ },
     ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, false) },
   },
   {
-    ...{ subject: 'attention', name: 'gradient of rows of scores', shape: '1x256x2x64, bf16', kernel: /^attention_gradient_kernel/ },
+    ...{ subject: 'attention', name: 'gradient of rows of scores', shape: '1x1024x1x64, bf16', kernel: /^attention_gradient_kernel/ },
     ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, true) },
   },
   {

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { packageRoot } from '../../lib/native/load.ts';
 import { archOf } from './archs.ts';
+import { budgetLines } from './budget.ts';
 import { DISASSEMBLER_REMEDY, findDisassembler } from './disassembler.ts';
 import { JOBS, SUBJECTS } from './jobs.ts';
 import { compilerVersion, cudaRemedy, nvcc, type Own, ownKernels } from './ours.ts';
@@ -33,12 +34,13 @@ export async function staticReport(o: StaticOptions): Promise<unknown> {
   if (!compiler) throw new Error(`static report: no CUDA compiler here. Install with\n    ${cudaRemedy()}`);
   if (o.python !== undefined && !hasTriton(o.python))
     throw new Error(`--python must name an interpreter that has triton (pip install triton), got ${o.python}`);
-  const subjects = o.subjects.length > 0 ? o.subjects : SUBJECTS;
+  const budget = o.subjects.includes('gpt2');
+  const subjects = o.subjects.length > 0 && !budget ? o.subjects : SUBJECTS;
   const nvdisasm = findDisassembler(compiler, o.python);
   const version = compilerVersion(compiler);
   console.log(`model, not measured: from machine code of nvcc ${version} and launches on the simulator`);
   if (!nvdisasm) console.log(`without machine code: ${DISASSEMBLER_REMEDY}`);
-  if (o.record && !nvdisasm) throw new Error(`--record needs a disassembler: ${DISASSEMBLER_REMEDY}`);
+  if ((o.record || budget) && !nvdisasm) throw new Error(`--record and gpt2 need a disassembler: ${DISASSEMBLER_REMEDY}`);
   buildSimulator();
   const rows: { sm: number; own: Own; peers: Peer[] }[] = [];
   for (const sm of o.archs) {
@@ -49,8 +51,16 @@ export async function staticReport(o: StaticOptions): Promise<unknown> {
     const peers = o.python && nvdisasm ? tritonPeers(o.python, nvdisasm, sm, wanted, (line) => console.log(`  ${line}`)) : [];
     for (const own of owns) {
       const theirs = peers.filter((p) => p.job === own.job.peer);
-      for (const line of [...ownLines(own), ...peerLines(theirs), ...shapeLines(shapeShares(own, theirs))]) console.log(line);
+      if (!budget) for (const line of [...ownLines(own), ...peerLines(theirs), ...shapeLines(shapeShares(own, theirs))]) console.log(line);
       rows.push({ sm, own, peers: theirs });
+    }
+    if (budget && nvdisasm) {
+      const sharesOf = (own: Own) =>
+        shapeShares(
+          own,
+          peers.filter((p) => p.job === own.job.peer),
+        );
+      for (const line of budgetLines(owns, sharesOf)) console.log(line);
     }
   }
   if (o.record) record(version, rows);

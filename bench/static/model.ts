@@ -172,9 +172,18 @@ export function analyse(kernel: Launched, loop: Loop, schedule = true): LoopRepo
   };
 }
 
-/** The loops worth a line: with tensor or TMA work, or, in a kernel without MMA, the whole kernel. */
+const streamed = (path: readonly Instruction[]): number =>
+  sum(path.filter((c) => c.pipe === 'global' && !isLocal(c) && !c.off).map((c) => c.width));
+
+/**
+ * The loops worth a line: with tensor or TMA work; in a kernel without MMA the loop through which nearly all bytes go, or, where there is
+ * none, the whole kernel.
+ */
 export function analyseKernel(kernel: Launched, schedule = true): LoopReport[] {
-  const wanted = kernel.flow.loops.filter((l) => l.depth < 0 || l.path.some((c) => c.flops > 0) || hasTma(l.path));
+  const { loops } = kernel.flow;
+  const whole = loops.find((l) => l.depth < 0);
+  const main = whole && loops.find((l) => l.depth >= 0 && l.nested === 0 && streamed(l.path) >= 0.9 * streamed(whole.path));
+  const wanted = whole ? [main ?? whole] : loops.filter((l) => l.path.some((c) => c.flops > 0) || hasTma(l.path));
   return wanted.map((l) => analyse(kernel, l, schedule));
 }
 

@@ -1,5 +1,4 @@
 // The report in words. Shares of a peak, cycles and counts; never TFLOP/s, because nothing here was measured.
-import { lineName } from './loops.ts';
 import type { LoopReport } from './model.ts';
 import type { Own } from './ours.ts';
 import type { Peer } from './peers.ts';
@@ -58,7 +57,7 @@ export function ownLines(own: Own): string[] {
     head,
     `  ${kernel.registers} registers, ${kernel.threads} threads, ${kernel.staticShared + kernel.dynamicShared} B shared: ` +
       `${kernel.blocksPerSm} block${kernel.blocksPerSm === 1 ? '' : 's'} a multiprocessor, by ${kernel.limiter}`,
-    `  ${loop.depth < 0 ? loop.loop : `loop ${lineName(hot.path[0]?.lines ?? [])}`}: ${counted.join(', ')}`,
+    `  ${loop.loop}: ${counted.join(', ')}`,
     `  cycles of ${loop.warps} warps a scheduler${loop.specialised ? ' (producers left out)' : ''}: ${cycles.join(', ')}`,
     `  ${verdict(loop)}`,
     ...profileLines(profile).map((l) => `  ${l}`),

@@ -33,6 +33,8 @@ export interface Profile {
   deeper?: Launch;
   /** Of the operands, each read once and written once. */
   bytes: number;
+  /** Of all launches of the op: products, and bytes that the kernels without them move. */
+  total: { mmaFlops: number; bytes: number };
 }
 
 interface Counted {
@@ -87,8 +89,8 @@ export function profileJobs(jobs: readonly Job[], sm: number): Map<Job, Profile>
   const env = { ...process.env, SIM_CARDS: String(sm), SIM_SMS: '1', SIM_PROFILE: 'json', HEDDLE_PREBUILD: '' };
   const run = spawnSync(process.execPath, ['--import=tsx', program, subjects], { env, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (run.status !== 0) {
-    const said = run.stderr.split('\n').filter((line) => !/^(\{|job |end$|$)/.test(line));
-    throw new Error(`the simulated sm_${sm} could not run the jobs (npm run build:sim builds it): ${said.slice(-12).join('\n')}`);
+    const said = run.stderr.split('\n').find((line) => line.includes('Error')) ?? run.stderr.slice(-200);
+    throw new Error(`the simulated sm_${sm} could not run the jobs (npm run build:sim builds it): ${said}`);
   }
   const all = parseLaunches(run.stderr);
   const largest = (job: Job, depth: number): Launch | undefined =>
@@ -100,7 +102,13 @@ export function profileJobs(jobs: readonly Job[], sm: number): Map<Job, Profile>
     const main = largest(job, job.depth ?? 0);
     const deeper = job.depth ? largest(job, 2 * job.depth) : undefined;
     const bytes = all.get(`${job.subject}: ${job.name}|${job.depth ?? 0}`)?.bytes ?? 0;
-    if (main) profiles.set(job, { main, bytes, ...(deeper && { deeper }) });
+    const launches = all.get(`${job.subject}: ${job.name}|${job.depth ?? 0}`)?.launches ?? [];
+    const total = { mmaFlops: 0, bytes: 0 };
+    for (const l of launches) {
+      total.mmaFlops += l.mmaFlops;
+      if (l.mmaFlops === 0) total.bytes += l.globalLoad.bytes + l.globalStore.bytes;
+    }
+    if (main) profiles.set(job, { main, bytes, total, ...(deeper && { deeper }) });
   }
   return profiles;
 }

@@ -78,6 +78,20 @@ __device__ inline void add_weights(const RowTerms& t, const Vector<T, V>& h, con
   }
 }
 
+// V values to shared memory, by 16 bytes where there are four: lanes that lie V words apart would meet in the same banks.
+template <int V>
+__device__ inline void add_to_shared(float* to, const float (&x)[V], bool first) {
+  constexpr int W = V % 4 == 0 ? 4 : 1;
+#pragma unroll
+  for (int j = 0; j < V; j += W) {
+    Vector<float, W> sum{};
+    if (!first) sum = load_vector<float, W>(to + j);
+#pragma unroll
+    for (int i = 0; i < W; ++i) sum.x[i] = first ? x[j + i] : sum.x[i] + x[j + i];
+    keep_vector<float, W>(to + j, sum);
+  }
+}
+
 // A warp per row, rows and sums in registers; at the end the warps add their sums in shared memory, one after the other.
 template <class T, bool rms, int V, int N>
 __global__ void __launch_bounds__(32 * kWarps, 1) norm_backward_warp(NormBackwardArgs a, float* partial) {
@@ -108,12 +122,8 @@ __global__ void __launch_bounds__(32 * kWarps, 1) norm_backward_warp(NormBackwar
   for (int turn = 0; turn < kWarps; ++turn) {
     if (warp == turn)
       each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
-        if (!inside) return;
-#pragma unroll
-        for (int j = 0; j < V; ++j) {
-          sums[column + j] = turn ? sums[column + j] + dw[k][j] : dw[k][j];
-          sums[cols + column + j] = turn ? sums[cols + column + j] + db[k][j] : db[k][j];
-        }
+        if (inside) add_to_shared(sums + column, dw[k], turn == 0);
+        if (inside) add_to_shared(sums + cols + column, db[k], turn == 0);
       });
     __syncthreads();
   }

@@ -33,10 +33,13 @@ class TileLoader {
 
   // The tile at k0, `depth` (1 to kDepth) of which exist, on its way to shared memory; then to the next tile.
   __device__ void copy(uint32_t shared, int depth) {
-    if (depth == kDepth)  // all but the last
-      copy_chunks(shared, [&](int i) { return KMajor ? (row_ + i * kStep < limit_ ? 16 : 0) : whole_; });
-    else
-      copy_chunks(shared, [&](int i) { return count(i, depth) * static_cast<int>(sizeof(T)); });
+    if (depth == kDepth) {  // all but the last
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, KMajor ? (row_ + i * kStep < limit_ ? 16 : 0) : whole_);
+    } else {  // a loop, because straight code would run predicated in every tile: 80 instructions beside 64 products
+#pragma unroll 1
+      for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, count(i, depth) * static_cast<int>(sizeof(T)));
+    }
     from_ += advance_;
   }
 
@@ -67,10 +70,8 @@ class TileLoader {
   }
 
  private:
-  template <class F>
-  __device__ void copy_chunks(uint32_t shared, F bytes) const {
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) ptx::copy_async(shared + place_ + i * kStep * kRowChunks * 16, from_ + i * step_, bytes(i));
+  __device__ void copy_chunk(uint32_t shared, int i, int bytes) const {
+    ptx::copy_async(shared + place_ + i * kStep * kRowChunks * 16, from_ + i * step_, bytes);
   }
 
   // The first n elements, then zeros; rare, so few registers matter more than time.

@@ -1,0 +1,90 @@
+// A training step of GPT-2 124M (12 layers, width 768, 12 heads of 64, T 1024, vocabulary 50304), 524,288 tokens in 8 micro-batches, as the
+// model predicts it: products at the share of the tensor peak that whole kernels are predicted to reach, the rest at their share of DRAM's
+// bandwidth. What runs between kernels, and everything that docs/performance.md lists as unseen, is left out.
+import { peakGBs, peakTflops } from './model.ts';
+import type { Own } from './ours.ts';
+import { type ShapeShare, shapeShares } from './print.ts';
+
+const [LAYERS, HEADS, MICRO_BATCHES, ROWS] = [12, 12, 8, 65536];
+const SEQUENCES = ROWS / 1024;
+const PARAMETERS = 124.5e6;
+
+export interface BudgetRow {
+  part: string;
+  work: string;
+  ms: number;
+  note: string;
+}
+
+interface Part {
+  subject: string;
+  name: string;
+}
+const find = (owns: readonly Own[], { subject, name }: Part): Own => {
+  const own = owns.find((o) => o.job.subject === subject && o.job.name === name);
+  if (!own?.code) throw new Error(`gpt2 --static: nothing is known of ${subject}: ${name}; it needs a disassembler and all jobs`);
+  return own;
+};
+
+/** `peers`: shares of Triton's kernels, by job, for the second row of the products. */
+export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeShare[]>): BudgetRow[] {
+  const { arch } = find(owns, { subject: 'matmul', name: 'forward (X W^T)' }).code?.kernel ?? {};
+  if (!arch) return [];
+  const [flopsMs, bytesMs] = [peakTflops(arch) * 1e9, peakGBs(arch) * 1e6];
+  const rows: BudgetRow[] = [];
+
+  // Products: every layer's four, and the head, once per micro-batch.
+  let [flops, ours, theirs, known] = [0, 0, 0, true];
+  for (const [, list] of shares)
+    for (const { product: p, own, peer } of list) {
+      const work = 2 * p.M * p.N * p.K * (p.name === 'head' ? 1 : LAYERS) * MICRO_BATCHES;
+      flops += work;
+      ours += work / flopsMs / own.share;
+      known &&= peer !== undefined;
+      theirs += peer ? work / flopsMs / peer.whole.share : 0;
+    }
+  const share = (ms: number): string => `${Math.round((100 * flops) / flopsMs / ms)} % of the tensor peak`;
+  const peer = known ? `; Triton's best tiles: ${Math.round(theirs)} ms, ${share(theirs)}` : '';
+  rows.push({ part: 'products of linear layers', work: `${(flops / 1e12).toFixed(0)} TFLOP`, ms: ours, note: `${share(ours)}${peer}` });
+
+  // Attention: what a head of one sequence launches, times heads and layers. Its products at the ceiling of the matmul's main loop.
+  const loop = find(owns, { subject: 'matmul', name: 'forward (X W^T)' }).code?.loop;
+  const heads = SEQUENCES * HEADS * LAYERS * MICRO_BATCHES;
+  const forward = find(owns, { subject: 'attention', name: 'rows of scores to probabilities' }).profile.total;
+  const both = find(owns, { subject: 'attention', name: 'gradient of rows of scores' }).profile.total;
+  const attention = (part: string, mma: number, bytes: number): void => {
+    const ms = (heads * mma) / flopsMs / (loop?.l2[1] ?? 1) + (heads * bytes) / bytesMs;
+    const work = `${((heads * mma) / 1e12).toFixed(1)} TFLOP, ${((heads * bytes) / 1e9).toFixed(0)} GB`;
+    rows.push({ part, work, ms, note: 'as launched: products, and rows of scores through memory' });
+  };
+  attention('attention, forward', forward.mmaFlops, forward.bytes);
+  attention('attention, backward', both.mmaFlops - forward.mmaFlops, both.bytes - forward.bytes);
+
+  const stream = (part: string, own: Own, bytes: number): void => {
+    const ceiling = own.code?.loop.ceiling ?? 1;
+    rows.push({
+      part,
+      work: `${(bytes / 1e9).toFixed(0)} GB`,
+      ms: bytes / bytesMs / ceiling,
+      note: `${Math.round(100 * ceiling)} % of DRAM, the ceiling of ${own.job.name}`,
+    });
+  };
+  const tokens = ROWS * MICRO_BATCHES;
+  const norms = 2 * LAYERS + 1;
+  stream('norms with residual, forward', find(owns, { subject: 'layernorm', name: 'residual and norm' }), norms * tokens * 768 * 2 * 4);
+  stream('norms, backward', find(owns, { subject: 'layernorm', name: 'backward' }), norms * tokens * 768 * 2 * 4);
+  stream('loss and its gradient', find(owns, { subject: 'cross-entropy', name: 'loss and gradient' }), tokens * 50304 * 2 * 2);
+  stream('optimizer', find(owns, { subject: 'adamw', name: 'f32 with a bf16 copy' }), PARAMETERS * 30);
+  return rows;
+}
+
+export function budgetLines(owns: readonly Own[], sharesOf: (own: Own) => ShapeShare[] = (own) => shapeShares(own, [])): string[] {
+  const products = owns.filter((own) => own.job.subject === 'matmul');
+  const rows = stepBudget(owns, new Map(products.map((own) => [own, sharesOf(own)])));
+  const total = rows.reduce((sum, r) => sum + r.ms, 0);
+  return [
+    'GPT-2 124M, a step of 524,288 tokens, as predicted (model, not measured):',
+    ...rows.map((r) => `  ${r.part.padEnd(30)} ${r.work.padStart(22)} ${r.ms.toFixed(0).padStart(7)} ms   ${r.note}`),
+    `  ${'sum'.padEnd(30)} ${''.padStart(22)} ${total.toFixed(0).padStart(7)} ms   without GELU's and biases' gradients, embedding, gaps between launches`,
+  ];
+}
