@@ -189,7 +189,16 @@ function runOf(subjects: readonly string[]): () => Promise<unknown> {
   return () => kernels(subjects);
 }
 
-const run = runOf(positionals);
+function runOrExit(subjects: readonly string[]): () => Promise<unknown> {
+  try {
+    return runOf(subjects);
+  } catch (e) {
+    console.error(`bench: ${(e as Error).message}`); // what was asked for is wrong, not the program: no stack
+    process.exit(1);
+  }
+}
+
+const run = runOrExit(positionals);
 if (!values.static)
   console.log(`${machine.cpu}, ${machine.isa} (has ${machine.isas.join(', ')}), ${threads} threads, load ${machine.load.join(' ')}`);
 const rows = await run();

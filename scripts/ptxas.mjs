@@ -47,7 +47,8 @@ function loopsOf(body) {
 // What makes a loop with matrix products slow and can be read in the PTX: one message per kernel and fault.
 export function loopProblems(ptx, source) {
   const problems = [];
-  for (const [, name, body] of ptx.matchAll(/\.entry (\w+)\(([\s\S]*?)(?=\.entry |$(?![\s\S]))/g)) {
+  for (const body of ptx.split('.entry ').slice(1)) {
+    const [name] = /^\w+/.exec(body) ?? [''];
     const hot = loopsOf(body).filter((text) => /\b(?:mma\.sync|wgmma\.mma_async)/.test(text));
     const narrow = hot.flatMap((text) => text.match(/\bldmatrix\.sync\.aligned\.m8n8\.x[12]\b/g) ?? []);
     if (narrow.length) problems.push(`${name}: ldmatrix narrower than .x4 in a loop with products`);

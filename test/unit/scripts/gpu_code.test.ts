@@ -11,7 +11,10 @@ const { gpuCode, gpuCodeProblem } = await load<{
   gpuCodeProblem(bytes: Buffer, wanted: string[], sources: string[]): string | undefined;
 }>('fatbin.mjs');
 const { PORTABLE, codeFor } = await load<{ PORTABLE: string[]; codeFor(archs: string[]): string[] }>('archs.mjs');
-const { examine } = await load<{ examine(report: string, ptx: string): { kernels: object[]; problems: string[] } }>('ptxas.mjs');
+const { examine, loopProblems } = await load<{
+  examine(report: string, ptx: string): { kernels: object[]; problems: string[] };
+  loopProblems(ptx: string, source: string): string[];
+}>('ptxas.mjs');
 
 /** A fatbin with code of the given names, as nvcc lays it out. */
 function fatbin(names: readonly string[]): Buffer {
@@ -81,4 +84,17 @@ test('a kernel that fits has no problems; spills, stack frames, registers, seria
 test('a report that is not understood is a problem, too', (t) => {
   t.regex(examine(said(128).replace('bytes stack frame', 'bytes of stack'), ptx()).problems.join(), /not understood/);
   t.regex(examine('', ptx()).problems.join(), /not understood: 0 kernels read, 0 reported, 1 in the PTX/);
+});
+
+test('loops with products: ldmatrix of four matrices, and wgmma where the kernel is for Hopper alone', (t) => {
+  const mma = 'mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f1};';
+  const read = (n: number): string => `ldmatrix.sync.aligned.m8n8.x${n}.shared.b16 {%r1}, [%r2];`;
+  const ptx = (before: string, loop: string): string =>
+    `.visible .entry k(.param .u64 p)\n{\n${before}\n$L__BB0_1:\n${loop}\n@%p1 bra $L__BB0_1;\n@%p1 bra $L__BB0_2;\n$L__BB0_2:\nret;\n}\n`;
+  t.deepEqual(loopProblems(ptx('', `${read(4)}\n${mma}`), 'cuda/a.cu'), []);
+  t.deepEqual(loopProblems(ptx('', `${read(2)}\n${mma}`), 'cuda/a.cu'), ['k: ldmatrix narrower than .x4 in a loop with products']);
+  t.deepEqual(loopProblems(ptx(read(2), `${read(4)}\n${mma}`), 'cuda/a.cu'), []); // not in the loop
+  t.deepEqual(loopProblems(ptx('', read(2)), 'cuda/a.cu'), []); // no products there
+  t.regex(loopProblems(ptx('', mma), 'cuda/a_sm90.cu').join(), /^k: mma\.sync in a loop of a kernel for Hopper alone/);
+  t.deepEqual(loopProblems(ptx(mma, 'wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16;'), 'cuda/a_sm90.cu'), []);
 });
