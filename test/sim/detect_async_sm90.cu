@@ -213,6 +213,46 @@ void check_clusters() {
   simSetRace(0);
 }
 
+// ---- schedules ----
+
+constexpr int kCopies = 20;
+
+// One block copies step after step; the other looks for its flag meanwhile, which must not keep the copies from landing.
+__global__ void copies_while_another_spins(float* out, const float* in, int* flag) {
+  __shared__ Stage s;
+  cuda::atomic_ref<int, cuda::thread_scope_device> f(*flag);
+  if (blockIdx.x == 1) {
+    while (f.load(cuda::memory_order_acquire) == 0) __nanosleep(20);
+    out[1] = out[0];
+    return;
+  }
+  ptx::mbar_init(&s.bar, 1);
+  ptx::mbar_fence_init();
+  float sum = 0;
+  for (int k = 0; k < kCopies; ++k) {
+    ptx::mbar_arrive_expect_tx(&s.bar, kBytes);
+    bulk_load(s.data, in, &s.bar, kBytes);
+    ptx::mbar_wait(&s.bar, k & 1);
+    sum += s.data[k];
+  }
+  out[0] = sum;
+  f.store(1, cuda::memory_order_release);
+}
+
+void check_schedules() {
+  DeviceBuffer<float> out(2), in(std::vector<float>(kBytes / 4, 1.0f));
+  DeviceBuffer<int> flag(std::vector<int>(1, 0));
+  simSetProfile(1);
+  simProfileClear();
+  expect_clean("copies while another block spins", [&] { copies_while_another_spins<<<2, 1>>>(out.get(), in.get(), flag.get()); });
+  expect("copies while another block spins: sum", out.read()[1] == float(kCopies), std::to_string(out.read()[1]));
+  const std::string profile = simProfileJson(0), key = "\"warpInstructions\":";
+  const size_t at = profile.find(key);
+  const long executed = at == std::string::npos ? -1 : atol(profile.c_str() + at + key.size());
+  expect("copies while another block spins: soon", executed > 0 && executed < 20'000, std::to_string(executed) + " instructions");
+  simSetProfile(0);
+}
+
 }  // namespace
 
 int main() {
@@ -221,5 +261,6 @@ int main() {
   check_proxies();
   check_strict();
   check_clusters();
+  check_schedules();
   return report();
 }

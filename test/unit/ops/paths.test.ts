@@ -135,6 +135,15 @@ for (const [what, M, N, K] of [
     { dtypes: ['bf16'] },
   );
 
+agrees(
+  'linear in many tiles, bias, activation, residual',
+  (m) => {
+    const [x, w, bias, residual] = [m.draw(264, 72), m.draw(584, 72), m.draw(584), m.draw(264, 584)].map((leaf) => leaf.detach());
+    return [ops.linear(x as Tensor, w as Tensor, { bias, residual, activation: 'silu' })]; // nothing is kept for backward
+  },
+  { dtypes: ['bf16'] },
+);
+
 // Every epilogue over more than a tile, with the products of backward: what is kept for it, residual, edges in both directions.
 for (const [what, options] of Object.entries({
   bias: {},
