@@ -10,7 +10,7 @@ import { ByteTokenizer, Tokenizer } from '../../../lib/tokenizer/index.ts';
 import { FileError } from '../../../lib/util/errors.ts';
 import { EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { readIndex } from '../../run/fixture_files.ts';
-import { runModels } from '../../run/fixtures_models.ts';
+import { runModelFixture } from '../../run/fixtures_models.ts';
 import { changed, logitsOf, someIds } from '../models/support.ts';
 import { temporaryFolder } from './support.ts';
 
@@ -20,12 +20,17 @@ const names = models.map((row) => row.dir);
 
 for (const device of EVERY_DEVICE)
   test(`what transformers computes of each family${onDevice(device)}`, async (t) => {
-    const results = await runModels(FIXTURES, { device });
+    // A simulated card is slow, and the kernels know no families: two models that use all of the kernels' options.
+    const rows = device === 'cpu' ? models : models.filter((row) => ['qwen2-tiny', 'llama3-tiny'].includes(row.dir));
+    const results = (await Promise.all(rows.map((row) => runModelFixture(FIXTURES, row, { device })))).flat();
     t.deepEqual(
       results.filter((r) => r.outcome !== 'pass'),
       [],
     );
-    t.deepEqual([...new Set(results.map((r) => r.case))], names);
+    t.deepEqual(
+      [...new Set(results.map((r) => r.case))],
+      rows.map((row) => row.dir),
+    );
   });
 
 const json = (folder: string): Record<string, unknown> =>
