@@ -48,27 +48,23 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
 
 // All products, in as many launches as a grid's limit asks for.
 void launch_products(const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& g) {
-  if (p.turns) check(cudaMemsetAsync(p.turns, 0, plan.workspace, queue().stream), "matmul");
-  if (plan.hopper) {
-    plan.path == MatmulPath::bf16 ? launch_bf16_hopper(plan, p, g) : launch_f16_hopper(plan, p, g);
-    return;
-  }
-  const int64_t each = plan.tiles_m * plan.tiles_n * p.chunks;
+  const int64_t each = plan.tiles_m * plan.cluster * plan.tiles_n * p.chunks;
   if (each > kMaxBlocks)
     throw OpError("a matmul of " + std::to_string(each) + " tiles is more than a launch can hold", ErrorCode::internal);
   for (int64_t first = 0; first < plan.products; first += kMaxBlocks / each) {
     p.first_product = first;
     p.products = static_cast<uint32_t>(std::min(plan.products - first, kMaxBlocks / each));
     const auto blocks = static_cast<unsigned>(p.products * each);
+    if (p.turns) check(cudaMemsetAsync(p.turns, 0, plan.workspace, queue().stream), "matmul");
     switch (plan.path) {
       case MatmulPath::fma:
         launch_fma(plan, p, blocks);
         break;
       case MatmulPath::bf16:
-        launch_bf16(plan, p, blocks);
+        plan.hopper ? launch_bf16_hopper(plan, p, g) : launch_bf16(plan, p, blocks);
         break;
       case MatmulPath::f16:
-        launch_f16(plan, p, blocks);
+        plan.hopper ? launch_f16_hopper(plan, p, g) : launch_f16(plan, p, blocks);
         break;
       case MatmulPath::tf32:
         launch_tf32(plan, p, blocks);
