@@ -201,6 +201,21 @@ void hopper() {
   IS(tile(linear(DType::bf16, 512, 768, 768)) == 128);  // 12 wide tiles would leave most multiprocessors idle
   IS(tile(linear(DType::bf16, 65536, 128, 768)) == 128);
   IS(tile(gradient(DType::bf16, 768, 768, 65536)) == 256);  // 18 tiles, 8 chunks each
+  // what leaves by the copy engine: 16 bits, in aligned rows, not added to anything, and one more tensor beside c at most
+  const auto boxes = [](const MatmulArgs& h) { return plan_matmul(h, kHopper).box_stores; };
+  g = linear(DType::bf16, 64, 64, 64);
+  IS(boxes(g));
+  g.residual = memory;
+  IS(boxes(g));
+  g.pre = memory;
+  IS(!boxes(g));
+  g.residual = nullptr;
+  IS(boxes(g));
+  g.accumulate = true;
+  IS(!boxes(g));
+  IS(!boxes(linear(DType::bf16, 64, 50257, 64)));
+  IS(!boxes(gradient(DType::bf16, 64, 64, 64)));
+
   MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 300, 64), kHopper);
   IS(p.cluster == 2 && p.tile_m == 128 && p.tiles_m == 2 && p.tiles_n == 3 && p.threads == 384);
   p = plan_matmul(linear(DType::bf16, 128, 300, 64), kHopper);
