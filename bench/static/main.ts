@@ -41,6 +41,7 @@ export async function staticReport(o: StaticOptions): Promise<unknown> {
   console.log(`model, not measured: from machine code of nvcc ${version} and launches on the simulator`);
   if (!nvdisasm) console.log(`without machine code: ${DISASSEMBLER_REMEDY}`);
   if ((o.record || budget) && !nvdisasm) throw new Error(`--record and gpt2 need a disassembler: ${DISASSEMBLER_REMEDY}`);
+  if (o.record && o.subjects.length > 0) throw new Error(`--record records all subjects, got ${o.subjects.join(' ')}`);
   buildSimulator();
   const rows: { sm: number; own: Own; peers: Peer[] }[] = [];
   for (const sm of o.archs) {

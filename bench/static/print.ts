@@ -3,6 +3,7 @@ import type { LoopReport } from './model.ts';
 import type { Own } from './ours.ts';
 import type { Peer } from './peers.ts';
 import type { Profile, Traffic } from './profile.ts';
+import { instructionsPerMflop } from './recorded.ts';
 import { kernelRemarks, loopRemarks } from './remarks.ts';
 import { chunksOf, GPT2_PRODUCTS, type Kind, outsideOf, type Product, tileOf, type WholeShare, wholeShare } from './whole.ts';
 
@@ -12,7 +13,6 @@ const span = ([low, high]: [number, number]): string =>
 const times = (x: number): string => `${x.toFixed(2)}x`;
 
 const perMma = (r: LoopReport): string => (r.mmas > 0 ? `${(r.instructions / r.mmas).toFixed(2)} per MMA` : '');
-export const perMflop = (r: LoopReport): number => (r.flops > 0 ? (r.instructions * 1e6) / r.flops : 0);
 
 function sectors(name: string, t: Traffic): string {
   if (t.requests === 0) return '';
@@ -26,7 +26,7 @@ function profileLines({ main, bytes }: Profile): string[] {
     sectors('loads', main.globalLoad),
     sectors('stores', main.globalStore),
     main.bulkBytes > 0 ? `${main.bulkBytes} B by TMA` : '',
-    bytes > 0 ? `moves ${times(moved / bytes)} the bytes of its operands` : '',
+    bytes > 0 ? `asks for ${times(moved / bytes)} the bytes of its operands` : '',
   ];
   return [`simulated launch: ${parts.filter((p) => p !== '').join('; ')}`];
 }
@@ -48,7 +48,7 @@ export function ownLines(own: Own): string[] {
     `${loop.instructions} instructions`,
     ...mma,
     perMma(loop),
-    loop.flops > 0 ? `${Math.round(perMflop(loop))} per MFLOP` : '',
+    loop.flops > 0 ? `${Math.round(instructionsPerMflop(loop))} per MFLOP` : '',
     `stalls ${loop.stalls}`,
     loop.bytes > 0 ? `${loop.bytes} B global a warp` : '',
     loop.tmaBytes > 0 ? `${loop.tmaBytes} B by TMA a block` : '',
