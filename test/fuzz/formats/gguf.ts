@@ -50,5 +50,5 @@ export const gguf: Format = {
       await file.close();
     }
   },
-  allowance: 256 << 10,
+  allowance: 512 << 10, // what the first read of a process takes once is among it
 };
