@@ -17,12 +17,12 @@ export type OpName = keyof Ops;
 
 export const CASES: Readonly<Record<OpName, Case>> = {
   ...{ empty: fill, fill, random, cast, copyInto, toDevice, concat, gather, gatherBackward: gather },
-  ...{ alias, reshape, permute, slice, expand, splitHeads: attention },
+  ...{ alias, reshape, permute, slice, expand },
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },
   ...{ matmul, matmulInto, linear, linearBackward: linear },
   ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
-  ...{ attention, attentionBackward: attention, crossEntropy },
+  ...{ attention, attentionBackward: attention, splitHeads: attention, crossEntropy },
   ...{ stepBegin: gradNorm, gradNorm, optimizerStep, muonMomentum: muon, muonApply: muon },
 };
 
