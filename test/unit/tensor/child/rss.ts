@@ -1,4 +1,5 @@
-// Prints [bytes by which the resident size grew, bytes of tensors left over] of 10,000 steps that never let the event loop run.
+// Prints [bytes by which the resident size grew, bytes of tensors left over] of 10,000 steps that never let the event loop run. Of two
+// times 10,000, the lesser growth: the compiler may still take some memory for itself in the first, a leak grows in both.
 import { memory, scope, tensor, zeros } from '../../../../lib/index.ts';
 
 const collect = (globalThis as { gc?: () => void }).gc as () => void;
@@ -21,5 +22,5 @@ function steps(n: number): number {
 steps(6000); // until the collector and the compiler have settled, which on a busy machine takes long
 const before = steps(1000);
 const { used } = memory();
-const after = steps(10_000);
-console.log(JSON.stringify([after - before, memory().used - used]));
+const [first, second] = [steps(10_000), steps(10_000)];
+console.log(JSON.stringify([Math.min(first - before, second - first), memory().used - used]));
