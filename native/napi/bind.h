@@ -19,9 +19,13 @@
 
 namespace heddle::bind {
 
+// An exception is on its way through JavaScript already, or somebody is ending this thread: nothing can be made any more, and what a
+// call was to give is not there.
+struct Ending {};
+
 inline void check(napi_status s) {
-  if (s != napi_ok && s != napi_pending_exception)
-    throw OpError("a Node-API call failed with status " + std::to_string(s), ErrorCode::internal);
+  if (s == napi_pending_exception || s == napi_cannot_run_js) throw Ending();
+  if (s != napi_ok) throw OpError("a Node-API call failed with status " + std::to_string(s), ErrorCode::internal);
 }
 
 inline napi_value string_of(napi_env env, const std::string& s) {
@@ -264,6 +268,7 @@ napi_value guarded(napi_env env, const char* name, F&& f) {
   napi_value result = nullptr;
   try {
     result = f();
+  } catch (const Ending&) {
   } catch (const OpError& e) {
     napi_throw(env, make_error(env, e.code, e.what()));
   } catch (const std::bad_alloc&) {
