@@ -26,7 +26,7 @@ const find = (owns: readonly Own[], { subject, name }: Part): Own => {
   return own;
 };
 
-/** `peers`: shares of Triton's kernels, by job, for the second row of the products. */
+/** `shares`: what each product of a layer reaches of the tensor peak, with Triton's kernel beside it where one was asked for. */
 export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeShare[]>): BudgetRow[] {
   const { arch } = find(owns, { subject: 'matmul', name: 'forward (X W^T)' }).code?.kernel ?? {};
   if (!arch) return [];

@@ -11,17 +11,21 @@ export interface Traffic {
   idealSectors: number;
 }
 
-export interface Launch {
-  /** As demangle.ts has it. */
-  kernel: string;
-  blocks: number;
-  threads: number;
+/** Of a launch, by the simulator. */
+interface Counts {
   dynamicShared: number;
   warpInstructions: number;
   mmaFlops: number;
   globalLoad: Traffic;
   globalStore: Traffic;
   bulkBytes: number;
+}
+
+export interface Launch extends Counts {
+  /** As demangle.ts has it. */
+  kernel: string;
+  blocks: number;
+  threads: number;
   conflicts: number;
   wavefronts: number;
 }
@@ -37,16 +41,10 @@ export interface Profile {
   total: { mmaFlops: number; bytes: number };
 }
 
-interface Counted {
+interface Counted extends Counts {
   kernel: string;
   grid: number[];
   block: number[];
-  dynamicShared: number;
-  warpInstructions: number;
-  mmaFlops: number;
-  globalLoad: Traffic;
-  globalStore: Traffic;
-  bulkBytes: number;
   sharedLoad: Record<'wavefronts' | 'conflicts', number>;
   sharedStore: Record<'wavefronts' | 'conflicts', number>;
   matrix: Record<'wavefronts' | 'conflicts', number>;

@@ -1,6 +1,9 @@
 import { constants } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
-import { fileError, foldersAbove } from '../util/files.ts';
+import { FileError } from '../util/errors.ts';
+import { foldersAbove, namingAsync as naming } from '../util/files.ts';
+
+export { namingAsync as naming } from '../util/files.ts';
 
 /** An open file. `read` and `write` may do less than asked, as the system calls behind them may. */
 export interface OpenFile {
@@ -99,13 +102,18 @@ export const nodeFileSystem: FileSystem = {
   remove: (path) => rm(path, { recursive: true, force: true }),
 };
 
-/** Runs `task`; what the file system throws comes out as a FileError that names the path and what was being done. */
-export async function naming<T>(path: string, doing: string, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task();
-  } catch (error) {
-    throw fileError(path, doing, error);
+/** One system call takes no more than 2 GiB. */
+const READ_BYTES = 64 << 20;
+
+/** Bytes of a file, in memory of their own. `what` stands in errors. @throws FileError where the file ends before */
+export async function readFully(source: OpenFile, file: string, what: string, position: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length; ) {
+    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done, done + READ_BYTES), position + done));
+    if (got === 0) throw new FileError(file, `${what} must be ${length} bytes long, got ${done}: the file is cut short`);
+    done += got;
   }
+  return bytes;
 }
 
 /** Makes a folder and those above it, and returns when all of them have reached the disk. */

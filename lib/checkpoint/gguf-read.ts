@@ -1,7 +1,7 @@
 // Reading GGUF files of version 2 and 3. Nothing is taken on trust: every count is held against the bytes that are left.
 import { FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
-import { type FileSystem, naming, nodeFileSystem, type OpenFile } from './filesystem.ts';
+import { type FileSystem, naming, nodeFileSystem, type OpenFile, readFully } from './filesystem.ts';
 import { decodeElements, GGUF_TYPES, type GGUFType, LAYOUTS, typeOfId } from './gguf-types.ts';
 import { ALIGNMENT, MAGIC, VALUE_TYPES } from './gguf-write.ts';
 
@@ -26,21 +26,8 @@ export interface GGUFFile {
 }
 
 const WINDOW_BYTES = 1 << 16;
-/** One system call takes no more than 2 GiB. */
-const READ_BYTES = 64 << 20;
 const MOST_DIMENSIONS = 4;
 const DEEPEST_ARRAY = 4;
-
-/** Bytes of the file, in memory of their own. */
-async function readAt(source: OpenFile, file: string, what: string, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done, done + READ_BYTES), position + done));
-    if (got === 0) throw new FileError(file, `${what} ends at byte ${position + done}: the file is cut short`);
-    done += got;
-  }
-  return bytes;
-}
 
 /** Reads a header from its start, a window at a time. */
 class Cursor {
@@ -66,7 +53,7 @@ class Cursor {
     if (count > this.left) throw new FileError(this.#file, `${what} must be ${count} bytes, the file has ${this.left} left`);
     if (this.position + count > this.#start + this.#window.length) {
       const length = Math.min(this.left, Math.max(count, WINDOW_BYTES));
-      this.#window = await readAt(this.#source, this.#file, what, this.position, length);
+      this.#window = await readFully(this.#source, this.#file, what, this.position, length);
       this.#start = this.position;
     }
     const view = new DataView(this.#window.buffer, this.#window.byteOffset + this.position - this.#start, count);
@@ -209,7 +196,7 @@ export async function openGGUF(file: string, fs: FileSystem = nodeFileSystem): P
       async read(name) {
         const info = tensors.get(name);
         if (!info) throw new FileError(file, `tensor ${show(name)} is missing`);
-        return decodeElements(info.type, await readAt(source, file, `tensor ${show(name)}`, info.offset, info.byteLength));
+        return decodeElements(info.type, await readFully(source, file, `tensor ${show(name)}`, info.offset, info.byteLength));
       },
       close: () => source.close(),
     };

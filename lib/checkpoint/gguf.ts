@@ -1,5 +1,6 @@
 import { noGrad } from '../autograd/index.ts';
 import type { GPT } from '../models/index.ts';
+import { requireNoLoRA } from '../models/lora.ts';
 import { slice } from '../ops/index.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -69,6 +70,7 @@ function typeOf({ columns, name }: GGUFPiece, type: GGUFType): GGUFType {
 export async function saveGGUF(model: GPT, file: string, options: SaveGGUFOptions = {}): Promise<void> {
   const { type = 'f16', tokenizer, endOfText, name } = options;
   if (!GGUF_TYPES.includes(type)) throw new ArgumentError(`saveGGUF: type must be one of ${GGUF_TYPES.join(', ')}, got ${show(type)}`);
+  requireNoLoRA(model, 'saveGGUF');
   const c = model.config;
   if (endOfText !== undefined && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < c.vocabSize))
     throw new ArgumentError(`saveGGUF: endOfText must be a token id below ${c.vocabSize}, got ${endOfText}`);

@@ -8,7 +8,7 @@ import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { scope } from '../tensor/tensor.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
-import { type FileSystem, naming, nodeFileSystem, type OpenFile } from './filesystem.ts';
+import { type FileSystem, naming, nodeFileSystem, readFully } from './filesystem.ts';
 import { widen } from './weights-half.ts';
 
 const MAGIC = 20240326;
@@ -82,16 +82,6 @@ function runsOf({ config: c, rows }: Header): Run[] {
   ];
 }
 
-async function readAt(source: OpenFile, file: string, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  for (let done = 0; done < length; ) {
-    const got = await naming(file, 'read', () => source.read(bytes.subarray(done, done + (64 << 20)), position + done));
-    if (got === 0) throw new FileError(file, `must be ${position + length} bytes long at least, got ${position + done}`);
-    done += got;
-  }
-  return bytes;
-}
-
 /** Bytes of the parameters by the header alone, so that a claim of any size is refused before anything is made for it. */
 function bytesOf({ config: c, rows, dtype }: Header): number {
   const C = c.width;
@@ -109,7 +99,7 @@ export async function loadLLMC(file: string, options: LoadLLMCOptions = {}, fs: 
   try {
     const size = await naming(file, 'tell its size', () => source.size());
     if (size < HEADER_BYTES) throw new FileError(file, `header must be ${HEADER_BYTES} bytes, the file holds ${size}`);
-    const header = parseHeader(file, await readAt(source, file, 0, HEADER_BYTES), dropout);
+    const header = parseHeader(file, await readFully(source, file, 'header', 0, HEADER_BYTES), dropout);
     const bytes = HEADER_BYTES + bytesOf(header);
     if (size !== bytes) throw new FileError(file, `must be ${bytes} bytes long by its header, got ${size}`);
     const model = new GPT(header.config, { seed: 0, ...(device && { device }) });
@@ -119,7 +109,7 @@ export async function loadLLMC(file: string, options: LoadLLMCOptions = {}, fs: 
       for (const { names, shape } of runsOf(header))
         for (const name of names) {
           const length = shape.reduce((a, b) => a * b, 1) * (header.dtype === 'F32' ? 4 : 2);
-          const values = widen(header.dtype, await readAt(source, file, position, length));
+          const values = widen(header.dtype, await readFully(source, file, name, position, length));
           position += length;
           const parameter = parameters.get(name) as Parameter;
           noGrad(() => scope(() => copyInto(parameter, tensor(values, { shape, device: parameter.device }))));

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { noGrad } from '../autograd/index.ts';
-import { GPT, type GPTConfigInput, lorasOf } from '../models/index.ts';
+import { GPT, type GPTConfigInput } from '../models/index.ts';
+import { requireNoLoRA } from '../models/lora.ts';
 import type { Compute, Parameter } from '../nn/index.ts';
 import { copyInto, slice, transpose } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
@@ -130,8 +131,7 @@ export async function savePretrained(model: GPT, folder: string, options: SavePr
   const { tokenizer, endOfText = tokenizer?.endOfText ?? null } = options;
   if (endOfText !== null && !(Number.isInteger(endOfText) && endOfText >= 0 && endOfText < model.config.vocabSize))
     throw new ArgumentError(`savePretrained: endOfText must be a token id below ${model.config.vocabSize}, got ${endOfText}`);
-  if (!lorasOf(model).next().done)
-    throw new ArgumentError('savePretrained: the model has changes (LoRA): mergeLoRA adds them, saveLoRA saves them alone');
+  requireNoLoRA(model, 'savePretrained');
   const { type, json } = pretrainedConfigOf(model.config, endOfText);
   const parameters = model.namedParameters();
   const pieces = [...pretrainedPieces({ type, config: model.config })];

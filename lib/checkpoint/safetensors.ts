@@ -1,6 +1,6 @@
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
-import { type FileSystem, naming, nodeFileSystem, type OpenFile } from './filesystem.ts';
+import { type FileSystem, naming, nodeFileSystem, type OpenFile, readFully } from './filesystem.ts';
 import {
   DTYPE_BYTES,
   isDType,
@@ -32,20 +32,6 @@ export interface SafetensorsFile {
   /** The little-endian bytes of one tensor, in memory of their own. @throws ArgumentError for a name that the file does not hold. */
   read(name: string): Promise<Uint8Array>;
   close(): Promise<void>;
-}
-
-/** One system call takes no more than 2 GiB. */
-const READ_BYTES = 64 << 20;
-
-async function readFully(source: OpenFile, file: string, what: string, position: number, length: number): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const got = await naming(file, `read ${what}`, () => source.read(bytes.subarray(done, done + READ_BYTES), position + done));
-    if (got === 0) throw new FileError(file, `${what} must be ${length} bytes long, got ${done}: the file is cut short`);
-    done += got;
-  }
-  return bytes;
 }
 
 async function readHeader(source: OpenFile, file: string) {

@@ -6,17 +6,8 @@
 import { copyFile, lstat, mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { threadId } from 'node:worker_threads';
-import { fileError } from '../util/files.ts';
+import { namingAsync as naming } from '../util/files.ts';
 import { isCommit } from './names.ts';
-
-/** What the file system throws comes out as a FileError that names the path and what was being done. */
-export async function naming<T>(path: string, doing: string, task: () => Promise<T>): Promise<T> {
-  try {
-    return await task();
-  } catch (error) {
-    throw fileError(path, doing, error);
-  }
-}
 
 /** Size of a file, through links; undefined where there is none. */
 export const sizeOf = (path: string): Promise<number | undefined> =>

@@ -1,6 +1,7 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { FileError } from '../util/errors.ts';
-import { naming, type RepoCache, sizeOf } from './cache.ts';
+import { namingAsync as naming } from '../util/files.ts';
+import { type RepoCache, sizeOf } from './cache.ts';
 import { ConnectionError, HubError } from './error.ts';
 import { contentHash } from './hash.ts';
 import { ask } from './http.ts';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { naming } from './cache.ts';
+import { namingAsync as naming } from '../util/files.ts';
 
 /** What an etag of the hub promises: the sha256 of a large file, git's sha1 of another. */
 export const isContentHash = (etag: string): boolean => /^(?:[0-9a-f]{64}|[0-9a-f]{40})$/.test(etag);

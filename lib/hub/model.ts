@@ -2,9 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileError } from '../util/errors.ts';
+import { namingAsync as naming } from '../util/files.ts';
 import { parseJSON } from '../util/json_text.ts';
 import { show } from '../util/show.ts';
-import { naming } from './cache.ts';
 import { HubError } from './error.ts';
 import { isSafePath, meansHub } from './names.ts';
 import type { HubOptions } from './settings.ts';

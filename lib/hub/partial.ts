@@ -3,8 +3,8 @@
 // (a rename: one of them gets it) and goes on where it ended.
 import { mkdir, readdir, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { isAlive } from '../util/files.ts';
-import { naming, OWN, sizeOf } from './cache.ts';
+import { isAlive, namingAsync as naming } from '../util/files.ts';
+import { OWN, sizeOf } from './cache.ts';
 
 const UNFINISHED = /\.(\d+)-\d+\.incomplete$/;
 

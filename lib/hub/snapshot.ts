@@ -1,7 +1,8 @@
 // Files of a model, all of one commit, in the cache: asked for where the hub can be reached, else what the cache holds.
 import { join } from 'node:path';
+import { namingAsync as naming } from '../util/files.ts';
 import { show } from '../util/show.ts';
-import { naming, RepoCache } from './cache.ts';
+import { RepoCache } from './cache.ts';
 import { download } from './download.ts';
 import { ConnectionError, HubError } from './error.ts';
 import { checkRepoId, checkRevision, isCommit, isSafePath } from './names.ts';

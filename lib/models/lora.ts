@@ -44,6 +44,12 @@ export function* lorasOf(model: GPT): Generator<{ block: number; target: LoRATar
     }
 }
 
+/** @throws ArgumentError where a file of whole weights would leave the changes out */
+export function requireNoLoRA(model: GPT, what: string): void {
+  if (!lorasOf(model).next().done)
+    throw new ArgumentError(`${what}: the model has changes (LoRA): mergeLoRA adds them, saveLoRA saves them alone`);
+}
+
 /**
  * Freezes the model and gives each block's matrices a change of rank r that is learned in their place. Made before the optimizer. Gives
  * the numbers of learned and of all parameters.

@@ -3,8 +3,7 @@
 import { noGrad } from '../autograd/index.ts';
 import { type Batch, RowsLoader, type TokenRows } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
-import { cast, eq, sum } from '../ops/index.ts';
-import { argmax } from '../ops/reduce.ts';
+import { argmax, cast, eq, sum } from '../ops/index.ts';
 import { full, scope, type Tensor, tensor } from '../tensor/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';

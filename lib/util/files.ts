@@ -18,6 +18,15 @@ export function naming<T>(path: string, doing: string, task: () => T): T {
   }
 }
 
+/** The same for a task that gives a promise. */
+export async function namingAsync<T>(path: string, doing: string, task: () => Promise<T>): Promise<T> {
+  try {
+    return await task();
+  } catch (error) {
+    throw fileError(path, doing, error);
+  }
+}
+
 /** Runs a task that tidies up after an error; that one is to be told, not those of the tidying. */
 export function quietly(task: () => void): void {
   try {

@@ -14,6 +14,7 @@ import {
   mergeLoRA,
   noGrad,
   removeLoRA,
+  saveGGUF,
   saveLoRA,
   savePretrained,
   scope,
@@ -138,6 +139,7 @@ test('what is wrong is named, and leaves the model as it was', async (t) => {
   addLoRA(model, { rank: 2 });
   t.regex(wrong({ rank: 2 }) ?? '', /^addLoRA: the model has changes already/);
   await t.throwsAsync(() => savePretrained(model, folder(t)), { message: /^savePretrained: the model has changes \(LoRA\)/ });
+  await t.throwsAsync(() => saveGGUF(model, join(folder(t), 'a.gguf')), { message: /^saveGGUF: the model has changes \(LoRA\)/ });
 
   const path = folder(t);
   await saveLoRA(model, path);
