@@ -82,6 +82,14 @@ size_t matmul_workspace(const MatmulArgs& args, int index) {
 
 void matmul(const MatmulArgs& args) {
   if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return;
+  if (args.derivative_at) {
+    MatmulArgs product = args;
+    product.derivative_at = nullptr;
+    product.activation = Activation::none;
+    matmul(product);
+    unary_backward({unary_of(args.activation), args.type, args.derivative_at, args.c, args.c, args.M * args.N, false});
+    return;
+  }
   const MatmulArgs g = flatten(args);
   const Card& card = *queue().card;
   if (g.type == DType::bf16 && !card.has_bf16())

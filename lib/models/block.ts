@@ -1,5 +1,5 @@
 import { type InitOptions, type KVCache, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.ts';
-import { type Activation, add, attention, dropout, packedAttention, packedSwiglu, reshape, rope, slice } from '../ops/index.ts';
+import { type Activation, add, attention, dropout, mlp, packedAttention, packedSwiglu, reshape, rope, slice } from '../ops/index.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { biasesOf, type GPTConfig } from './config.ts';
@@ -22,10 +22,15 @@ export function makeNorm(c: GPTConfig, init: InitOptions): Norm {
     : new LayerNorm(c.width, { ...init, eps: c.normEps, bias: c.normBias });
 }
 
-/** The projection into the residual stream: fused with the addition, unless dropout stands between them. */
+/** What goes into the residual stream: fused with the addition, unless dropout stands between them. */
+function addTo(stream: Tensor, p: number, random: RandomSource | null, compute: (residual: Tensor | null) => Tensor): Tensor {
+  if (p === 0 || !random) return compute(stream);
+  return add(stream, dropout(compute(null), p, random));
+}
+
+/** The projection into the residual stream. */
 function project(layer: Linear, x: Tensor, stream: Tensor, p: number, random: RandomSource | null): Tensor {
-  if (p === 0 || !random) return layer.forward(x, { residual: stream });
-  return add(stream, dropout(layer.forward(x), p, random));
+  return addTo(stream, p, random, (residual) => layer.forward(x, { residual }));
 }
 
 /** Standard deviation of the projections into the residual stream: GPT-2 divides it by √(2L). */
@@ -129,10 +134,15 @@ export class FeedForward extends Module {
 
   /** x (B, T, C) normalised, stream (B, T, C) → stream + f(x). */
   forward(x: Tensor, stream: Tensor, options: ForwardOptions): Tensor {
+    const { up, down } = this;
     const { activation, dropout: p } = this.#config;
-    const hidden =
-      activation === 'swiglu' ? packedSwiglu(this.up.forward(x)) : this.up.forward(x, { activation: KERNEL_ACTIVATIONS[activation] });
-    return project(this.down, hidden, stream, p.residual, this.training ? (options.random ?? null) : null);
+    const random = this.training ? (options.random ?? null) : null;
+    if (activation === 'swiglu') return project(down, packedSwiglu(up.forward(x)), stream, p.residual, random);
+    const name = KERNEL_ACTIVATIONS[activation];
+    if (up.lora || down.lora) return project(down, up.forward(x, { activation: name }), stream, p.residual, random);
+    const biases = { upBias: up.bias?.compute ?? null, downBias: down.bias?.compute ?? null };
+    const settings = { activation: name, ...biases, precision: this.precision };
+    return addTo(stream, p.residual, random, (residual) => mlp(x, up.weight.compute, down.weight.compute, { ...settings, residual }));
   }
 }
 

@@ -38,6 +38,7 @@ export interface Ops {
   softmaxBackward(y: Handle, dy: Handle, log: boolean, dx: Handle, accumulate: boolean): void;
   matmul(a: Handle, b: Handle, transA: boolean, transB: boolean, precision: 'full' | 'tf32'): Handle;
   matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32'): void;
+  matmulDerivative(a: Handle, b: Handle, transB: boolean, pre: Handle, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', precision: 'full' | 'tf32'): Handle;
   linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32'): [Handle, Handle | null];
   linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32'): void;
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;

@@ -30,6 +30,7 @@ void each_op(F&& f) {
       Op("softmax", &ops::softmax, {"x", "log"}), Op("softmaxBackward", &ops::softmax_backward, {"y", "dy", "log", "dx", "accumulate"}),
       Op("matmul", &ops::matmul, {"a", "b", "transA", "transB", "precision"}),
       Op("matmulInto", &ops::matmul_into, {"a", "b", "transA", "transB", "out", "accumulate", "precision"}),
+      Op("matmulDerivative", &ops::matmul_derivative, {"a", "b", "transB", "pre", "activation", "precision"}),
       Op("linear", &ops::linear, {"x", "w", "bias", "residual", "activation", "conv1d", "keepPre", "precision"}),
       Op("linearBackward", &ops::linear_backward,
          {"dy", "spendDy", "x", "w", "pre", "activation", "conv1d", "dx", "addDx", "dw", "addDw", "db", "addDb", "precision"}),

@@ -171,6 +171,23 @@ struct SoftmaxBackwardArgs {  // y as the forward gave it
 // ---- matmul ----
 
 enum class Activation : int32_t { none, gelu_tanh, gelu_erf, relu, relu2, silu };
+// The activation as a function of its own; it must not be `none`.
+inline Unary unary_of(Activation activation) {
+  switch (activation) {
+    case Activation::gelu_tanh:
+      return Unary::gelu_tanh;
+    case Activation::gelu_erf:
+      return Unary::gelu_erf;
+    case Activation::relu:
+      return Unary::relu;
+    case Activation::relu2:
+      return Unary::relu2;
+    case Activation::silu:
+    case Activation::none:
+      break;
+  }
+  return Unary::silu;
+}
 enum class Precision : int32_t { full, tf32 };  // of products of f32 operands; a device without tf32 computes them in full
 // c[m][n] (+)= sum_k a(m,k) * b(k,n), then the epilogue. a(m,k) = a[m*a_m + k*a_k], b(k,n) = b[k*b_k + n*b_n]; one stride of
 // each is 1. Batched: `batch` products, each operand with its own batch stride (0 broadcasts), at most two batch dimensions.
@@ -188,6 +205,8 @@ struct MatmulArgs {
   void* pre;             // [M][N] dense, the activation's input, or null
   const void* residual;  // [M][N] dense, or null
   Activation activation;
+  // [M][N] dense, of `type`, or null: the sum is multiplied by activation'(derivative_at), in place of all of the above.
+  const void* derivative_at;
   void* workspace;
 };
 

@@ -92,24 +92,6 @@ Product product_of(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b)
   return p;
 }
 
-Unary function_of(Activation activation) {
-  switch (activation) {
-    case Activation::gelu_tanh:
-      return Unary::gelu_tanh;
-    case Activation::gelu_erf:
-      return Unary::gelu_erf;
-    case Activation::relu:
-      return Unary::relu;
-    case Activation::relu2:
-      return Unary::relu2;
-    case Activation::silu:
-      return Unary::silu;
-    case Activation::none:
-      break;
-  }
-  fail("no activation has no derivative", ErrorCode::internal);
-}
-
 // (..., C) as (rows, C).
 Tensor as_rows(const Tensor& t) {
   int64_t rows = 1;
@@ -173,6 +155,42 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Prec
   return result_as(out, a.dtype);
 }
 
+Tensor matmul_derivative(const Tensor& a, const Tensor& b, bool trans_b, const Tensor& pre, Activation activation, Precision precision) {
+  require_float(pre, "pre");
+  require_same_device(a, "a", pre, "pre");
+  if (a.rank() < 1) fail("a must have at least one dimension, got a scalar");
+  const Product p = product_of(as_rows(a), b, false, trans_b);
+  require(b.rank() == 2, "b", "a matrix", b.shape);
+  if (activation == Activation::none) fail("activation must have a derivative, got none");
+  Shape shape = a.shape;
+  shape.back() = p.N;
+  require_shape(pre, "pre", shape);
+  if (p.K == 0) fail("b must have an inner size of at least 1, got " + text(b.shape));
+  const DType type = compute_type({&a, &b, &pre});
+  const Tensor rows = dense(a, "a", type), weight = matrix(b, "b", type), at = dense(pre, "pre", type);
+  Tensor out = Tensor::empty(a.device(), type, shape);
+  if (out.elements()) {
+    MatmulArgs args{};
+    args.type = args.c_type = type;
+    args.precision = precision;
+    args.a = rows.data<void>();
+    args.b = weight.data<void>();
+    args.c = out.data<void>();
+    args.M = p.M;
+    args.N = p.N;
+    args.K = p.K;
+    args.a_m = p.K;
+    args.a_k = 1;
+    steps(weight, trans_b, &args.b_k, &args.b_n);
+    args.c_m = p.N;
+    args.batch[0] = args.batch[1] = 1;
+    args.activation = activation;
+    args.derivative_at = at.data<void>();
+    launch(out.device(), out.device()->backend->matmul, args);
+  }
+  return result_as(out, a.dtype);
+}
+
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
                                                  Activation activation, bool conv1d, bool keep_pre, Precision precision) {
   require_same_device(x, "x", w, "w");
@@ -231,7 +249,7 @@ void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Ten
   if (activation != Activation::none) {
     if (!pre) fail("pre must be what the activation got, got null");
     if (!spend_dy || !dy.dense()) g = Tensor::empty(dy.device(), dy.dtype, shape);
-    unary_backward(*pre, dy, function_of(activation), g, false);
+    unary_backward(*pre, dy, unary_of(activation), g, false);
   }
   const Tensor rows_g = as_rows(g), rows_x = as_rows(x);
   if (dw) matmul_into(conv1d ? rows_x : rows_g, conv1d ? rows_g : rows_x, true, false, *dw, add_dw, precision);

@@ -56,6 +56,9 @@ void softmax_backward(const Tensor& y, const Tensor& dy, bool log, const Tensor&
 // (..., M, K) x (..., K, N), leading dimensions broadcast. `precision`: of products of f32 operands, see backend.h.
 Tensor matmul(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, Precision precision);
 void matmul_into(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b, const Tensor& out, bool accumulate, Precision precision);
+// (a b) activation'(pre): the gradient of a hidden layer's pre-activation, in one pass. a (..., K) and b (K, N), or (N, K) with trans_b;
+// pre and the result (..., N), the result of a's type.
+Tensor matmul_derivative(const Tensor& a, const Tensor& b, bool trans_b, const Tensor& pre, Activation activation, Precision precision);
 // y = activation(x w^T + bias) + residual; x (..., in), w (out, in), or (in, out) with conv1d as in GPT-2 files.
 // The second value is what the activation got, when keep_pre asks for it.
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,

@@ -5,7 +5,7 @@ import type { Case } from './case.ts';
 import { binary, binaryInto, dropout, swiglu, unary, where } from './elementwise.ts';
 import { embedding } from './embedding.ts';
 import { crossEntropy } from './loss.ts';
-import { linear, matmul, matmulInto } from './matmul.ts';
+import { linear, matmul, matmulInto, mlp } from './matmul.ts';
 import { cast, concat, copyInto, fill, gather, random, toDevice } from './movement.ts';
 import { norm } from './norm.ts';
 import { gradNorm, muon, optimizerStep } from './optim.ts';
@@ -20,7 +20,7 @@ export const CASES: Readonly<Record<OpName, Case>> = {
   ...{ alias, reshape, permute, slice, expand },
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },
-  ...{ matmul, matmulInto, linear, linearBackward: linear },
+  ...{ matmul, matmulInto, linear, linearBackward: linear, matmulDerivative: mlp },
   ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
   ...{ attention, attentionBackward: attention, splitHeads: attention, crossEntropy },
   ...{ stepBegin: gradNorm, gradNorm, optimizerStep, muonMomentum: muon, muonApply: muon },

@@ -5,6 +5,8 @@ import { full } from '../../lib/tensor/create.ts';
 import { at, awayFromZero, type Case, count, type Draw, draws, eachIndex, instance, narrowed, positionIn, shape, size } from './case.ts';
 import { ACTIVATIONS } from './math.ts';
 
+const MLP_ACTIVATIONS = ['geluTanh', 'geluErf', 'relu', 'relu2', 'silu'] as const;
+
 interface Sizes {
   lead: number[];
   M: number;
@@ -124,4 +126,54 @@ export const linear: Case = {
   floor: 1,
   layouts: true,
   half: true,
+};
+
+export const mlp: Case = {
+  instances: (max) =>
+    fc
+      .record({
+        lead: shape(4, 0, 3),
+        cin: size(max),
+        hidden: size(2 * max),
+        cout: size(max),
+        biased: fc.boolean(),
+        residual: fc.boolean(),
+        recompute: fc.boolean(),
+        activation: fc.constantFrom(...MLP_ACTIVATIONS),
+        draw: draws,
+      })
+      .map(({ lead, cin, hidden, cout, biased, residual, recompute, activation, draw }) => {
+        const rows = count(lead);
+        const matrix = (out: number, width: number) => draw.floats([out, width], (v) => v / Math.sqrt(width));
+        const layer = (x: Float64Array, w: Float64Array, bias: Float64Array | undefined, width: number, out: number): Float64Array =>
+          Float64Array.from({ length: rows * out }, (_, i) => {
+            const [r, n] = [Math.floor(i / out), i % out];
+            let sum = bias ? at(bias, n) : 0;
+            for (let k = 0; k < width; k++) sum += at(x, r * width + k) * at(w, n * width + k);
+            return sum;
+          });
+        return instance({
+          label: `mlp (${[...lead, cin]}) to ${hidden} to ${cout}, ${activation}${biased ? ', biases' : ''}${residual ? ', residual' : ''}${recompute ? ', recomputed' : ''}`,
+          inputs: {
+            x: draw.floats([...lead, cin]),
+            up: matrix(hidden, cin),
+            down: matrix(cout, hidden),
+            upBias: biased ? draw.floats([hidden], awayFromZero) : null,
+            downBias: biased ? draw.floats([cout]) : null,
+            residual: residual ? draw.floats([...lead, cout]) : null,
+          },
+          run: ({ x, up, down, upBias = null, downBias = null, residual: r = null }) =>
+            ops.mlp(x, up, down, { activation, upBias, downBias, residual: r, recompute }),
+          reference: (v) => {
+            const z = layer(v.x, v.up, biased ? v.upBias : undefined, cin, hidden).map(ACTIVATIONS[activation]);
+            return layer(z, v.down, biased ? v.downBias : undefined, hidden, cout).map((y, i) => y + (residual ? at(v.residual, i) : 0));
+          },
+          differentiable: ['x', 'up', 'down', 'upBias', 'downBias', 'residual'],
+          flops: 2 * rows * hidden * (cin + cout),
+        });
+      }),
+  tolerance: 8e-6,
+  floor: 1,
+  layouts: true,
+  half: false, // what lies between the layers is rounded, too
 };

@@ -44,6 +44,33 @@ test('an operand in every place of an op gets all its gradients', (t) => {
   t.true(Math.max(...(inner.grad as Tensor).sub(sum).abs().dataSync()) < 1e-6);
 });
 
+test('mlp has the bits of two linears, also where it computes the hidden layer again, which takes less memory', (t) => {
+  const leaves = [[70, 24], [100, 24], [40, 100], [100], [40], [70, 40]].map((s, seed) => randn(s, { seed, requiresGrad: true }));
+  const [x, up, down, upBias, downBias, residual] = leaves as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+  const dy = randn([70, 40], { seed: 9 });
+  for (const activation of ['geluTanh', 'relu2'] as const) {
+    const run = (forward: () => Tensor): { values: number[][]; kept: number } => {
+      const before = memory(DEVICE).used;
+      const y = forward();
+      const kept = memory(DEVICE).used - before;
+      const value = [...y.dataSync()];
+      backward(y, { gradient: dy });
+      const values = [value, ...leaves.map((leaf) => [...(leaf.grad as Tensor).dataSync()])];
+      for (const leaf of leaves) leaf.zeroGrad();
+      return { values, kept };
+    };
+    const settings = { activation, upBias, downBias, residual };
+    const { values } = run(() =>
+      scope(() => ops.linear(ops.linear(x, up, { bias: upBias, activation }), down, { bias: downBias, residual }).keep()),
+    );
+    const whole = run(() => ops.mlp(x, up, down, settings));
+    const again = run(() => ops.mlp(x, up, down, { ...settings, recompute: true }));
+    t.deepEqual(whole.values, values);
+    t.deepEqual(again.values, values);
+    t.true(whole.kept - again.kept >= 70 * 100 * 4);
+  }
+});
+
 test('a gradient that flows on as a view is not written to', (t) => {
   const [a, b] = [leaf(1, 2, 3, 4), leaf(5, 6, 7, 8)];
   const z = a.mul(1);

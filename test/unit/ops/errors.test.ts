@@ -17,6 +17,7 @@ const CALLS: readonly (readonly [call: () => unknown, message: string])[] = [
   [() => o.linear(z([2, 3]), z([5, 4])), 'linear: x must be (..., 4) for w (5, 4), got (2, 3)'],
   [() => o.linear(z([2, 3]), z([3, 4]), { conv1d: true, bias: z([3]) }), 'linear: bias must be (4), got (3)'],
   [() => o.linear(z([2, 3]), z([4, 3]), { residual: z([2, 3]) }), 'linear: residual must be (2, 4), got (2, 3)'],
+  [() => o.mlp(z([2, 3]), z([5, 3]), z([4, 6]), { activation: 'relu' }), 'mlp: down must be (out, 5) for up (5, 3), got (4, 6)'],
   [() => o.add(z([2, 3]), z([2, 4])), 'add: shapes must broadcast, got (2, 3) and (2, 4)'],
   [() => o.mul(1, 2), 'mul: one of a and b must be a tensor, got two numbers'],
   [() => o.mul(z([1]), '2' as never), 'mul: b must be a tensor or a number, got string'],

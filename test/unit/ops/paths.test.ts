@@ -5,7 +5,7 @@ import { backward } from '../../../lib/autograd/index.ts';
 import { native } from '../../../lib/native/addon.ts';
 import * as ops from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
-import { type Device, full, gpuInfo, randn, scope, type Tensor, tensor } from '../../../lib/tensor/index.ts';
+import { type Device, full, gpuInfo, randn, scope, Tensor, tensor } from '../../../lib/tensor/index.ts';
 import { Draw } from '../../cases/case.ts';
 import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
 import { scaledError } from '../../run/error.ts';
@@ -160,6 +160,20 @@ for (const [what, options] of Object.entries({
       return withGradients(y, x, w, bias);
     },
     { dtypes: ['bf16', 'f16'] },
+  );
+
+// The product of backward that multiplies by an activation's derivative: tiles and edges, both orders of b, few rows.
+for (const activation of ['geluTanh', 'geluErf', 'relu', 'relu2', 'silu'] as const)
+  agrees(
+    `matmul by the derivative of ${activation}`,
+    (m) =>
+      ([100, 3] as const).flatMap((M) =>
+        [false, true].map((transB) => {
+          const [a, b, pre] = [m.draw(M, 72), transB ? m.draw(328, 72) : m.draw(72, 328), m.draw(M, 328)];
+          return new Tensor(native.matmulDerivative(a.handle, b.handle, transB, pre.handle, activation, 'full'));
+        }),
+      ),
+    { dtypes: HALVES },
   );
 
 // f32 results of 16-bit operands, in rows of whole vectors and not; operands that begin between two vectors.
