@@ -1,5 +1,6 @@
 // npm run bench [-- SUBJECT] [--json FILE]; without a subject, train. Every figure but those of `kernels` is the CPU's.
 //   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
+//            [--compute bf16]: both with products in bf16
 //   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
 //   memory   kernels on arrays that no cache holds, as shares of copying or reading memory
 //   decode   tokens of GPT-2 124M, as a share of reading memory
@@ -31,6 +32,7 @@ const { values, positionals } = parseArgs({
   options: {
     jobs: { type: 'string', default: 'cpu,char,gpt2' },
     modes: { type: 'string', default: 'eager,fused,compile' },
+    compute: { type: 'string', default: 'f32' },
     threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
     rounds: { type: 'string', default: '7' },
     python: { type: 'string' },
@@ -135,10 +137,12 @@ function printTrain(rows: readonly TrainRow[]): void {
 }
 
 async function train(): Promise<unknown> {
-  const { python = process.env.PYTHON ?? 'python3' } = values;
-  const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), python, threads, rounds });
+  const { python = process.env.PYTHON ?? 'python3', compute } = values;
+  if (compute !== 'f32' && compute !== 'bf16') throw new Error(`--compute must be f32 or bf16, got ${compute}`);
+  if (compute === 'bf16' && !native.info().bf16) console.log('this processor does not multiply bf16: heddle computes in f32');
+  const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), compute, python, threads, rounds });
   printTrain(rows);
-  const record = recorded<TrainRow>('train')[0];
+  const record = recorded<TrainRow>(compute === 'bf16' ? 'train-bf16' : 'train')[0];
   if (record && !rows.some((r) => r.who.startsWith('torch'))) {
     console.log(`recorded ${record.date.slice(0, 10)} on ${record.machine.note ?? record.machine.cpu}, not measured here:`);
     printTrain(record.rows);

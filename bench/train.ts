@@ -1,4 +1,4 @@
-// Training tokens per second of heddle and, where it is installed, of PyTorch in its f32 modes; heddle on one thread, too, and its step
+// Training tokens per second of heddle and, where it is installed, of PyTorch, both in f32 or both with products in bf16; heddle on one thread, too, and its step
 // without kernels. Every contestant is a process of its own; they take turns, so that two are always compared under the same load of the
 // machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
@@ -48,6 +48,8 @@ export interface TrainRow {
 export interface TrainBenchOptions {
   jobs: readonly string[];
   modes: readonly string[];
+  /** What products are computed in. */
+  compute: 'f32' | 'bf16';
   threads: number;
   rounds: number;
   python: string;
@@ -126,13 +128,18 @@ export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
     if (!steps) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${job}`);
     const threads = String(o.threads);
     const heddle = (who: string, n: number) => () =>
-      new Contestant(who, process.execPath, ['--import=tsx', path.join(here, 'train_worker.ts'), job, String(n)], n);
+      new Contestant(who, process.execPath, ['--import=tsx', path.join(here, 'train_worker.ts'), job, String(n), o.compute], n);
     const all = [
       heddle('heddle', o.threads),
       ...(o.threads > 1 ? [heddle('heddle, 1 thread', 1)] : []),
       ...(torch ? o.modes : []).map(
         (mode) => () =>
-          new Contestant(`torch ${torch} ${mode}`, o.python, [path.join(here, 'peers/torch_train.py'), job, mode, threads], o.threads),
+          new Contestant(
+            `torch ${torch} ${mode}`,
+            o.python,
+            [path.join(here, 'peers/torch_train.py'), job, mode, threads, o.compute],
+            o.threads,
+          ),
       ),
     ];
     const running: Contestant[] = [];

@@ -4,18 +4,19 @@ import { createInterface } from 'node:readline';
 import { backward } from '../lib/autograd/index.ts';
 import { GPT } from '../lib/models/index.ts';
 import { native } from '../lib/native/addon.ts';
+import type * as nn from '../lib/nn/index.ts';
 import { AdamW } from '../lib/optim/index.ts';
 import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
 import { TRAIN_JOBS } from './configs.ts';
 import { median } from './machine.ts';
 import { calibrateBurst, peakNow } from './peak.ts';
 
-const [name = '', threads = '2'] = process.argv.slice(2);
+const [name = '', threads = '2', compute = 'f32'] = process.argv.slice(2);
 const job = TRAIN_JOBS[name];
 if (!job) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${name}`);
 setThreads(Number(threads));
 const { batch: B, length: T, model: config } = job;
-const model = new GPT(config, { seed: 1337 });
+const model = new GPT(config, { seed: 1337, compute: compute as nn.Compute });
 const optimizer = new AdamW(model, { lr: 1e-3, betas: [0.9, 0.99], weightDecay: 0.1 });
 
 let seed = 1;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """PyTorch doing the jobs of bench/configs.ts, for `npm run bench -- train` where PyTorch is installed. Nothing else needs this.
 
-    torch_train.py JOB MODE THREADS    then a number n a line on stdin: trains n steps, prints their times as JSON
+    torch_train.py JOB MODE THREADS COMPUTE    then a number n a line on stdin: trains n steps, prints their times as JSON
 
-JOB: cpu, char, gpt2. MODE: eager (default AdamW), fused (AdamW(fused=True)), compile (torch.compile and fused AdamW); f32 all.
+JOB: cpu, char, gpt2. MODE: eager (default AdamW), fused (AdamW(fused=True)), compile (torch.compile and fused AdamW); COMPUTE: f32, or bf16
+(autocast).
 The model is a plain GPT: pre-LN, learned positions, tied head, scaled_dot_product_attention.
 """
 import json
@@ -76,7 +77,7 @@ def matmul_gflops():
 
 
 def main():
-    job, mode, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    job, mode, threads, compute = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(threads)
     torch.manual_seed(1337)
     layers, heads, width, T, B, vocab, bias = JOBS[job]
@@ -93,7 +94,8 @@ def main():
         x = ids[count % 8]
         count += 1
         start = time.perf_counter()
-        loss = net(x[:, :-1], x[:, 1:])
+        with torch.autocast("cpu", torch.bfloat16, enabled=compute == "bf16"):
+            loss = net(x[:, :-1], x[:, 1:])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

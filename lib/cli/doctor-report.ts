@@ -75,6 +75,7 @@ function heddle({ binary, info }: Examination): Facts {
     ['built from version', info?.version],
     ['instruction sets compiled', info?.compiledIsas.join(', ')],
     ['instruction sets of this CPU', info?.isas.join(', ')],
+    ['products in bf16', info && (info.bf16 ? 'yes' : 'no')],
     ['instruction set in use', info && `${info.isa}${process.env.HEDDLE_CPU ? ' (forced by HEDDLE_CPU)' : ''}`],
     ['threads', info && String(info.threads)],
     ['CUDA', info && (info.cudaArchs === '' ? 'built without' : `${info.cudaVersion}; kernels for ${info.cudaArchs}`)],

@@ -106,9 +106,11 @@ function examineVersion(file: string, info: NativeInfo): Finding {
   return { name: 'binary', status: 'problem', value, remedy: 'npx heddle build' };
 }
 
-function examineLevels({ isa, isas, compiledIsas }: NativeInfo): Finding[] {
+function examineLevels({ isa, isas, compiledIsas, bf16 }: NativeInfo): Finding[] {
   const forced = process.env.HEDDLE_CPU ? ' (forced by HEDDLE_CPU)' : '';
-  const findings: Finding[] = [{ name: 'instructions', status: 'ok', value: `${isa}${forced}; this CPU can run ${isas.join(', ')}` }];
+  const halves = bf16 ? ', products in bf16' : '';
+  const value = `${isa}${halves}${forced}; this CPU can run ${isas.join(', ')}`;
+  const findings: Finding[] = [{ name: 'instructions', status: 'ok', value }];
   const absent = compiledIsas.filter((name) => !isas.includes(name));
   if (absent.length) findings.push({ name: 'not run here', status: 'ok', value: `${absent.join(', ')}: this CPU does not have it` });
   if (isa === 'baseline' && process.arch === 'x64') {

@@ -158,11 +158,13 @@ export class GPT extends Module {
   /** An empty cache for decoding `batch` sequences of up to `capacity` positions. */
   cache(batch: number, capacity: number = this.config.contextLength): KVCache {
     const { layers, kvHeads, headSize } = this.config;
-    return noGrad(() => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device, dtype: computeType(this.compute) }));
+    return noGrad(
+      () => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device, dtype: computeType(this.compute, this.device) }),
+    );
   }
 
   override computeIn(compute: Compute): this {
-    const [table, type] = [this.#table, computeType(compute)];
+    const [table, type] = [this.#table, computeType(compute, this.device)];
     const copy =
       table && type !== 'f32'
         ? noGrad(() => cast(table, type))

@@ -15,6 +15,8 @@ export interface NativeInfo {
   cacheBytes: number;
   /** Instruction sets that were compiled. */
   compiledIsas: string[];
+  /** Whether the CPU multiplies bf16, in the instruction set in use. */
+  bf16: boolean;
   /** Threads of a CPU stream. */
   threads: number;
   /** Why there is no CUDA device; empty: there is one. */

@@ -36,11 +36,11 @@ export interface Ops {
   sumInto(x: Handle, out: Handle, accumulate: boolean): void;
   softmax(x: Handle, log: boolean): Handle;
   softmaxBackward(y: Handle, dy: Handle, log: boolean, dx: Handle, accumulate: boolean): void;
-  matmul(a: Handle, b: Handle, transA: boolean, transB: boolean, precision: 'full' | 'tf32'): Handle;
-  matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32'): void;
-  matmulDerivative(a: Handle, b: Handle, transB: boolean, pre: Handle, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', precision: 'full' | 'tf32'): Handle;
-  linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32'): [Handle, Handle | null];
-  linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32'): void;
+  matmul(a: Handle, b: Handle, transA: boolean, transB: boolean, precision: 'full' | 'tf32' | 'bf16'): Handle;
+  matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32' | 'bf16'): void;
+  matmulDerivative(a: Handle, b: Handle, transB: boolean, pre: Handle, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', precision: 'full' | 'tf32' | 'bf16'): Handle;
+  linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32' | 'bf16'): [Handle, Handle | null];
+  linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32' | 'bf16'): void;
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;
   embeddingBackward(dy: Handle, ids: Handle, dtable: Handle, accumulate: boolean): void;
   rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, factor: number, low: number, high: number, context: number): Handle;

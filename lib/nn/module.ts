@@ -106,7 +106,7 @@ export abstract class Module {
 
   /** Of this part's products. */
   protected get precision(): Precision {
-    return this.compute === 'tf32' ? 'tf32' : 'full';
+    return this.compute === 'tf32' || this.compute === 'bf16' ? this.compute : 'full'; // operands in bf16 already stay as they are
   }
 
   #children(): [string, Parameter | Module][] {
@@ -160,13 +160,13 @@ export abstract class Module {
    * gets a copy of that type, which optimizers keep up to date. Made before the optimizer.
    */
   computeIn(compute: Compute): this {
-    const type = computeType(compute);
+    const typeOf = (p: Parameter) => computeType(compute, p.device);
     const parameters = this.namedParameters();
     for (const [name, p] of parameters)
-      if (p.placed && p.computeType !== type)
+      if (p.placed && p.computeType !== typeOf(p))
         throw new ArgumentError(`computeIn: ${name} must not belong to an optimizer yet, got one that computes in ${p.computeType}`);
-    const changing = [...parameters.values()].filter((p) => p.computeType !== type);
-    const copies = noGrad(() => scope(() => changing.map((p) => (type === 'f32' ? null : cast(p, type)))));
+    const changing = [...parameters.values()].filter((p) => p.computeType !== typeOf(p));
+    const copies = noGrad(() => scope(() => changing.map((p) => (typeOf(p) === 'f32' ? null : cast(p, typeOf(p))))));
     changing.forEach((p, i) => {
       p.computeWith(copies[i] ?? null);
     });

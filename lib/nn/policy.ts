@@ -1,9 +1,12 @@
+import { computesHalf, type Device } from '../tensor/device.ts';
+
 export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16'] as const;
 
 /**
  * What a model computes with; its parameters are f32 always. `tf32`: f32 whose matrix products round their operands to TF32 where
  * the device can. `bf16`, `f16`: activations and a copy of the parameters in that type; sums, statistics and the gradients of
- * parameters stay f32.
+ * parameters stay f32. On the CPU `bf16` is f32 whose matrix products round their operands, where the processor multiplies bf16
+ * (AVX-512 BF16) and the product has more than a few rows; other processors compute it in f32.
  */
 export type Compute = (typeof COMPUTES)[number];
 
@@ -26,7 +29,7 @@ export function fillPolicy(policy: {
   return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1) };
 }
 
-/** The type that activations and the copy of the parameters have. */
-export function computeType(compute: Compute): 'f32' | 'bf16' | 'f16' {
-  return compute === 'tf32' ? 'f32' : compute;
+/** The type that activations and the copy of the parameters have on a device. */
+export function computeType(compute: Compute, device: Device): 'f32' | 'bf16' | 'f16' {
+  return compute === 'tf32' || (compute === 'bf16' && !computesHalf(device)) ? 'f32' : compute;
 }

@@ -5,7 +5,9 @@ import type { Tensor } from '../tensor/tensor.ts';
 
 /**
  * How products of f32 operands are computed: in f32, or with operands rounded to TF32 (10 bits of mantissa), which tensor cores of
- * compute capability 8.0 and above multiply; other devices compute in f32. Half precision operands are not concerned.
+ * compute capability 8.0 and above multiply, or to bf16 (7 bits), which processors with AVX-512 BF16 do; sums are f32. Other devices
+ * compute in f32, and so do all where an operand has so few rows that reading the other one takes the time. Half precision operands are
+ * not concerned.
  */
 export type Precision = Parameters<typeof native.matmul>[4];
 

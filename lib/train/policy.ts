@@ -5,9 +5,9 @@ import { ArgumentError } from '../util/errors.ts';
 /** bf16 arithmetic begins with this compute capability. */
 const BF16_CAPABILITY = 80;
 
-/** What a device computes in without converting. TF32 is always allowed: a device without it computes in f32. */
+/** What a device computes in without converting activations. TF32 is always allowed, bf16 on the CPU: where there is none of it, f32 is. */
 function supported(device: Device): readonly Compute[] {
-  if (!computesHalf(device)) return ['f32', 'tf32'];
+  if (!computesHalf(device)) return ['f32', 'tf32', 'bf16'];
   const capability = gpuInfo(device)?.capability ?? BF16_CAPABILITY;
   return COMPUTES.filter((compute) => compute !== 'bf16' || capability >= BF16_CAPABILITY);
 }

@@ -1,6 +1,7 @@
 #pragma once
 // Copies a strip of an operand into panels of the layout [k][W] that the register tile reads: `full` rows of A or columns of B
 // ("lanes") each. Lanes of the last panel beyond the strip hold anything; their results are thrown away.
+#include "cpu/matmul_numbers.h"
 #include "cpu/matmul_transpose.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -8,6 +9,7 @@ namespace {
 
 // How far ahead memory is fetched: rows of contiguous lanes, or steps of contiguous k. Too scattered for the hardware to guess.
 constexpr int64_t kRowsAhead = 16, kStepsAhead = 64;
+constexpr int64_t kMostDepth = 256;  // k that is packed at a time, at most
 
 // n lanes, with zeros up to the panel's W.
 template <int W>
@@ -56,19 +58,72 @@ inline void pack_transposed(float* dst, const float* src, int64_t lane_step, int
     for (int l = 0; l < full; ++l) dst[p * W + l] = row[l][p];
 }
 
-// Lane l, step p is src[l * lane_step + p * k_step]; panel i goes to dst + i * panel_step. along_k: the same lanes of the next
-// block of k are packed next, otherwise the next lanes.
+#if defined(__AVX512BF16__)
+// Lanes contiguous: two rows at a time become one of pairs.
 template <int W, int full>
+inline void pack_pairs(float* dst, int64_t panel_step, const float* src, int64_t k_step, int64_t lanes, int64_t k) {
+  for (int64_t p = 0; p < k; p += 2, dst += W, src += 2 * k_step) {
+    for (int64_t l = 0; l < lanes; l += 16) {
+      __builtin_prefetch(src + kRowsAhead * k_step + l);
+      __builtin_prefetch(src + (kRowsAhead + 1) * k_step + l);
+    }
+    float* d = dst;
+    for (int64_t l = 0; l < lanes; l += full, d += panel_step) {
+      const int64_t have = lanes - l < full ? lanes - l : full;
+      for (int i = 0; i < W; i += VW) {
+        const int n = static_cast<int>(have - i < 0 ? 0 : have - i < VW ? have - i : VW);
+        const vf odd = p + 1 < k ? load_part(src + k_step + l + i, n) : vf{};
+        store(d + i, pairs(load_part(src + l + i, n), odd));
+      }
+    }
+  }
+}
+
+// k contiguous, one panel: the rows become pairs, then those are transposed like floats.
+template <int W, int full>
+inline void pack_neighbours(float* dst, const float* src, int64_t lane_step, int64_t lanes, int64_t k) {
+  alignas(64) float rows[W * kMostDepth / 2];
+  for (int64_t l = 0; l < lanes; ++l) {
+    const float* row = src + l * lane_step;
+    float* to = rows + l * kMostDepth / 2;
+    int64_t p = 0;
+    for (; p + 2 * VW <= k; p += 2 * VW) {
+      __builtin_prefetch(row + full * lane_step + p);
+      __builtin_prefetch(row + full * lane_step + p + VW);
+      store(to + p / 2, neighbours(load(row + p), load(row + p + VW)));
+    }
+    if (p < k) {
+      const int n = static_cast<int>(k - p);
+      store(to + p / 2, neighbours(load_part(row + p, n < VW ? n : VW), load_part(row + p + VW, n > VW ? n - VW : 0)));
+    }
+  }
+  pack_transposed<W, full>(dst, rows, kMostDepth / 2, lanes, BF16::steps(k), 0);
+}
+#endif
+
+// Lane l, element p of k is src[l * lane_step + p * k_step]; panel i goes to dst + i * panel_step. along_k: the same lanes of the next
+// block of k are packed next, otherwise the next lanes.
+template <class Numbers, int W, int full>
 inline void pack(float* dst, int64_t panel_step, const float* src, int64_t lane_step, int64_t k_step, int64_t lanes, int64_t k,
                  bool along_k) {
-  if (lane_step == 1) return pack_copy<W, full>(dst, panel_step, src, k_step, lanes, k);
+  constexpr bool plain = Numbers::kDepth == 1;
+  if (lane_step == 1) {
+    if constexpr (plain)
+      return pack_copy<W, full>(dst, panel_step, src, k_step, lanes, k);
+    else
+      return pack_pairs<W, full>(dst, panel_step, src, k_step, lanes, k);
+  }
   for (int64_t l = 0; l < lanes; l += full, dst += panel_step, src += full * lane_step) {
     const int64_t have = lanes - l < full ? lanes - l : full;
-    if (k_step == 1) {
+    if (k_step != 1) {  // only where a dimension of size 1 carries an arbitrary stride
+      alignas(64) float rows[W * kMostDepth];
+      for (int i = 0; i < have; ++i)
+        for (int64_t p = 0; p < k; ++p) rows[i * kMostDepth + p] = src[i * lane_step + p * k_step];
+      pack<Numbers, W, full>(dst, panel_step, rows, kMostDepth, 1, have, k, along_k);
+    } else if constexpr (plain) {
       pack_transposed<W, full>(dst, src, lane_step, have, k, along_k ? k : full * lane_step);
-    } else {  // only where a dimension of size 1 carries an arbitrary stride
-      for (int64_t p = 0; p < k; ++p)
-        for (int i = 0; i < full; ++i) dst[p * W + i] = src[(i < have ? i : have - 1) * lane_step + p * k_step];
+    } else {
+      pack_neighbours<W, full>(dst, src, lane_step, have, k);
     }
   }
 }

@@ -2,8 +2,8 @@
 // The register tile of the matrix product: c[R][V*VW] from R rows of a packed A panel and V vectors per step of a B panel.
 //
 // Every element of the tile is one chain of fma over k, from 0, in order of k. Nothing here or in the callers regroups that
-// chain, so its bits depend neither on the tile the element falls into nor on the width of the vectors.
-#include "cpu/vec.h"
+// chain, so its bits depend neither on the tile the element falls into nor on the width of the vectors. k counts steps (matmul_numbers.h).
+#include "cpu/matmul_numbers.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
@@ -30,7 +30,7 @@ struct Ahead {
 };
 
 // b advances by b_step from one k to the next: kTileCols for a packed panel, or the row stride of B itself.
-template <int R, int V>
+template <class Numbers, int R, int V>
 void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add, Ahead ahead) {
   vf sum[R][V];
 #pragma GCC unroll 16
@@ -48,7 +48,7 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
     for (int i = 0; i < R; ++i) {
       const vf left = splat(a[i]);
 #pragma GCC unroll 4
-      for (int j = 0; j < V; ++j) sum[i][j] = fma(left, right[j], sum[i][j]);
+      for (int j = 0; j < V; ++j) sum[i][j] = Numbers::multiply_add(left, right[j], sum[i][j]);
     }
     a += kPanelRows;
     b += b_step;
@@ -82,16 +82,16 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
 using TileKernel = void (*)(int64_t k, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, bool add, Ahead ahead);
 
 // A kernel for every number of rows, so that the last rows of a matrix cost no more than they are.
-template <int V, int R = kTileRows>
-struct TileTable : TileTable<V, R - 1> {
-  constexpr TileTable() { this->kernel[R - 1] = tile_kernel<R, V>; }
+template <class Numbers, int V, int R = kTileRows>
+struct TileTable : TileTable<Numbers, V, R - 1> {
+  constexpr TileTable() { this->kernel[R - 1] = tile_kernel<Numbers, R, V>; }
 };
-template <int V>
-struct TileTable<V, 0> {
+template <class Numbers, int V>
+struct TileTable<Numbers, V, 0> {
   TileKernel kernel[kTileRows] = {};
 };
-constexpr TileTable<1> kOneVector;
-constexpr TileTable<2> kTwoVectors;
+template <class Numbers, int V>
+constexpr TileTable<Numbers, V> kTiles;
 static_assert(kTileVectors == 2);
 
 }  // namespace

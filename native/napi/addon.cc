@@ -6,6 +6,7 @@
 
 #include "build_info.h"
 #include "core/launch_log.h"
+#include "cpu/host/bf16.h"
 #include "cpu/host/caches.h"
 #include "cpu/host/dispatch.h"
 #include "napi/bind.h"
@@ -318,6 +319,7 @@ Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
   o.Set("isa", cpu::level());
+  o.Set("bf16", cpu::bf16_matmul() != nullptr);
   o.Set("cacheBytes", static_cast<double>(cpu::cache_bytes()));
   o.Set("isas", strings(c.env(), cpu::machine_levels()));
   o.Set("compiledIsas", strings(c.env(), cpu::compiled_levels()));

@@ -188,7 +188,9 @@ inline Unary unary_of(Activation activation) {
   }
   return Unary::silu;
 }
-enum class Precision : int32_t { full, tf32 };  // of products of f32 operands; a device without tf32 computes them in full
+// What operands of f32 products are rounded to, where the device multiplies such faster; elsewhere, and where few rows leave a product to
+// memory, it computes them in full. Sums are f32.
+enum class Precision : int32_t { full, tf32, bf16 };
 // c[m][n] (+)= sum_k a(m,k) * b(k,n), then the epilogue. a(m,k) = a[m*a_m + k*a_k], b(k,n) = b[k*b_k + n*b_n]; one stride of
 // each is 1. Batched: `batch` products, each operand with its own batch stride (0 broadcasts), at most two batch dimensions.
 // Epilogue, in this order: + bias[n]; store to pre; activation; + residual[m][n]. Bits of a row do not depend on M.

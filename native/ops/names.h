@@ -34,7 +34,7 @@ struct EnumNames<Activation> {
 };
 template <>
 struct EnumNames<Precision> {
-  static constexpr const char* names[] = {"full", "tf32"};
+  static constexpr const char* names[] = {"full", "tf32", "bf16"};
 };
 template <>
 struct EnumNames<Optimizer> {

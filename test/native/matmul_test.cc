@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "check.h"
+#include "cpu/host/bf16.h"
 #include "cpu/host/thread_pool.h"
 
 namespace {
@@ -25,12 +27,15 @@ struct Case {
   int64_t pad = 0;                                                  // a, b and c have rows this much longer than needed
   bool accumulate = false, bias = false, pre = false, residual = false;
   Activation activation = Activation::none;
+  bool derivative = false;  // of the activation, in place of the epilogue
+  bool bf16 = false;
 
   int64_t products() const { return batch[0] * batch[1]; }
   std::string name() const {
     return check::text("M=%ld N=%ld K=%ld a%s b%s batch %ldx%ld pad %ld ", long(M), long(N), long(K), a_transposed ? "^T" : "",
                        b_transposed ? "^T" : "", long(batch[0]), long(batch[1]), long(pad)) +
-           check::text("accumulate %d bias %d pre %d residual %d activation %d", accumulate, bias, pre, residual, int(activation));
+           check::text("accumulate %d bias %d pre %d residual %d activation %d derivative %d bf16 %d", accumulate, bias, pre, residual,
+                       int(activation), derivative, bf16);
   }
 };
 
@@ -38,7 +43,7 @@ struct Case {
 struct Run {
   MatmulArgs g{};
   int64_t a_matrix, b_matrix, c_matrix;
-  Floats a, b, c, before, bias, pre, residual;
+  Floats a, b, c, before, bias, pre, residual, at;
 
   Run(const Case& t, Rng& rng)
       : a_matrix((t.a_transposed ? t.K : t.M) * ((t.a_transposed ? t.M : t.K) + t.pad)),
@@ -50,12 +55,14 @@ struct Run {
         before(c.size()),
         bias(t.N),
         pre(t.products() * t.M * t.N),
-        residual(pre.size()) {
+        residual(pre.size()),
+        at(pre.size()) {
     a.normal(rng);
     b.normal(rng);
     before.normal(rng);
     bias.normal(rng);
     residual.normal(rng);
+    at.normal(rng);
     g.a = a.data(), g.b = b.data(), g.c = c.data();
     g.M = t.M, g.N = t.N, g.K = t.K;
     (t.a_transposed ? g.a_m : g.a_k) = 1;
@@ -75,6 +82,8 @@ struct Run {
     if (t.pre) g.pre = pre.data();
     if (t.residual) g.residual = residual.data();
     g.activation = t.activation;
+    if (t.derivative) g.derivative_at = at.data();
+    if (t.bf16) g.precision = heddle::Precision::bf16;
   }
   void run() {
     c.poison();
@@ -102,12 +111,29 @@ double activate(Activation f, double x) {
   return x;
 }
 
+// By a central difference; at 0, where there is one, that from the left.
+double derivative(Activation f, double x) {
+  if (f == Activation::relu || f == Activation::relu2) return x <= 0 ? 0 : f == Activation::relu ? 1 : 2 * x;
+  return (activate(f, x + 1e-5) - activate(f, x - 1e-5)) / 2e-5;
+}
+
+// To the nearest bf16, ties to even.
+float rounded(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
 // Each element against its own scale, 1 + |the sum|, times the slope of the activation.
 void compare(const Case& t) {
   Rng rng(static_cast<uint64_t>(t.M * 1000003 + t.N * 1009 + t.K));
   Run r(t, rng);
   r.run();
   const MatmulArgs& g = r.g;
+  const bool few = t.M <= 8 && t.K >= 16 && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1));  // computed in full
+  const auto operand = [half = t.bf16 && heddle::cpu::bf16_matmul() && !few](float x) { return half ? rounded(x) : x; };
   const double tolerance = 2e-6 * std::sqrt(static_cast<double>(t.K) + 1);
   double worst = 0, worst_pre = 0;
   bool gaps = true;
@@ -119,14 +145,15 @@ void compare(const Case& t) {
       for (int64_t m = 0; m < t.M; ++m) {
         for (int64_t n = 0; n < t.N; ++n) {
           double sum = t.accumulate ? r.before[c + m * g.c_m + n] : 0;
-          for (int64_t k = 0; k < t.K; ++k) sum += static_cast<double>(a[m * g.a_m + k * g.a_k]) * b[k * g.b_k + n * g.b_n];
+          for (int64_t k = 0; k < t.K; ++k)
+            sum += static_cast<double>(operand(a[m * g.a_m + k * g.a_k])) * operand(b[k * g.b_k + n * g.b_n]);
           if (t.bias) sum += r.bias[n];
           const double slope = t.activation == Activation::relu2 ? 1 + 2 * std::fabs(sum) : 1.2;
           const auto error = [&](double got, double want, double scale) {
             return std::isfinite(got) ? std::fabs(got - want) / scale : std::numeric_limits<double>::infinity();
           };
           if (t.pre) worst_pre = std::fmax(worst_pre, error(r.pre[dense + m * t.N + n], sum, 1 + std::fabs(sum)));
-          double want = activate(t.activation, sum);
+          double want = t.derivative ? sum * derivative(t.activation, r.at[dense + m * t.N + n]) : activate(t.activation, sum);
           if (t.residual) want += r.residual[dense + m * t.N + n];
           worst = std::fmax(worst, error(r.c[c + m * g.c_m + n], want, (1 + std::fabs(sum)) * slope));
         }
@@ -182,6 +209,31 @@ void epilogues() {
         t.activation = static_cast<Activation>(activation);
         compare(t);
       }
+}
+
+void derivatives() {
+  for (int activation = 0; activation < 6; ++activation)
+    for (const auto& [M, N, K] : {std::tuple<int64_t, int64_t, int64_t>{3, 37, 40}, {17, 70, 300}, {200, 45, 520}}) {
+      Case t{M, N, K};
+      t.derivative = true;
+      t.activation = static_cast<Activation>(activation);
+      compare(t);
+    }
+}
+
+// Layouts, ends of tiles, odd and even K, epilogues.
+void in_bf16() {
+  Rng rng(5);
+  for (int i = 0; i < 150; ++i) {
+    Case t{1 + rng.below(rng.below(3) ? 40 : 200), 1 + rng.below(rng.below(3) ? 70 : 300), 1 + rng.below(rng.below(3) ? 50 : 600)};
+    t.a_transposed = rng.below(2), t.b_transposed = rng.below(2);
+    t.batch[0] = 1 + rng.below(3), t.batch[1] = 1 + rng.below(3);
+    t.pad = rng.below(2) * rng.below(5);
+    t.accumulate = rng.below(2), t.bias = rng.below(2), t.residual = rng.below(2);
+    t.bf16 = true;
+    compare(t);
+  }
+  if (!heddle::cpu::bf16_matmul()) std::printf("%s: bf16 products are computed in full here\n", heddle::cpu::level().c_str());
 }
 
 // B too wide and too deep to be packed at once, on few rows.
@@ -303,6 +355,8 @@ int main() {
   shapes();
   random_shapes();
   epilogues();
+  derivatives();
+  in_bf16();
   large();
   wide_batch();
   empty();
@@ -313,6 +367,7 @@ int main() {
     std::thread([&] {
       pool.make_current();
       random_shapes();
+      in_bf16();
       large();
       wide_batch();
     }).join();

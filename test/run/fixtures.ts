@@ -38,7 +38,7 @@ if (folder === undefined || positionals.length > 1 || compute === undefined) {
 } else {
   const { device } = values;
   if (!values.json) console.log(`on ${describeDevice(device)} in ${compute}`);
-  const results = await runCases(folder, { device, dtype: computeType(compute) });
+  const results = await runCases(folder, { device, dtype: computeType(compute, device) });
   results.push(...(await runModels(folder, { device, compute })));
   const failed = results.filter((r) => r.outcome === 'fail');
   if (values.json) console.log(JSON.stringify(results));

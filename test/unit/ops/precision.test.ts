@@ -1,6 +1,7 @@
-// TF32: products of f32 operands that are rounded to 10 bits of mantissa, where the device has it; in full elsewhere.
+// Products of f32 operands that are rounded: to TF32, 10 bits of mantissa, or to bf16, 7 bits, where the device has it; in full elsewhere.
 import test from 'ava';
 import { backward } from '../../../lib/autograd/index.ts';
+import { native } from '../../../lib/native/addon.ts';
 import { linear, linearCrossEntropy, matmul, type Precision } from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
 import { type Device, gpuInfo, randn, scope, type Tensor, tensor } from '../../../lib/tensor/index.ts';
@@ -30,15 +31,38 @@ function run(device: Device, precision: Precision): Float32Array[] {
   });
 }
 
+/** Bits of mantissa that an operand keeps. */
+const BITS = { tf32: 10, bf16: 7 } as const;
+const rounds = (device: Device, precision: keyof typeof BITS): boolean =>
+  precision === 'bf16' ? device === 'cpu' && native.info().bf16 : (gpuInfo(device)?.capability ?? 0) >= 80;
+
 for (const device of DEVICES)
-  test(`TF32 keeps ten bits where there is TF32, all elsewhere${onDevice(device)}`, (t) => {
-    const [full, tf32] = [run(device, 'full'), run(device, 'tf32')];
-    t.is(full.length, 10);
-    const errors = full.map((want, i) => scaledError(tf32[i] as Float32Array, want));
-    if ((gpuInfo(device)?.capability ?? 0) < 80) t.true(errors.every((e) => e === 0));
-    else
+  for (const precision of ['tf32', 'bf16'] as const)
+    test(`${precision} keeps ${BITS[precision]} bits where it exists, all elsewhere${onDevice(device)}`, (t) => {
+      const [full, low] = [run(device, 'full'), run(device, precision)];
+      t.is(full.length, 10);
+      const errors = full.map((want, i) => scaledError(low[i] as Float32Array, want));
+      const [least, most] = rounds(device, precision) ? [Number.MIN_VALUE, 2 ** (3 - BITS[precision])] : [0, 0];
       t.true(
-        errors.every((e) => e > 0 && e < 2 ** -7),
+        errors.every((e) => e >= least && e <= most),
         errors.join(' '),
       );
+    });
+
+test('products in bf16 on the CPU are those of rounded operands, in every layout', (t) => {
+  if (!native.info().bf16) return t.pass('this processor has no bf16');
+  scope(() => {
+    for (const [transA, transB] of [
+      [false, false],
+      [false, true],
+      [true, false],
+      [true, true],
+    ] as const) {
+      const a = randn(transA ? [301, 45] : [45, 301], { seed: 1, device: 'cpu' });
+      const b = randn(transB ? [70, 301] : [301, 70], { seed: 2, device: 'cpu' });
+      const rounded = (x: Tensor): Tensor => x.to('bf16').to('f32');
+      const want = matmul(rounded(a), rounded(b), { transA, transB }).dataSync<'f32'>();
+      t.true(scaledError(matmul(a, b, { transA, transB, precision: 'bf16' }).dataSync<'f32'>(), want) < 4e-6);
+    }
   });
+});

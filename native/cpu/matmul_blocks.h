@@ -1,0 +1,299 @@
+#pragma once
+// The matrix product in packed panels and register tiles, after Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
+// (2008), and BLIS (Van Zee & van de Geijn, 2015): how c is cut, what is packed when, who computes what. Of the operands' numbers it knows
+// how much of k a step takes (matmul_numbers.h).
+#include "cpu/kernels.h"
+#include "cpu/matmul_epilogue.h"
+#include "cpu/matmul_pack.h"
+#include "cpu/matmul_tile.h"
+
+namespace heddle::cpu::HEDDLE_ISA {
+namespace {
+
+constexpr int64_t kBlock = kMostDepth;
+// Cache blocks: a panel of A (14 KB) stays in L1 while the panels of a block of B (256 x 384, 384 KB) come from L2, which also
+// holds the block of c (144 x 384) through all of k.
+constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows, kBlockCols = 384;
+// What is packed at a time: at most kPackDepth of k, so that an item's rows of A stay in L2 (144 x 768, 490 KB), and at most
+// kPackFloats of B (8 MB, in L3).
+constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
+constexpr int64_t kItemWork = int64_t{1} << 18;  // multiply-adds below which an item is not worth splitting (some 10 us)
+constexpr int kItemsPerThread = 4;               // so that a thread that is held up can be helped out
+
+// Scratch slots; the shared ones belong to the thread that calls matmul, the others to each thread that runs items.
+enum Slot { kSharedA, kSharedB, kLocalA, kLocalB };
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+struct Range {
+  int64_t low, high;
+  int64_t size() const { return high - low; }
+};
+
+// One product of the batch.
+struct Product {
+  const float *a, *b;
+  float *c, *pre;
+  const float* residual;
+};
+
+Product product(const MatmulArgs& g, int64_t index) {
+  const int64_t i = index / g.batch[1], j = index % g.batch[1], dense = index * g.M * g.N;
+  return {f32(g.a) + i * g.a_batch[0] + j * g.a_batch[1], f32(g.b) + i * g.b_batch[0] + j * g.b_batch[1],
+          f32(g.c) + i * g.c_batch[0] + j * g.c_batch[1], g.pre ? f32(g.pre) + dense : nullptr,
+          g.residual ? f32(g.residual) + dense : nullptr};
+}
+
+// A batch dimension along which b stays and the rows of a and c go on is more rows.
+MatmulArgs flatten(MatmulArgs g) {
+  for (int d = 1; d >= 0; --d) {
+    if (g.batch[d] == 1) continue;
+    if (g.b_batch[d] != 0 || g.a_batch[d] != g.M * g.a_m || g.c_batch[d] != g.M * g.c_m) break;
+    g.M *= g.batch[d];
+    g.batch[d] = 1;
+  }
+  return g;
+}
+
+// Vectors of B that a tile of so many columns reads.
+int vectors(int64_t cols) { return cols > VW ? 2 : 1; }
+
+template <class Numbers>
+void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range k, bool along_k) {
+  pack<Numbers, kTileCols, kTileCols>(dst, kTileCols * Numbers::steps(k.size()), p.b + cols.low * g.b_n + k.low * g.b_k, g.b_n, g.b_k,
+                                      cols.size(), k.size(), along_k);
+}
+
+template <class Numbers>
+void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range k, bool along_k) {
+  pack<Numbers, kPanelRows, kTileRows>(dst, kPanelRows * Numbers::steps(k.size()), p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k,
+                                       rows.size(), k.size(), along_k);
+}
+
+// Floats of so many packed rows of A per step of k.
+int64_t packed_rows(int64_t rows) { return ceil_div(rows, kTileRows) * kPanelRows; }
+
+// One tile of c for one block of k: a is a packed panel, b a panel with the given step.
+template <class Numbers>
+void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n, int cols, Range k, const float* a, const float* b,
+          int64_t b_step, Ahead ahead) {
+  const int v = vectors(cols);
+  const TileKernel kernel = (v == 1 ? kTiles<Numbers, 1>.kernel : kTiles<Numbers, 2>.kernel)[rows - 1];
+  float* c = p.c + m * g.c_m + n;
+  const bool add = g.accumulate || k.low > 0;
+  if (cols == v * VW) {
+    kernel(Numbers::steps(k.size()), a, b, b_step, c, g.c_m, add, ahead);
+  } else {
+    alignas(64) float edge[kTileRows * kTileCols];
+    kernel(Numbers::steps(k.size()), a, b, b_step, edge, kTileCols, false, ahead);
+    for (int i = 0; i < rows; ++i) {
+      float* out = c + i * g.c_m;
+      const float* sum = edge + i * kTileCols;
+      for (int j = 0; j < cols; ++j) out[j] = add ? out[j] + sum[j] : sum[j];
+    }
+  }
+  if (k.high == g.K && has_epilogue(g)) epilogue(g, p.c, p.pre, p.residual, m, rows, n, cols);
+}
+
+// A panel of A, and what to fetch while it is in use.
+struct RowPanel {
+  const float* data;
+  Ahead ahead;
+};
+
+// The tiles of rows x cols for one block of k. row_panel(m): the panel of A at row m. col_panel(m, n, columns, &step): where the panel of
+// B at column n lies, asked for the tile at row m.
+template <class Numbers, class A, class B>
+void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range k, const A& row_panel, const B& col_panel) {
+  for (int64_t m = rows.low; m < rows.high; m += kTileRows) {
+    const int height = static_cast<int>(smaller(kTileRows, rows.high - m));
+    RowPanel a = row_panel(m);
+    for (int64_t n = cols.low; n < cols.high; n += kTileCols) {
+      const int width = static_cast<int>(smaller(kTileCols, cols.high - n));
+      int64_t step = kTileCols;
+      const float* b = col_panel(m, n, width, &step);
+      tile<Numbers>(g, p, m, height, n, width, k, a.data, b, step, a.ahead);
+      a.ahead = {};
+    }
+  }
+}
+
+// n in as few pieces of at most `most` as can be, evened out to multiples of `unit`: the size of a piece.
+int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
+  if (n <= most) return n;
+  return ceil_div(ceil_div(n, unit), ceil_div(n, most)) * unit;
+}
+
+// f(block of k) for the blocks within `depth`; one empty block when K is 0, so that c is still written.
+template <class F>
+void each_block(Range depth, const F& f) {
+  int64_t k = depth.low;
+  do {
+    f(Range{k, smaller(k + kBlock, depth.high)});
+    k += kBlock;
+  } while (k < depth.high);
+}
+
+int64_t wanted_items() { return pool_threads() == 1 ? 1 : int64_t{kItemsPerThread} * pool_threads(); }
+
+// Part i of so many tiles shared out evenly, in elements, up to n.
+Range part(int64_t i, int64_t parts, int64_t tiles, int64_t tile, int64_t n) {
+  return {tiles * i / parts * tile, smaller(tiles * (i + 1) / parts * tile, n)};
+}
+
+// An M x N piece of c, K deep, is cut into items: whole tiles, as even as can be, and enough of them for the threads.
+struct Grid {
+  int64_t M, N, row_tiles, col_tiles;
+  int64_t row_items, col_items;
+
+  // `copies` such pieces are run at once; split_rows: an item may have fewer than M rows.
+  Grid(int64_t M, int64_t N, int64_t K, int64_t copies, bool split_rows)
+      : M(M), N(N), row_tiles(ceil_div(M, kTileRows)), col_tiles(ceil_div(N, kTileCols)) {
+    int64_t high = split_rows ? smaller(row_tiles, kBlockRows / kTileRows) : row_tiles;
+    int64_t wide = split_rows ? col_tiles : smaller(col_tiles, kBlockCols / kTileCols);
+    const int64_t wanted = wanted_items();
+    while (copies * ceil_div(row_tiles, high) * ceil_div(col_tiles, wide) < wanted &&
+           high * kTileRows * wide * kTileCols * K >= 2 * kItemWork) {
+      if (wide > 1 && (!split_rows || high == 1 || N >= 2 * M)) {
+        wide = (wide + 1) / 2;
+      } else if (split_rows && high > 1) {
+        high = (high + 1) / 2;
+      } else {
+        break;
+      }
+    }
+    row_items = ceil_div(row_tiles, high);
+    col_items = ceil_div(col_tiles, wide);
+  }
+  int64_t items() const { return row_items * col_items; }
+  Range rows(int64_t item) const { return part(item % row_items, row_items, row_tiles, kTileRows, M); }
+  Range cols(int64_t item) const { return part(item / row_items, col_items, col_tiles, kTileCols, N); }
+};
+
+// Rows of A for some depth of k, packed: blocks of k one behind the other, in each the panels.
+template <class Numbers>
+struct PackedRows {
+  float* data;
+  Range rows, depth;
+
+  size_t floats() const { return static_cast<size_t>(packed_rows(rows.size()) * Numbers::steps(depth.size())); }
+  float* panel(int64_t m, Range k) const {
+    return data + packed_rows(rows.size()) * Numbers::steps(k.low - depth.low) + packed_rows(m - rows.low) * Numbers::steps(k.size());
+  }
+  // Some rows from m on, in long runs of memory, whichever way it lies.
+  void pack(const MatmulArgs& g, const Product& p, Range some) const {
+    const int64_t thin = g.a_m == 1 ? some.size() : kTileRows;
+    for (int64_t m = some.low; m < some.high; m += thin) {
+      const Range part{m, smaller(m + thin, some.high)};
+      each_block(depth, [&](Range k) { pack_a<Numbers>(g, p, panel(m, k), part, k, true); });
+    }
+  }
+  // The panel at m, when it is needed for the first time. Where k is contiguous it is packed now, while the lines of the next one are on
+  // their way; otherwise all rows are, at the first panel.
+  RowPanel first_use(const MatmulArgs& g, const Product& p, int64_t m, Range k) const {
+    float* to = panel(m, k);
+    if (g.a_k != 1) {
+      if (m == rows.low) pack_a<Numbers>(g, p, to, rows, k, true);
+      return {to, {}};
+    }
+    pack_a<Numbers>(g, p, to, {m, smaller(m + kTileRows, rows.high)}, k, false);
+    const bool last = m + kTileRows >= rows.high;
+    if (last && k.high >= depth.high) return {to, {}};
+    return {to, {last ? p.a + rows.low * g.a_m + k.high : p.a + (m + kTileRows) * g.a_m + k.low, g.a_m, 16}};
+  }
+};
+
+// Many rows: B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an
+// item packs its own rows, and has them in its L2.
+template <class Numbers>
+void run_shared(const MatmulArgs& g, const Product& p) {
+  const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
+  const int64_t max_width = even_piece(g.N, kPackFloats / kPackDepth, kBlockCols);
+  float* packed = pool_scratch(kSharedB, static_cast<size_t>(ceil_div(max_width, kTileCols) * kTileCols * Numbers::steps(max_depth)));
+  for (int64_t n = 0; n < g.N; n += max_width) {
+    const Range cols{n, smaller(n + max_width, g.N)};
+    const int64_t padded = ceil_div(cols.size(), kTileCols) * kTileCols;
+    const Grid grid(g.M, cols.size(), max_depth, 1, true);
+    // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
+    const int64_t fair = ceil_div(ceil_div(cols.size(), wanted_items()), kTileCols) * kTileCols;
+    const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
+    int64_t start = 0;
+    do {
+      const Range depth{start, smaller(start + max_depth, g.K)};
+      const auto panel = [&](Range k, int64_t column) {
+        return packed + Numbers::steps(k.low - depth.low) * padded + (column - cols.low) * Numbers::steps(k.size());
+      };
+      PackedRows<Numbers> shared{nullptr, {0, g.M}, depth};
+      const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(cols.size(), strip);
+      if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
+      parallel(a_strips + b_strips, [&](int64_t item) {
+        if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, g.M));
+        const int64_t low = cols.low + (item - a_strips) * strip;
+        each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, panel(k, low), {low, smaller(low + strip, cols.high)}, k, true); });
+      });
+      parallel(grid.items(), [&](int64_t item) {
+        const Range rows = grid.rows(item), own = grid.cols(item);
+        PackedRows<Numbers> a = shared;
+        if (!a_strips) {
+          a.rows = rows;
+          a.data = pool_scratch(kLocalA, a.floats());
+        }
+        for (int64_t low = cols.low + own.low; low < cols.low + own.high; low += kBlockCols) {
+          const Range block_cols{low, smaller(low + kBlockCols, cols.low + own.high)};
+          const bool fresh = !a_strips && low == cols.low;
+          each_block(depth, [&](Range k) {
+            block<Numbers>(
+                g, p, rows, block_cols, k, [&](int64_t m) { return fresh ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
+                [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
+          });
+        }
+      });
+      start += max_depth;
+    } while (start < g.K);
+  }
+}
+
+// A few rows, or many products: an item has all rows of one product, and packs the columns of B that only it needs.
+template <class Numbers>
+void run_local(const MatmulArgs& g, int64_t products) {
+  const Grid grid(g.M, g.N, g.K, products, false);
+  const bool once = g.M <= kTileRows;  // a panel of B is read once: packed into one place, it stays in L1
+  const bool in_place = Numbers::kDepth == 1 && g.b_n == 1 && g.M <= 2 * kTileRows;  // once or twice: straight from B
+  parallel(products * grid.col_items, [&](int64_t item) {
+    const Product p = product(g, item / grid.col_items);
+    const Range cols = grid.cols(item % grid.col_items);
+    float* a = pool_scratch(kLocalA, static_cast<size_t>(packed_rows(smaller(g.M, kBlockRows)) * Numbers::steps(kBlock)));
+    float* packed = pool_scratch(kLocalB, static_cast<size_t>(kBlockCols * Numbers::steps(kBlock)));
+    each_block({0, g.K}, [&](Range k) {
+      for (int64_t m = 0; m < g.M; m += kBlockRows) {
+        const Range rows{m, smaller(m + kBlockRows, g.M)};
+        pack_a<Numbers>(g, p, a, rows, k, false);
+        const auto row_panel = [&](int64_t row) { return RowPanel{a + packed_rows(row - m) * Numbers::steps(k.size()), {}}; };
+        block<Numbers>(g, p, rows, cols, k, row_panel, [&](int64_t row, int64_t n, int width, int64_t* step) -> const float* {
+          if (in_place && width % VW == 0) {
+            *step = g.b_k;
+            return p.b + k.low * g.b_k + n;
+          }
+          float* panel = once ? packed : packed + (n - cols.low) * Numbers::steps(k.size());
+          if (row == 0) pack_b<Numbers>(g, p, panel, {n, n + width}, k, false);
+          return panel;
+        });
+      }
+    });
+  });
+}
+
+// All of a product that is no matter of a few rows alone.
+template <class Numbers>
+void run_blocks(const MatmulArgs& g) {
+  const int64_t products = g.batch[0] * g.batch[1];
+  if (g.M <= 2 * kTileRows || (products > 1 && products >= wanted_items())) {
+    run_local<Numbers>(g, products);
+  } else {
+    for (int64_t i = 0; i < products; ++i) run_shared<Numbers>(g, product(g, i));
+  }
+}
+
+}  // namespace
+}  // namespace heddle::cpu::HEDDLE_ISA
