@@ -129,18 +129,19 @@ export class GPT extends Module {
 
   /** Logits (B, T, V) of all positions. */
   logits(ids: Tensor, options: ForwardOptions = {}): Tensor {
-    return scope(() => this.#head(this.forward(ids, options)));
+    return scope(() => this.project(this.forward(ids, options)));
   }
 
   /** Logits (B, 1, V) of the last position: what generation needs. */
   lastLogits(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return scope(() => {
       const x = this.forward(ids, options);
-      return this.#head(slice(x, 1, -1));
+      return this.project(slice(x, 1, -1));
     });
   }
 
-  #head(x: Tensor): Tensor {
+  /** Hidden states (..., C) as `forward` gives them → logits (..., V). */
+  project(x: Tensor): Tensor {
     const y = linear(x, this.headWeight.compute, { precision: this.precision });
     return y.shape.at(-1) === this.config.vocabSize ? y : slice(y, -1, 0, this.config.vocabSize);
   }
