@@ -16,10 +16,17 @@ export const run = command(
         value: 'MODEL',
         help: "a checkpoint, run, Hugging Face folder or id of the hub, in place of the run's own best one",
       },
+      stride: {
+        kind: 'integer',
+        value: 'N',
+        min: 1,
+        help: 'windows overlap: each begins N tokens after the one before and counts only what is new; default: no overlap',
+      },
     },
     examples: [
       ['heddle evaluate configs/quickstart.yaml', "the best checkpoint of the quickstart's run"],
       ['heddle evaluate configs/quickstart.yaml --checkpoint runs/quickstart/checkpoints/step-00001500 --json', 'a checkpoint, as JSON'],
+      ['heddle evaluate configs/quickstart.yaml --stride 64', 'every token with more of the text before it: slower, lower perplexity'],
     ],
   },
   async ({ values, positionals: [file = ''] }) => {
@@ -31,6 +38,7 @@ export const run = command(
       evaluateRun(config, {
         signal,
         ...(values.checkpoint !== undefined && { checkpoint: values.checkpoint }),
+        ...(values.stride !== undefined && { stride: values.stride }),
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
         onDownload: (progress) => view.download(progress),

@@ -2,6 +2,7 @@
 // a few numbers, and a resumed run goes on with the batch that the stopped one would have had next.
 import { ArgumentError } from '../util/errors.ts';
 import { Permutation, Random, STREAM, seedWords } from './rng.ts';
+import { type SlidingWindow, slidingWindows } from './sliding.ts';
 import { documentAt, type TokenData } from './tokens.ts';
 
 /** The target that stands for "no loss here". */
@@ -218,26 +219,54 @@ export class Loader {
 
 /**
  * The whole of the data for evaluation, in order: every token but the first comes exactly once as a target (if it carries loss).
+ * With a `stride` below T windows overlap, and only targets that no window before had count: see `slidingWindows`.
  * The last window is padded, and so is the last batch, to full shape: inputs 0, targets -100.
  */
-export function* windows(data: TokenData, options: { batch: number; length: number; documents?: boolean }): Generator<Batch> {
-  const { batch: rows, length, documents = false } = options;
+export function* windows(
+  data: TokenData,
+  options: { batch: number; length: number; stride?: number | undefined; documents?: boolean },
+): Generator<Batch> {
+  const { batch: rows, length, stride = length, documents = false } = options;
   checkPositive('windows', 'batch', rows);
   checkPositive('windows', 'length', length);
+  checkStride('windows', stride, length);
   if (data.length < 2) throw new ArgumentError(`windows: data must hold at least 2 tokens, got ${data.length}`);
   const reader = new RowReader(data, length, documents);
-  const last = data.length - 1; // inputs in all
-  for (let start = 0; start < last; start += rows * length) {
-    const batch = reader.emptyBatch(rows);
-    for (let row = 0; row < rows; row++) {
-      const from = start + row * length;
-      if (from < last) reader.fill(batch, row, from, Math.min(length, last - from));
-    }
+  let batch: Batch | undefined;
+  let row = 0;
+  for (const { start, from, end } of windowsOf(data, length, stride)) {
+    batch ??= reader.emptyBatch(rows);
+    reader.fill(batch, row, start, end - 1 - start);
+    ignore(batch, row, from - 1 - start);
+    if (++row < rows) continue;
     yield batch;
+    [batch, row] = [undefined, 0];
+  }
+  if (batch) yield batch;
+}
+
+/** Without overlap the last window is a short one, as it always was; with it, the last one reaches back. */
+function* windowsOf(data: TokenData, length: number, stride: number): Generator<SlidingWindow> {
+  if (stride < length) return yield* slidingWindows(data.length, 1, length, stride);
+  for (let start = 0; start < data.length - 1; start += length)
+    yield { start, from: start + 1, end: Math.min(data.length, start + length + 1) };
+}
+
+/** The first `count` targets of a row were those of windows before. */
+function ignore(batch: Batch, row: number, count: number): void {
+  for (let at = row * batch.length; at < row * batch.length + count; at++) {
+    if (batch.targets[at] === IGNORE) continue;
+    batch.targets[at] = IGNORE;
+    batch.targetCount--;
   }
 }
 
+function checkStride(what: string, stride: number, length: number): void {
+  if (!(Number.isInteger(stride) && stride >= 1 && stride <= length))
+    throw new ArgumentError(`${what}: stride must be an integer from 1 to the length of ${length} tokens, got ${stride}`);
+}
+
 /** Batches that `windows` gives. */
-export function windowBatches(data: TokenData, batch: number, length: number): number {
-  return Math.ceil((data.length - 1) / (batch * length));
+export function windowBatches(data: TokenData, batch: number, length: number, stride = length): number {
+  return Math.ceil((1 + Math.max(0, Math.ceil((data.length - 1 - length) / stride))) / batch);
 }

@@ -5,4 +5,4 @@ export type { BleuTokenizer } from './bleu_words.ts';
 export { Calibration, type CalibrationBin } from './calibration.ts';
 export { Chrf, type ChrfOptions, chrf } from './chrf.ts';
 export { type Average, accuracy, Classification, f1, type Label } from './classification.ts';
-export { Statistics } from './statistics.ts';
+export { Mean } from './statistics.ts';

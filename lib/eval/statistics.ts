@@ -1,32 +1,41 @@
-/** Mean and spread of numbers that come one at a time, by Welford's recurrence (1962): no difference of large sums. */
-export class Statistics {
+/**
+ * Mean of values that come one at a time, each for so many units (its weight): Σ value / Σ weight. With weight 1 the ordinary mean;
+ * with a document's nats and tokens, nats per token. Holds six numbers, however many come.
+ */
+export class Mean {
   #count = 0;
-  #mean = 0;
-  #squares = 0;
+  #values = 0;
+  #weights = 0;
+  #valuesSquared = 0;
+  #products = 0;
+  #weightsSquared = 0;
 
-  add(value: number): void {
+  add(value: number, weight = 1): void {
     this.#count++;
-    const before = value - this.#mean;
-    this.#mean += before / this.#count;
-    this.#squares += before * (value - this.#mean);
+    this.#values += value;
+    this.#weights += weight;
+    this.#valuesSquared += value * value;
+    this.#products += value * weight;
+    this.#weightsSquared += weight * weight;
   }
 
   get count(): number {
     return this.#count;
   }
 
-  /** NaN without numbers. */
-  get mean(): number {
-    return this.#count === 0 ? Number.NaN : this.#mean;
+  /** NaN without values. */
+  get value(): number {
+    return this.#values / this.#weights;
   }
 
-  /** Of the sample: the sum of squares over n - 1. NaN with fewer than two numbers. */
-  get deviation(): number {
-    return this.#count < 2 ? Number.NaN : Math.sqrt(this.#squares / (this.#count - 1));
-  }
-
-  /** Standard error of the mean, deviation / √n, as lm-evaluation-harness gives it. NaN with fewer than two numbers. */
+  /**
+   * Standard error of `value`. With weight 1 the sample's standard deviation over √n, as in lm-evaluation-harness; else that of a ratio of
+   * two means, to first order (the delta method; Cochran 1977, 2.11). NaN with fewer than two values.
+   */
   get standardError(): number {
-    return this.deviation / Math.sqrt(this.#count);
+    const [n, mean] = [this.#count, this.value];
+    if (n < 2) return Number.NaN;
+    const squares = this.#valuesSquared - 2 * mean * this.#products + mean * mean * this.#weightsSquared;
+    return Math.sqrt((Math.max(0, squares) * n) / (n - 1)) / this.#weights;
   }
 }

@@ -1,4 +1,4 @@
 export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
 export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows } from './rows.ts';
 export type { SamplingOptions } from './sample.ts';
-export { encodePair, type Score, type ScoreRow, score, scoreRows, type TokenScores } from './score.ts';
+export { encodePair, type Score, type ScoreOptions, type ScoreRow, score, scoreRows, type TokenScores } from './score.ts';

@@ -1,4 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
+import { type SlidingWindow, slidingWindows } from '../data/sliding.ts';
 import type { GPT } from '../models/index.ts';
 import { argmax, crossEntropy, embedding, reshape } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
@@ -31,43 +32,43 @@ export interface Score extends TokenScores {
 const MOST_INPUTS = 4096;
 const MOST_LOGITS = 1 << 23;
 
-/** A part of a row that the model sees at once: tokens [start, end), scored from `from` on. */
-interface Window {
+/** A part of a row that the model sees at once. */
+interface Window extends SlidingWindow {
   readonly row: number;
-  readonly start: number;
-  readonly from: number;
-  readonly end: number;
 }
 
-/**
- * Windows of at most T + 1 tokens (the last one is only a target) that score every token from `from` on once. What fits into half a
- * context is scored at once, with as much before it as fits; of more, each further window scores half a context.
- */
-export function* scoreWindows(length: number, from: number, T: number): Generator<Omit<Window, 'row'>> {
-  const half = Math.ceil(T / 2);
-  for (let next = from; next < length; ) {
-    let end = Math.min(length, next + half);
-    if (end < length && next <= half) end = Math.min(length, T + 1);
-    yield { start: Math.max(0, end - (T + 1)), from: next, end };
-    next = end;
-  }
+export interface ScoreOptions {
+  /**
+   * Of a row longer than the context (T tokens), each window after the first scores so many tokens, which see T - stride before them.
+   * Fewer cost more and say more of what the model can. From 1 to T; default ⌈T/2⌉.
+   */
+  stride?: number;
+  signal?: AbortSignal;
 }
 
-/** Rows of inputs padded at the right, which nothing before sees, and where the scored tokens stand. */
+/** Rows of inputs padded at the right, which nothing before sees, equal ones once; and where the scored tokens stand. */
 function batchOf(rows: readonly (readonly number[])[], windows: readonly Window[]) {
   const T = Math.max(...windows.map(({ start, end }) => end - start - 1));
-  const inputs = new Int32Array(windows.length * T);
+  const known = new Map<string, number>();
+  const inputs: number[] = [];
   const places: number[] = [];
   const targets: number[] = [];
-  for (const [i, { row, start, from, end }] of windows.entries()) {
+  for (const { row, start, from, end } of windows) {
     const tokens = rows[row] as readonly number[];
-    for (let j = start; j < end - 1; j++) inputs[i * T + j - start] = tokens[j] as number;
+    const seen = tokens.slice(start, end - 1);
+    const key = seen.join();
+    // Choices of one token behind one question, as MMLU's, are one row of inputs.
+    const i = known.get(key) ?? known.size;
+    if (i === known.size) {
+      known.set(key, i);
+      for (let j = 0; j < T; j++) inputs.push(seen[j] ?? 0);
+    }
     for (let j = from; j < end; j++) {
       places.push(i * T + j - 1 - start);
       targets.push(tokens[j] as number);
     }
   }
-  return { T, inputs, places: Int32Array.from(places), targets: Int32Array.from(targets) };
+  return { B: known.size, T, inputs: Int32Array.from(inputs), places: Int32Array.from(places), targets: Int32Array.from(targets) };
 }
 
 /** Losses and whether each target was the likeliest, at some positions of hidden states (B · T, C). Enqueued; the caller waits. */
@@ -82,20 +83,24 @@ function lossesAt(model: GPT, hidden: Tensor, places: Int32Array, targets: Int32
 
 /**
  * ln p of tokens given those before them, for many rows: each alone, in batches of like length. A row that is longer than the context
- * (T) is scored in windows, of which each token sees at least half a context (or all that stands before it). Results do not depend
- * on the other rows but for rounding. Dropout is off here only, no gradients are recorded, and the event loop goes on.
+ * is scored in sliding windows (`stride`), as Baevski and Auli 2018 and Hugging Face's perplexity do. Results do not depend on the other
+ * rows but for rounding. Dropout is off here only, no gradients are recorded, and the event loop goes on.
  * @throws ArgumentError for a row without a token before `from` or with none from it on, for ids outside the vocabulary, and for a
  * model that is not causal
  */
-export async function scoreRows(model: GPT, rows: readonly ScoreRow[], options: { signal?: AbortSignal } = {}): Promise<TokenScores[]> {
+export async function scoreRows(model: GPT, rows: readonly ScoreRow[], options: ScoreOptions = {}): Promise<TokenScores[]> {
   const where = 'scoreRows';
   if (!model.config.causal) throw new ArgumentError(`${where}: model must be causal, got one that sees what comes after`);
+  const T = model.config.contextLength;
+  const { stride = Math.ceil(T / 2) } = options;
+  if (!(Number.isInteger(stride) && stride >= 1 && stride <= T))
+    throw new ArgumentError(`${where}: stride must be an integer from 1 to the context of ${T} tokens, got ${stride}`);
   const tokens = rows.map((row) => checkPrompt(model, row.tokens, where));
   const windows = rows.flatMap(({ from }, row) => {
     const { length } = tokens[row] as number[];
     if (!(Number.isInteger(from) && from >= 1 && from < length))
       throw new ArgumentError(`${where}: rows[${row}].from must be an integer from 1 to ${length - 1}, got ${from}`);
-    return [...scoreWindows(length, from, model.config.contextLength)].map((window) => ({ row, ...window }));
+    return [...slidingWindows(length, from, T, stride)].map((window) => ({ row, ...window }));
   });
   const results = tokens.map(() => ({ logProbs: [] as number[], likeliest: [] as boolean[] }));
   // Rows of like length side by side pad little. Windows of one row keep their order: the sort is stable, later ones are no shorter.
@@ -127,14 +132,14 @@ export async function scoreRows(model: GPT, rows: readonly ScoreRow[], options: 
 }
 
 async function scoreBatch(model: GPT, rows: readonly (readonly number[])[], windows: readonly Window[]) {
-  const { T, inputs, places, targets } = batchOf(rows, windows);
+  const { B, T, inputs, places, targets } = batchOf(rows, windows);
   const chunk = Math.max(1, Math.floor(MOST_LOGITS / model.config.vocabSize));
   const losses = new Float32Array(places.length);
   const best = new Int32Array(places.length);
   const hidden = evaluating(model, () =>
     scope(() => {
-      const x = model.forward(tensor(inputs, { shape: [windows.length, T], device: model.device }));
-      return reshape(x, windows.length * T, model.config.width);
+      const x = model.forward(tensor(inputs, { shape: [B, T], device: model.device }));
+      return reshape(x, B * T, model.config.width);
     }).keep(),
   );
   try {
@@ -195,10 +200,10 @@ export async function score(
   model: GPT,
   tokenizer: Tokenizer,
   text: string,
-  options: { prompt?: string; signal?: AbortSignal } = {},
+  options: ScoreOptions & { prompt?: string } = {},
 ): Promise<Score> {
   const row = encodePair(tokenizer, options.prompt ?? '', text);
-  const [scores] = await scoreRows(model, [row], options.signal ? { signal: options.signal } : {});
+  const [scores] = await scoreRows(model, [row], options);
   const { logProbs, likeliest } = scores as TokenScores;
   return { tokens: Array.from(row.tokens).slice(row.from), logProbs, likeliest, logProb: logProbs.reduce((sum, x) => sum + x, 0) };
 }

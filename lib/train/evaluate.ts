@@ -3,6 +3,7 @@ import { type Batch, examplesOnce, type TokenData, windowBatches, windows } from
 import type { GPT } from '../models/index.ts';
 import { full, scope, type Tensor, tensor } from '../tensor/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
+import { ArgumentError } from '../util/errors.ts';
 
 /** A batch on the device. */
 export interface DeviceBatch {
@@ -23,6 +24,12 @@ export interface EvaluateOptions {
   batch?: number;
   /** T; default the model's context. */
   length?: number;
+  /**
+   * Each window after the first one begins so many tokens after the one before and counts only what is new: every token then sees
+   * at least T - stride tokens before it, as in Hugging Face's perplexity. From 1 to T; default T, no overlap. Costs T / stride times as
+   * much. Not for prompts and completions, of which each is seen whole.
+   */
+  stride?: number;
   /** Attention stays within documents. */
   documents?: boolean;
   /** Only about so many tokens from the start; 0: all. */
@@ -58,13 +65,22 @@ function byteLengths(tokenizer: Tokenizer): Uint32Array {
  * completion) once and whole. The event loop keeps running.
  */
 export async function evaluate(model: GPT, data: TokenData, options: EvaluateOptions = {}): Promise<Evaluation> {
-  const { batch: rows = 16, length = model.config.contextLength, documents = false, maxTokens = 0, tokenizer, signal } = options;
+  const {
+    batch: rows = 16,
+    length = model.config.contextLength,
+    stride = length,
+    documents = false,
+    maxTokens = 0,
+    tokenizer,
+    signal,
+  } = options;
   const lengths = tokenizer ? byteLengths(tokenizer) : null;
+  if (data.masked && stride !== length) throw new ArgumentError(`evaluate: stride is not for prompts and completions, got ${stride}`);
   const training = model.training;
   model.eval();
   const shape = { batch: rows, length };
-  const batches = data.masked ? examplesOnce(data, shape) : windows(data, { ...shape, documents });
-  const total = data.masked ? 0 : windowBatches(data, rows, length);
+  const batches = data.masked ? examplesOnce(data, shape) : windows(data, { ...shape, stride, documents });
+  const total = data.masked ? 0 : windowBatches(data, rows, length, stride);
   let [nats, tokens, bytes, done] = [0, 0, 0, 0];
   const one = full([], 1, { device: model.device }).keep();
   try {

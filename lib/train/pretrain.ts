@@ -169,7 +169,7 @@ function checkTokens({ model, tokenizer, checkpoint, steps }: OpenModel, data: P
 }
 
 /** Evaluates a run's best checkpoint (or another model) on its whole validation split. */
-export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoint?: string } = {}): Promise<RunResult> {
+export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoint?: string; stride?: number } = {}): Promise<RunResult> {
   const opened = await openModel(options.checkpoint ?? run.out, { device: options.device ?? run.device, hub: hubOptions(options) });
   const { model } = opened;
   let data: PreparedRun | undefined;
@@ -183,6 +183,7 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
     const started = performance.now();
     const result = await evaluate(model, data.prepared.validation, {
       ...{ tokenizer: data.tokenizer, length, documents: run.data.documents },
+      ...(options.stride !== undefined && { stride: options.stride }),
       ...(options.signal && { signal: options.signal }),
       ...(options.onEvaluate && { onProgress: options.onEvaluate }),
     });

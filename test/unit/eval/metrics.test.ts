@@ -1,7 +1,7 @@
 import test from 'ava';
 import { metrics } from '../../../lib/index.ts';
 
-const { accuracy, answerF1, bleu, Bleu, Calibration, chrf, exactMatch, f1, normalizeAnswer, Statistics } = metrics;
+const { accuracy, answerF1, bleu, Bleu, Calibration, chrf, exactMatch, f1, Mean, normalizeAnswer } = metrics;
 
 const near = (a: number, b: number, tolerance = 1e-6): boolean => Math.abs(a - b) <= tolerance;
 
@@ -146,11 +146,20 @@ test('calibration: the distance of confidence and accuracy, by bins', (t) => {
   t.throws(() => new Calibration(0), { message: /^Calibration: bins/ });
 });
 
-test('mean and standard error', (t) => {
-  const one = new Statistics();
-  t.true(Number.isNaN(one.mean) && Number.isNaN(one.standardError));
-  const offset = 1e6;
-  for (const value of [1, 0, 1, 1]) one.add(value + offset);
-  t.is(one.mean, 0.75 + offset);
-  t.true(near(one.standardError, 0.25, 1e-9), 'sample deviation 0.5 over the root of 4');
+test('mean and standard error, also of a ratio', (t) => {
+  const one = new Mean();
+  t.true(Number.isNaN(one.value) && Number.isNaN(one.standardError));
+  for (const value of [1, 0, 1, 1]) one.add(value);
+  t.is(one.value, 0.75);
+  t.true(near(one.standardError, 0.25, 1e-12), 'sample deviation 0.5 over the root of 4');
+  const [nats, tokens] = [
+    [10, 30, 5],
+    [5, 10, 2],
+  ];
+  const ratio = new Mean();
+  for (const [i, value] of nats.entries()) ratio.add(value, tokens[i]);
+  t.is(ratio.value, 45 / 17);
+  const residuals = nats.map((value, i) => value - (45 / 17) * (tokens[i] as number));
+  const deviation = Math.sqrt(residuals.reduce((sum, r) => sum + r * r, 0) / 2);
+  t.true(near(ratio.standardError, deviation / Math.sqrt(3) / (17 / 3), 1e-12));
 });

@@ -1,6 +1,7 @@
 import test from 'ava';
+import { slidingWindows } from '../../../lib/data/sliding.ts';
 import { score, scoreRows } from '../../../lib/generate/index.ts';
-import { encodePair, scoreWindows } from '../../../lib/generate/score.ts';
+import { encodePair } from '../../../lib/generate/score.ts';
 import { memory } from '../../../lib/tensor/device.ts';
 import { BPETokenizer, ByteTokenizer, CharTokenizer } from '../../../lib/tokenizer/index.ts';
 import { build, families, logitsOf, modern, someIds } from '../models/support.ts';
@@ -35,40 +36,45 @@ test('log-probabilities are those of the logits, whatever rows run together', as
   }
 });
 
-test('windows: every token once, each with half a context before it, or all there is', (t) => {
-  for (const [length, from, T] of [
-    [2, 1, 8],
-    [9, 1, 8],
-    [10, 1, 8],
-    [40, 1, 8],
-    [40, 37, 8],
-    [40, 12, 8],
-    [9, 8, 8],
-    [41, 1, 7],
-    [5, 1, 1],
-    [11, 3, 8],
+test('windows: every token once, each with at least T - stride before it, or all there is', (t) => {
+  for (const [length, from, T, stride] of [
+    [2, 1, 8, 4],
+    [9, 1, 8, 4],
+    [10, 1, 8, 4],
+    [40, 1, 8, 1],
+    [40, 37, 8, 3],
+    [40, 12, 8, 8],
+    [9, 8, 8, 4],
+    [41, 1, 7, 5],
+    [5, 1, 1, 1],
+    [11, 3, 8, 2],
   ] as const) {
     let next: number = from;
-    for (const { start, from: first, end } of scoreWindows(length, from, T)) {
-      t.is(first, next);
-      t.true(end > first && end - start <= T + 1 && start < first, `${length} ${from} ${T}`);
-      t.true(start === 0 || first - start >= Math.floor(T / 2), `${length} ${from} ${T}: ${first - start} before`);
+    const of = `${length} ${from} ${T} ${stride}`;
+    for (const { start, from: first, end } of slidingWindows(length, from, T, stride)) {
+      t.is(first, next, of);
+      t.true(end > first && end - start <= T + 1 && start < first, of);
+      t.true(start === 0 || first - start >= T - stride, `${of}: ${first - start} before`);
       next = end;
     }
-    t.is(next, length);
+    t.is(next, length, of);
   }
-  t.deepEqual([...scoreWindows(40, 37, 8)], [{ start: 31, from: 37, end: 40 }], 'as much before the scored tokens as fits');
-  t.deepEqual([...scoreWindows(9, 1, 8)], [{ start: 0, from: 1, end: 9 }], 'what fits whole is seen whole');
+  const count = (stride: number): number => [...slidingWindows(25, 1, 8, stride)].length;
+  t.deepEqual([8, 4, 1].map(count), [3, 5, 17]);
+  t.deepEqual([...slidingWindows(40, 37, 8, 4)], [{ start: 31, from: 37, end: 40 }], 'as much before the targets as fits');
+  t.deepEqual([...slidingWindows(9, 1, 8, 4)], [{ start: 0, from: 1, end: 9 }], 'what fits whole is seen whole');
 });
 
 test('a text longer than the context', async (t) => {
   using model = build(modern);
   const tokens = someIds(70);
-  const [{ logProbs = [] } = {}] = await scoreRows(model, [{ tokens, from: 1 }]);
-  t.is(logProbs.length, 69);
-  for (const { start, from, end } of scoreWindows(70, 1, 24))
-    for (let at = from; at < end; at++)
-      t.true(Math.abs((logProbs[at - 1] ?? Number.NaN) - byHand(model, tokens.slice(start), at - start).logProb) < 1e-4, `token ${at}`);
+  for (const stride of [24, 12, 5]) {
+    const [{ logProbs = [] } = {}] = await scoreRows(model, [{ tokens, from: 1 }], stride === 12 ? {} : { stride });
+    t.is(logProbs.length, 69);
+    for (const { start, from, end } of slidingWindows(70, 1, 24, stride))
+      for (let at = from; at < end; at++)
+        t.true(Math.abs((logProbs[at - 1] ?? Number.NaN) - byHand(model, tokens.slice(start), at - start).logProb) < 1e-4, `token ${at}`);
+  }
 });
 
 test('a context and its continuation are encoded as one text', (t) => {
@@ -88,6 +94,13 @@ test('a context and its continuation are encoded as one text', (t) => {
   t.throws(() => encodePair(CharTokenizer.train(['ab']), ' '.trim(), 'a'), {
     message: /^score: prompt must not be empty with a tokenizer/,
   });
+});
+
+test('choices of one token behind one context', async (t) => {
+  using model = build();
+  const choices = [3, 7, 9].map((id) => ({ tokens: [...someIds(6), id], from: 6 }));
+  const together = await scoreRows(model, choices);
+  for (const [i, row] of choices.entries()) t.deepEqual(together[i], (await scoreRows(model, [row]))[0]);
 });
 
 test.serial('score: the text alone, after a prompt, and nothing is left in memory', async (t) => {
@@ -114,6 +127,9 @@ test('scoring: what is wrong is named', async (t) => {
   await rejects([{ tokens: [1, 2], from: 2 }], /got 2$/);
   await rejects([{ tokens: [1, 99], from: 1 }], /must be a token id from 0 to 30, got 99/);
   await rejects([{ tokens: [], from: 1 }], /at least one token/);
+  await t.throwsAsync(scoreRows(model, [{ tokens: [1, 2], from: 1 }], { stride: 25 }), {
+    message: /^scoreRows: stride must be an integer from 1 to the context of 24 tokens, got 25/,
+  });
   using both = build({ causal: false });
   await t.throwsAsync(scoreRows(both, [{ tokens: [1, 2], from: 1 }]), { message: /^scoreRows: model must be causal/ });
   const controller = new AbortController();

@@ -51,6 +51,29 @@ test('dropout is off, and the mode is afterwards what it was', async (t) => {
   t.is((await evaluate(dropping, tokens(100))).loss, a.loss);
 });
 
+test('overlapping windows: every token once, from more text', async (t) => {
+  for (const stride of [1, 3, 5, 8]) {
+    let nats = 0;
+    for (let next = 1; next < bytes.length; ) {
+      const end = stride === 8 ? Math.min(bytes.length, next + 8) : Math.min(bytes.length, Math.max(next + stride, 9));
+      const start = stride === 8 ? next - 1 : Math.max(0, end - 9);
+      nats += costs(bytes.slice(start, end))
+        .slice(next - 1 - start)
+        .reduce((a, b) => a + b, 0);
+      next = end;
+    }
+    const seen: string[] = [];
+    const result = await evaluate(model, source, { stride, batch: 4, onProgress: (done, of) => seen.push(`${done}/${of}`) });
+    t.is(result.tokens, bytes.length - 1, `stride ${stride}`);
+    t.true(Math.abs(result.loss - nats / result.tokens) < 1e-5, `stride ${stride}: ${result.loss} and ${nats / result.tokens}`);
+    t.is(seen.at(-1), `${seen.length}/${seen.length}`);
+  }
+  for (const stride of [0, 9, 1.5])
+    await t.throwsAsync(evaluate(model, source, { stride }), {
+      message: `windows: stride must be an integer from 1 to the length of 8 tokens, got ${stride}`,
+    });
+});
+
 test('it can be stopped, cut, and watched', async (t) => {
   const many = tokens(400, 17);
   const seen: string[] = [];
