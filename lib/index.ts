@@ -10,7 +10,7 @@ export { loadLoRA, type SaveLoRAOptions, saveLoRA } from './checkpoint/lora.ts';
 export { type LoadPretrainedOptions, loadPretrained, type SavePretrainedOptions, savePretrained } from './checkpoint/pretrained.ts';
 export { loadWeights, saveWeights } from './checkpoint/weights.ts';
 export * as data from './data/index.ts';
-export * as metrics from './eval/metrics.ts';
+export * from './eval/index.ts';
 export * from './generate/index.ts';
 export { HubError, type HubOptions, type HubProgress } from './hub/index.ts';
 export * from './models/index.ts';

@@ -1,6 +1,7 @@
 // A JSONL file as documents and examples, one line in memory at a time.
 import { closeSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
 import type { SourceItem } from './source.ts';
 import { byteOrderMark, checkText, fill, openForReading } from './text_file.ts';
 
@@ -9,7 +10,8 @@ const CHUNK_BYTES = 2 ** 20;
 const MAX_LINE_BYTES = 2 ** 28;
 const LF = 10;
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+
+const isBlank = (byte: number): boolean => byte === 0x20 || byte === 9 || byte === 13;
 
 /** The lines of a file as bytes without their LF, with numbers from 1. */
 function* readLines(path: string): Generator<{ bytes: Uint8Array; line: number }> {
@@ -58,14 +60,8 @@ function describe(value: unknown): string {
   return `an object with {${keys.slice(0, 6).join(', ')}}`;
 }
 
-/** One line as an item, or undefined where its text is empty. */
-function parseLine(path: string, text: string, line: number): SourceItem | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new FileError(path, `line ${line}: must be JSON: ${(error as Error).message}`, { cause: error });
-  }
+/** One line's value as an item, or undefined where its text is empty. */
+function itemOf(path: string, value: unknown, line: number): SourceItem | undefined {
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { text: document, prompt, completion } = fields;
   if (typeof document === 'string') {
@@ -79,13 +75,21 @@ function parseLine(path: string, text: string, line: number): SourceItem | undef
   throw new FileError(path, `line ${line}: must have a string "text", or strings "prompt" and "completion", got ${describe(value)}`);
 }
 
-/** The documents and examples of one JSONL file. */
-export function* readJsonLines(path: string): Generator<SourceItem> {
+/**
+ * The values of a JSONL file, one line in memory at a time; empty lines are passed over. `line` counts from 1.
+ * @throws FileError that names file and line, for what is no text, no JSON, or nested too deep
+ */
+export function* readJsonValues(path: string): Generator<{ value: unknown; line: number }> {
   for (const { bytes, line } of readLines(path)) {
     checkText(path, bytes, line);
-    const text = decoder.decode(bytes).trim();
-    if (text === '') continue;
-    const item = parseLine(path, text, line);
+    if (!bytes.every(isBlank)) yield { value: parseJSON(path, bytes, `line ${line}: `), line };
+  }
+}
+
+/** The documents and examples of one JSONL file. */
+export function* readJsonLines(path: string): Generator<SourceItem> {
+  for (const { value, line } of readJsonValues(path)) {
+    const item = itemOf(path, value, line);
     if (item !== undefined) yield item;
   }
 }
