@@ -1,14 +1,10 @@
 import { readFileSync } from 'node:fs';
-import type { HubProgress } from '../hub/index.ts';
-import { COMPUTES, type Compute } from '../nn/policy.ts';
 import type { GenerateSection } from '../train/config.ts';
-import { ArgumentError } from '../util/errors.ts';
 import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
-import { note, print, printJSON } from './output.ts';
+import { MODEL, MODEL_OPTIONS, openForUse } from './model.ts';
+import { print, printJSON } from './output.ts';
 import { samplingOf } from './sample.ts';
-import { markSimulated } from './training.ts';
-import { RunView } from './view.ts';
 
 const NO_CONFIG: GenerateSection = {
   ...{ prompt: '', maxTokens: 200, temperature: 0.8, topK: 0, topP: 1, minP: 0 },
@@ -26,9 +22,7 @@ export const run = command(
   {
     name: 'generate',
     summary: 'let a model write, on stdout',
-    positionals: [
-      { name: 'MODEL', help: "a run's folder, a checkpoint, a Hugging Face folder, or the id of a model of the hub (owner/name)" },
-    ],
+    positionals: MODEL,
     options: {
       prompt: { kind: 'text', value: 'TEXT', help: 'what the model goes on from; - reads it from stdin' },
       'max-tokens': { kind: 'integer', value: 'N', min: 1, help: 'the most tokens to write' },
@@ -40,10 +34,7 @@ export const run = command(
       stop: { kind: 'text', value: 'TEXT', multiple: true, help: 'end before this text' },
       samples: { kind: 'integer', value: 'N', min: 1, help: 'how many texts' },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'the same seed gives the same text' },
-      revision: { kind: 'text', value: 'REV', help: 'branch, tag or commit of a model of the hub; default main' },
-      device: { kind: 'text', value: 'D', help: 'where to compute: cpu, cuda, cuda:N or auto (default)' },
-      compute: { kind: 'text', value: 'TYPE', choices: COMPUTES, help: 'what to compute in; default f32' },
-      tokenizer: { kind: 'text', value: 'PATH', help: 'a tokenizer, in place of that beside the model' },
+      ...MODEL_OPTIONS,
       json: { kind: 'flag', help: 'one JSON object: prompt, samples with text, tokens and finishReason' },
     },
     details: "What is not said here comes from the `generate` section of the model's own run.",
@@ -58,28 +49,10 @@ export const run = command(
     ],
   },
   async ({ values, positionals: [path = ''] }) => {
-    const { openModel } = await import('../train/open.ts');
     const { generate, streamText } = await import('../generate/index.ts');
-    const { describeDevice } = await import('../tensor/device.ts');
-    await markSimulated(values.device ?? 'auto');
-    const view = new RunView('generate', 0);
-    const hub = {
-      onMessage: (line: string) => view.say(line),
-      onProgress: (progress: HubProgress) => view.download(progress),
-      ...(values.revision !== undefined && { revision: values.revision }),
-    };
-    const opened = await openModel(path, {
-      hub,
-      ...(values.device !== undefined && { device: values.device }),
-      ...(values.compute !== undefined && { compute: values.compute as Compute }),
-    }).finally(() => view.end());
-    const device = describeDevice(opened.model.device);
-    if (opened.model.device !== 'cpu') note(`computing on ${device} in ${opened.model.compute}`);
+    const opened = await openForUse('generate', path, values);
+    const { tokenizer, device } = opened;
     const section = await sectionOf(opened.config, opened.checkpoint);
-    const { loadTokenizer } = await import('../tokenizer/load.ts');
-    const { tokenizerFolder } = await import('../hub/index.ts');
-    const tokenizer = values.tokenizer === undefined ? opened.tokenizer : loadTokenizer(await tokenizerFolder(values.tokenizer, hub));
-    if (tokenizer === null) throw new ArgumentError(`generate: ${path} holds no tokenizer`, { hint: 'Name one: --tokenizer PATH' });
     const prompt = values.prompt === '-' ? readFileSync(0, 'utf8') : (values.prompt ?? section.prompt);
     const samples = values.samples ?? section.samples;
     const options = samplingOf({

@@ -4,7 +4,7 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { CalibrationBin } from './calibration.ts';
 import type { Fields } from './records.ts';
-import { type Figure, Tally } from './tally.ts';
+import { type Figure, type Histogram, Tally } from './tally.ts';
 import { type Item, TASKS, type Task, type TaskName } from './tasks.ts';
 
 /** What one example came to. */
@@ -31,7 +31,7 @@ export interface MeasureOptions {
   stride?: number;
   signal?: AbortSignal;
   /** Called with every example in order; the next ones wait for it. */
-  onSample?: (sample: Sample) => void | Promise<void>;
+  onSample?: (sample: Sample) => unknown;
 }
 
 export interface Measured {
@@ -41,6 +41,8 @@ export interface Measured {
   readonly groups: readonly { readonly name: string; readonly examples: number; readonly figures: readonly Figure[] }[];
   /** How far the confidence in the choices is their accuracy; null where nothing is chosen. */
   readonly calibration: { readonly error: number; readonly bins: readonly CalibrationBin[] } | null;
+  /** How many examples lie where, in the first figure's quotient; null where its task wants none. */
+  readonly histogram: Histogram | null;
 }
 
 /** Rows, and characters, that are scored together. */

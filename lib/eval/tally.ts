@@ -3,14 +3,19 @@ import type { Measured, Sample } from './measure.ts';
 import { Mean } from './statistics.ts';
 import type { MetricRule } from './tasks.ts';
 
-/** A figure of a benchmark. */
-export interface Figure {
-  readonly name: string;
+/** A figure of a benchmark, and how it is made. */
+export interface Figure extends Omit<MetricRule, 'histogram'> {
   readonly value: number;
   /** Null where there are too few examples for one. */
   readonly standardError: number | null;
-  readonly better: 'higher' | 'lower';
-  readonly says: string;
+}
+
+/** Counts of examples by a figure of theirs, in bins from 0 on. */
+export interface Histogram {
+  /** The figure. */
+  readonly name: string;
+  readonly width: number;
+  readonly counts: readonly number[];
 }
 
 /** The quotient of the sums as the figure shows it. */
@@ -48,7 +53,8 @@ class Sums {
     return this.#rules.map((rule, i) => {
       const { value: quotient, standardError: error } = this.#means[i] as Mean;
       const standardError = Number.isNaN(error) ? null : error * slope(rule, quotient);
-      return { name: rule.name, value: shown(rule, quotient), standardError, better: rule.better, says: rule.says };
+      const { histogram: _, ...made } = rule;
+      return { ...made, value: shown(rule, quotient), standardError };
     });
   }
 }
@@ -59,10 +65,12 @@ export class Tally {
   readonly #all: Sums;
   readonly #groups = new Map<string, Sums>();
   readonly #calibration = new Calibration();
+  readonly #counts: number[];
 
   constructor(rules: readonly MetricRule[]) {
     this.#rules = rules;
     this.#all = new Sums(rules);
+    this.#counts = new Array<number>(rules[0]?.histogram?.bins ?? 0).fill(0);
   }
 
   get examples(): number {
@@ -71,6 +79,7 @@ export class Tally {
 
   add({ scores, group, confidence, chosen, answer }: Sample): void {
     this.#all.add(scores);
+    this.#count(scores);
     if (confidence !== undefined) this.#calibration.add(confidence, chosen === answer);
     if (group === undefined) return;
     const own = this.#groups.get(group) ?? new Sums(this.#rules);
@@ -78,13 +87,25 @@ export class Tally {
     own.add(scores);
   }
 
+  #count(scores: Readonly<Record<string, number>>): void {
+    const [rule] = this.#rules;
+    if (!rule?.histogram) return;
+    const [value, weight] = shareOf(rule, scores);
+    const bin = Math.floor(shown(rule, value / weight) / rule.histogram.width);
+    const last = this.#counts.length - 1;
+    const at = bin >= 0 ? Math.min(last, bin) : 0;
+    this.#counts[at] = (this.#counts[at] as number) + 1;
+  }
+
   result(): Measured {
+    const [first] = this.#rules;
     const groups = [...this.#groups].sort(([a], [b]) => (a < b ? -1 : 1));
     return {
       examples: this.examples,
       figures: this.#all.figures(),
       groups: groups.map(([name, sums]) => ({ name, examples: sums.examples, figures: sums.figures() })),
       calibration: this.#calibration.examples === 0 ? null : { error: this.#calibration.error, bins: this.#calibration.bins },
+      histogram: first?.histogram ? { name: first.name, width: first.histogram.width, counts: this.#counts } : null,
     };
   }
 }

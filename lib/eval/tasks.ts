@@ -47,6 +47,8 @@ export interface MetricRule {
   readonly better: 'higher' | 'lower';
   /** What it says, for people. */
   readonly says: string;
+  /** Bins in which examples are counted by this figure of theirs; what lies beyond the last one is in it. */
+  readonly histogram?: { readonly width: number; readonly bins: number };
 }
 
 export interface Task {
@@ -166,7 +168,10 @@ const lambada: Task = {
 const text: Task = {
   summary: 'documents: perplexity and bits per byte, each document on its own',
   metrics: [
-    { name: 'bits_per_byte', sum: 'nats', over: 'bytes', as: 'bits', better: 'lower', says: 'cross-entropy in bits over bytes of UTF-8' },
+    {
+      ...{ name: 'bits_per_byte', sum: 'nats', over: 'bytes', as: 'bits', better: 'lower' },
+      ...{ says: 'cross-entropy in bits over bytes of UTF-8', histogram: { width: 0.25, bins: 40 } },
+    },
     { name: 'perplexity', sum: 'nats', over: 'tokens', as: 'exp', better: 'lower', says: 'e to the cross-entropy of a token' },
     { name: 'loss', sum: 'nats', over: 'tokens', better: 'lower', says: 'cross-entropy of a token, in nats' },
   ],

@@ -10,7 +10,7 @@ export interface ProgressStream {
 export interface ProgressOptions {
   /** What runs, in front of the line: `pretrain`. */
   readonly label: string;
-  /** Steps at the end. */
+  /** Steps at the end; 0: not known. */
   readonly total: number;
   /** Steps done before, in a resumed run. */
   readonly from?: number;
@@ -83,7 +83,7 @@ export class ProgressLine {
   }
 
   #text({ step, loss, tokensPerSecond, more }: ProgressUpdate, now: number): string {
-    const parts = [`${this.#label} ${step}/${this.#total}`];
+    const parts = [`${this.#label} ${step}${this.#total > 0 ? `/${this.#total}` : ''}`];
     if (loss !== undefined) parts.push(`loss ${loss.toFixed(4)}`);
     if (tokensPerSecond !== undefined) parts.push(`${formatCount(tokensPerSecond)} tokens/s`);
     const done = step - this.#from;
