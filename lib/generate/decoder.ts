@@ -15,7 +15,7 @@ import { scope } from '../tensor/tensor.ts';
  */
 export class Decoder {
   readonly #model: GPT;
-  readonly #rows: number[][];
+  #rows: number[][];
   readonly #cache: KVCache | null;
   /** The first token of the window. */
   #start: number;
@@ -71,6 +71,12 @@ export class Decoder {
     } finally {
       if (training) model.train();
     }
+  }
+
+  /** Row i becomes what row `rows[i]` is now, prompt and all. */
+  select(rows: readonly number[]): void {
+    this.#cache?.select(rows);
+    this.#rows = rows.map((from) => [...(this.#rows[from] as number[])]);
   }
 
   /** Appends a token to each row. */

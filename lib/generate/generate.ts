@@ -1,14 +1,13 @@
 import type { GPT } from '../models/index.ts';
 import { StreamDecoder, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { checkPrompt, type DecodeOptions, decodeTokens, type FinishReason } from './rows.ts';
+import { type Prompt, type PromptOptions, promptOf } from './prompt.ts';
+import { type DecodeOptions, decodeTokens, type FinishReason } from './rows.ts';
 import { StopFinder } from './stop.ts';
 
-export interface StreamOptions extends DecodeOptions {
+export interface StreamOptions extends DecodeOptions, PromptOptions {
   /** The text ends before the first of these, wherever the borders of tokens lie. */
   stop?: string | readonly string[];
-  /** Special tokens that the prompt may spell out; see `Tokenizer.encode`. Default none. */
-  allowedSpecial?: 'all' | readonly string[];
 }
 
 export interface GenerateOptions extends StreamOptions {
@@ -68,30 +67,15 @@ class Continuation {
   }
 }
 
-interface Run {
-  readonly prompt: readonly number[];
-  readonly endOfText: number | null;
-  readonly vocabulary: number;
+interface Run extends Prompt {
   readonly continuation: () => Continuation;
 }
 
 function prepare(model: GPT, tokenizer: Tokenizer | null, prompt: string | ArrayLike<number>, options: StreamOptions, where: string): Run {
-  const { stop = [], allowedSpecial = [] } = options;
-  if (tokenizer === null && typeof prompt === 'string')
-    throw new ArgumentError(`${where}: prompt must be token ids where there is no tokenizer, got a text`);
+  const { stop = [] } = options;
+  const own = promptOf(model, tokenizer, prompt, options, where);
   if (tokenizer === null && stop.length > 0) throw new ArgumentError(`${where}: stop needs a tokenizer, got null`);
-  let ids: ArrayLike<number> = typeof prompt === 'string' ? (tokenizer as Tokenizer).encode(prompt, { allowedSpecial }) : prompt;
-  // An empty text is the beginning of a document, which stands behind the end of another one.
-  if (ids.length === 0 && tokenizer?.endOfText !== undefined) ids = [tokenizer.endOfText];
-  const row = checkPrompt(model, ids, where);
-  const endOfText = options.endOfText === undefined ? (tokenizer?.endOfText ?? null) : options.endOfText;
-  return {
-    prompt: row,
-    endOfText,
-    // The model may have more rows than the tokenizer has tokens.
-    vocabulary: Math.min(model.config.vocabSize, tokenizer?.vocabSize ?? Number.POSITIVE_INFINITY),
-    continuation: () => new Continuation(tokenizer, row, new StopFinder(stop, where), endOfText),
-  };
+  return { ...own, continuation: () => new Continuation(tokenizer, own.ids, new StopFinder(stop, where), own.endOfText) };
 }
 
 /**
@@ -111,7 +95,7 @@ export async function generate(
   const run = prepare(model, tokenizer, prompt, options, where);
   const texts = Array.from({ length: samples }, run.continuation);
   const finished = texts.map(() => false);
-  const rows = texts.map(() => run.prompt);
+  const rows = texts.map(() => run.ids);
   const numbers = texts.map((_, i) => i);
   for await (const ids of decodeTokens(model, rows, { ...options, samples: numbers, finished, vocabulary: run.vocabulary, where })) {
     for (const [i, text] of texts.entries()) {
@@ -141,7 +125,7 @@ export async function* streamText(
   const run = prepare(model, tokenizer, prompt, options, where);
   const text = run.continuation();
   const finished = [false];
-  for await (const [id] of decodeTokens(model, [run.prompt], { ...options, samples: [0], finished, vocabulary: run.vocabulary, where })) {
+  for await (const [id] of decodeTokens(model, [run.ids], { ...options, samples: [0], finished, vocabulary: run.vocabulary, where })) {
     const piece = text.push(id as number);
     finished[0] = text.finishReason !== 'length';
     if (piece !== '') yield piece;

@@ -1,3 +1,4 @@
+export { type Beam, type BeamOptions, beamSearch } from './beam.ts';
 export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
 export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows } from './rows.ts';
 export type { SamplingOptions } from './sample.ts';

@@ -1,6 +1,7 @@
 import type { GPT } from '../models/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { Decoder } from './decoder.ts';
+import { checkPrompt } from './prompt.ts';
 import { Sampler, type SamplingOptions } from './sample.ts';
 
 export interface DecodeOptions extends SamplingOptions {
@@ -16,17 +17,6 @@ export interface DecodeOptions extends SamplingOptions {
 
 /** Why a text ended: `length` is maxTokens. */
 export type FinishReason = 'endOfText' | 'stop' | 'length';
-
-/** Checks token ids of a prompt. */
-export function checkPrompt(model: GPT, ids: ArrayLike<number>, where: string): number[] {
-  const prompt = Array.from(ids);
-  const V = model.config.vocabSize;
-  if (prompt.length === 0) throw new ArgumentError(`${where}: prompt must have at least one token, got none`);
-  for (const [i, id] of prompt.entries())
-    if (!(Number.isInteger(id) && id >= 0 && id < V))
-      throw new ArgumentError(`${where}: prompt[${i}] must be a token id from 0 to ${V - 1}, got ${id}`);
-  return prompt;
-}
 
 /**
  * Tokens after rows of equal length, one for each row at a time. The consumer marks rows as finished; what comes for them after

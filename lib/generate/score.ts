@@ -6,7 +6,7 @@ import { tensor } from '../tensor/create.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { checkPrompt } from './rows.ts';
+import { checkPrompt } from './prompt.ts';
 
 /** Tokens of which those from `from` on (at least 1) are to be scored; the ones before are their context. */
 export interface ScoreRow {

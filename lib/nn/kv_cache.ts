@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
-import { copyInto, permute, slice } from '../ops/index.ts';
+import { clone, copyInto, permute, slice } from '../ops/index.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { DType } from '../tensor/dtype.ts';
@@ -61,6 +61,21 @@ export class KVCache {
   /** Once every layer has appended T positions. */
   advance(T: number): void {
     this.#length += T;
+  }
+
+  /** Row b becomes what row `rows[b]` is now: of (B, T, Hkv, D), the positions held. */
+  select(rows: readonly number[]): void {
+    const moved = [...rows.entries()].filter(([row, from]) => row !== from);
+    if (moved.length === 0 || this.#length === 0) return;
+    for (const { k, v } of this.#layers)
+      for (const buffer of [k, v])
+        noGrad(() =>
+          scope(() => {
+            const held = slice(buffer, 1, 0, this.#length);
+            const before = clone(held);
+            for (const [row, from] of moved) copyInto(slice(held, 0, row, row + 1), slice(before, 0, from, from + 1));
+          }),
+        );
   }
 
   /** Forgets positions from `length` on. */

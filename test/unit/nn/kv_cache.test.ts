@@ -52,6 +52,26 @@ test('truncate forgets the end, and only shortens', (t) => {
   });
 });
 
+test('select: rows become others, the positions held and no more', (t) => {
+  using cache = new KVCache(shape);
+  scope(() => {
+    const [k, v] = [randn([3, 4, 2, 4]), randn([3, 4, 2, 4])];
+    for (const layer of [0, 1]) cache.append(layer, k, v);
+    cache.advance(4);
+    cache.select([2, 0, 2]);
+    t.is(cache.length, 4);
+    const next = randn([3, 1, 2, 4]);
+    const row = (x: Tensor, b: number): number[] => positions(x, 0, 4).slice(b * 32, (b + 1) * 32);
+    for (const layer of [0, 1]) {
+      const now = cache.append(layer, next, next);
+      for (const [b, from] of [2, 0, 2].entries()) {
+        t.deepEqual(row(now.k, b), row(k, from));
+        t.deepEqual(row(now.v, b), row(v, from));
+      }
+    }
+  });
+});
+
 test('no graph is recorded, nothing is left behind, and errors are told', (t) => {
   const { used } = memory();
   const cache = new KVCache(shape);
