@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { GenerateSection } from '../train/config.ts';
+import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
 import { MODEL, MODEL_OPTIONS, openForUse } from './model.ts';
@@ -31,10 +32,16 @@ export const run = command(
       'top-p': { kind: 'number', value: 'X', above: 0, max: 1, help: 'only the likeliest tokens that together reach this probability' },
       'min-p': { kind: 'number', value: 'X', min: 0, max: 1, help: 'only tokens at least this likely beside the likeliest' },
       'repetition-penalty': { kind: 'number', value: 'X', above: 0, help: 'above 1: tokens that came before become less likely' },
+      'no-repeat-ngram': { kind: 'integer', value: 'N', min: 0, help: 'no N tokens in a row come twice; 0: they may' },
+      'min-tokens': { kind: 'integer', value: 'N', min: 0, help: 'the text ends only after so many tokens' },
+      'bad-word': { kind: 'text', value: 'TEXT', multiple: true, help: 'must not come' },
+      beams: { kind: 'integer', value: 'N', min: 1, help: 'beam search in place of sampling: the likeliest texts, best first' },
+      'length-penalty': { kind: 'number', value: 'X', help: 'of beam search: scores are ln p over length to this power; default 1' },
       stop: { kind: 'text', value: 'TEXT', multiple: true, help: 'end before this text' },
       samples: { kind: 'integer', value: 'N', min: 1, help: 'how many texts' },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'the same seed gives the same text' },
       ...MODEL_OPTIONS,
+      'log-probs': { kind: 'flag', help: 'with --json: ln p of each token' },
       json: { kind: 'flag', help: 'one JSON object: prompt, samples with text, tokens and finishReason' },
     },
     details: "What is not said here comes from the `generate` section of the model's own run.",
@@ -49,7 +56,7 @@ export const run = command(
     ],
   },
   async ({ values, positionals: [path = ''] }) => {
-    const { generate, streamText } = await import('../generate/index.ts');
+    const { beamSearch, generate, streamText } = await import('../generate/index.ts');
     const opened = await openForUse('generate', path, values);
     const { tokenizer, device } = opened;
     const section = await sectionOf(opened.config, opened.checkpoint);
@@ -65,16 +72,43 @@ export const run = command(
       stop: values.stop.length > 0 ? values.stop : section.stop,
       seed: values.seed ?? section.seed,
     });
+    const limits = {
+      badWords: values['bad-word'],
+      ...(values['no-repeat-ngram'] !== undefined && { noRepeatNgram: values['no-repeat-ngram'] }),
+      ...(values['min-tokens'] !== undefined && { minTokens: values['min-tokens'] }),
+    };
+    const { beams, 'length-penalty': lengthPenalty } = values;
+    if (beams !== undefined && options.stop.length > 0)
+      throw new UsageError('generate: --beams and --stop contradict each other', 'heddle generate --help tells more.');
     await interruptible('Stopping.', async (signal) => {
+      if (beams !== undefined) {
+        const { maxTokens, repetitionPenalty } = options;
+        const found = await beamSearch(opened.model, tokenizer, prompt, {
+          ...{ ...limits, beams, maxTokens, repetitionPenalty, signal },
+          ...(lengthPenalty !== undefined && { lengthPenalty }),
+        });
+        const best = found.slice(0, samples);
+        if (values.json) printJSON({ command: 'generate', checkpoint: opened.checkpoint, device, prompt, beams, samples: best });
+        else
+          for (const [i, { text, score }] of best.entries())
+            print(`${samples > 1 ? `--- ${i + 1}, score ${score.toFixed(4)}\n` : ''}${prompt}${text}`);
+        return;
+      }
       if (values.json || samples > 1) {
-        const texts = await generate(opened.model, tokenizer, prompt, { ...options, samples, signal });
+        const texts = await generate(opened.model, tokenizer, prompt, {
+          ...options,
+          ...limits,
+          samples,
+          signal,
+          logProbs: values['log-probs'],
+        });
         if (values.json)
           printJSON({ command: 'generate', checkpoint: opened.checkpoint, device, prompt, seed: options.seed, samples: texts });
         else for (const [i, { text }] of texts.entries()) print(`--- ${i + 1} of ${samples}\n${prompt}${text}`);
         return;
       }
       process.stdout.write(prompt);
-      for await (const piece of streamText(opened.model, tokenizer, prompt, { ...options, signal })) process.stdout.write(piece);
+      for await (const piece of streamText(opened.model, tokenizer, prompt, { ...options, ...limits, signal })) process.stdout.write(piece);
       print('');
     });
     return 0;

@@ -3,9 +3,10 @@ import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { Decoder } from './decoder.ts';
 import { logSoftmax } from './log_probs.ts';
-import { type PromptOptions, promptOf } from './prompt.ts';
+import { type ProcessorOptions, processLogits, processorsOf } from './processors.ts';
+import { badWordIds, type PromptOptions, promptOf } from './prompt.ts';
 
-export interface BeamOptions extends PromptOptions {
+export interface BeamOptions extends PromptOptions, ProcessorOptions {
   /** How many hypotheses are carried along, and how many are given. Default 4. */
   beams?: number;
   /** The most tokens of a hypothesis, the end of text counted. Default 256. */
@@ -28,7 +29,7 @@ export interface Beam {
   readonly text: string;
   /** Its tokens, without the end of text. */
   readonly tokens: readonly number[];
-  /** ln p of the tokens, the end of text among them, in nats. */
+  /** ln p of the tokens, the end of text among them, in nats, as processors left it. */
   readonly logProb: number;
   /** logProb / length^lengthPenalty; the end of text counts in the length. */
   readonly score: number;
@@ -126,6 +127,7 @@ export async function beamSearch(
   check(model, options, where);
   const { beams = 4, maxTokens = 256, lengthPenalty = 1, earlyStopping = false, cache = true, signal } = options;
   const { ids, endOfText, vocabulary } = promptOf(model, tokenizer, prompt, options, where);
+  const processors = processorsOf({ ...options, badWords: badWordIds(tokenizer, options.badWords ?? [], where) }, endOfText, where);
   const decoder = new Decoder(
     model,
     Array.from({ length: beams }, () => ids),
@@ -138,7 +140,11 @@ export async function beamSearch(
     for (let length = 0; length < maxTokens && open.length > 0; length++) {
       signal?.throwIfAborted();
       const logits = await decoder.logits();
-      const logProbs = open.map(({ row }) => logSoftmax((logits[row] as Float32Array).subarray(0, vocabulary), where));
+      const logProbs = open.map(({ row }) => {
+        const own = logSoftmax((logits[row] as Float32Array).subarray(0, vocabulary), where);
+        processLogits(own, processors, { tokens: decoder.row(row), generated: length, sample: row }, where);
+        return own;
+      });
       const next: Candidate[] = [];
       // Each open hypothesis has one candidate that ends it: twice as many leave enough that go on.
       for (const [rank, candidate] of likeliest(open, logProbs, 2 * beams).entries()) {

@@ -1,7 +1,7 @@
 import type { GPT } from '../models/index.ts';
 import { StreamDecoder, type Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { type Prompt, type PromptOptions, promptOf } from './prompt.ts';
+import { badWordIds, type Prompt, type PromptOptions, promptOf } from './prompt.ts';
 import { type DecodeOptions, decodeTokens, type FinishReason } from './rows.ts';
 import { StopFinder } from './stop.ts';
 
@@ -20,6 +20,8 @@ export interface Generated {
   readonly text: string;
   /** All tokens that were generated but the end of text; those of a stop string are among them. */
   readonly tokens: readonly number[];
+  /** ln p of each of them given all before, in nats, before processors and temperature; only with `logProbs`. */
+  readonly logProbs?: readonly number[];
   readonly finishReason: FinishReason;
 }
 
@@ -27,6 +29,7 @@ export interface Generated {
 class Continuation {
   text = '';
   readonly tokens: number[] = [];
+  readonly logProbs: number[] = [];
   finishReason: FinishReason = 'length';
   readonly #decoder: StreamDecoder | null;
   readonly #stop: StopFinder;
@@ -40,13 +43,14 @@ class Continuation {
     if (tokenizer && !tokenizer.concatenates) this.#decoder?.push(prompt.at(-1) as number);
   }
 
-  /** Takes a token; gives the text that is certain with it. */
-  push(id: number): string {
+  /** Takes a token, with its ln p where it is asked for; gives the text that is certain with it. */
+  push(id: number, logProb?: number): string {
     if (id === this.#endOfText) {
       this.finishReason = 'endOfText';
       return '';
     }
     this.tokens.push(id);
+    if (logProb !== undefined) this.logProbs.push(logProb);
     return this.#emit(this.#decoder?.push(id) ?? '');
   }
 
@@ -68,6 +72,8 @@ class Continuation {
 }
 
 interface Run extends Prompt {
+  /** What `decodeTokens` is told of it. */
+  readonly decoding: { vocabulary: number; endOfText: number | null; badWords: number[][] };
   readonly continuation: () => Continuation;
 }
 
@@ -75,7 +81,9 @@ function prepare(model: GPT, tokenizer: Tokenizer | null, prompt: string | Array
   const { stop = [] } = options;
   const own = promptOf(model, tokenizer, prompt, options, where);
   if (tokenizer === null && stop.length > 0) throw new ArgumentError(`${where}: stop needs a tokenizer, got null`);
-  return { ...own, continuation: () => new Continuation(tokenizer, own.ids, new StopFinder(stop, where), own.endOfText) };
+  const { vocabulary, endOfText } = own;
+  const decoding = { vocabulary, endOfText, badWords: badWordIds(tokenizer, options.badWords ?? [], where) };
+  return { ...own, decoding, continuation: () => new Continuation(tokenizer, own.ids, new StopFinder(stop, where), own.endOfText) };
 }
 
 /**
@@ -97,16 +105,16 @@ export async function generate(
   const finished = texts.map(() => false);
   const rows = texts.map(() => run.ids);
   const numbers = texts.map((_, i) => i);
-  for await (const ids of decodeTokens(model, rows, { ...options, samples: numbers, finished, vocabulary: run.vocabulary, where })) {
+  for await (const step of decodeTokens(model, rows, { ...options, ...run.decoding, samples: numbers, finished, where })) {
     for (const [i, text] of texts.entries()) {
       if (finished[i]) continue;
-      text.push(ids[i] as number);
+      text.push(step.ids[i] as number, step.logProbs?.[i]);
       finished[i] = text.finishReason !== 'length';
     }
   }
   return texts.map((t) => {
     t.end();
-    return { text: t.text, tokens: t.tokens, finishReason: t.finishReason };
+    return { text: t.text, tokens: t.tokens, ...(options.logProbs && { logProbs: t.logProbs }), finishReason: t.finishReason };
   });
 }
 
@@ -125,8 +133,8 @@ export async function* streamText(
   const run = prepare(model, tokenizer, prompt, options, where);
   const text = run.continuation();
   const finished = [false];
-  for await (const [id] of decodeTokens(model, [run.ids], { ...options, samples: [0], finished, vocabulary: run.vocabulary, where })) {
-    const piece = text.push(id as number);
+  for await (const { ids } of decodeTokens(model, [run.ids], { ...options, ...run.decoding, samples: [0], finished, where })) {
+    const piece = text.push(ids[0] as number);
     finished[0] = text.finishReason !== 'length';
     if (piece !== '') yield piece;
   }

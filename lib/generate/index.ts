@@ -1,5 +1,14 @@
 export { type Beam, type BeamOptions, beamSearch } from './beam.ts';
 export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
+export {
+  badWords,
+  type LogitsProcessor,
+  minTokens,
+  noRepeatNgram,
+  type ProcessorOptions,
+  type RowState,
+  repetitionPenalty,
+} from './processors.ts';
 export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows } from './rows.ts';
 export type { SamplingOptions } from './sample.ts';
 export { encodePair, type Score, type ScoreOptions, type ScoreRow, score, scoreRows, type TokenScores } from './score.ts';

@@ -48,3 +48,28 @@ export function promptOf(
     vocabulary: Math.min(model.config.vocabSize, tokenizer?.vocabSize ?? Number.POSITIVE_INFINITY),
   };
 }
+
+/**
+ * Bad words as ids. A text is banned as its tokens are at the beginning of a word and, with a space before it, within a text.
+ * @throws ArgumentError for an empty one, and for a text without a tokenizer
+ */
+export function badWordIds(tokenizer: Tokenizer | null, words: readonly (string | readonly number[])[], where: string): number[][] {
+  return words.flatMap((word, i) => {
+    if (word.length === 0) throw new ArgumentError(`${where}: badWords[${i}] must be at least one token, got none`);
+    if (typeof word !== 'string') return [[...word]];
+    if (tokenizer === null)
+      throw new ArgumentError(`${where}: badWords[${i}] must be token ids where there is no tokenizer, got ${JSON.stringify(word)}`);
+    const own = Array.from(tokenizer.encode(word));
+    return word.startsWith(' ') ? [own] : [own, ...withSpace(tokenizer, word)];
+  });
+}
+
+/** The ids of a word behind a space; none where the vocabulary has no space. */
+function withSpace(tokenizer: Tokenizer, word: string): number[][] {
+  try {
+    return [Array.from(tokenizer.encode(` ${word}`))];
+  } catch (error) {
+    if (error instanceof ArgumentError) return [];
+    throw error;
+  }
+}

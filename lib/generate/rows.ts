@@ -1,6 +1,7 @@
 import type { GPT } from '../models/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { Decoder } from './decoder.ts';
+import { logSumExp } from './log_probs.ts';
 import { checkPrompt } from './prompt.ts';
 import { Sampler, type SamplingOptions } from './sample.ts';
 
@@ -11,12 +12,20 @@ export interface DecodeOptions extends SamplingOptions {
   endOfText?: number | null;
   /** Keep keys and values of earlier positions; without, every step computes the whole window again. Default true. */
   cache?: boolean;
+  /** Also give ln p of each generated token: `logProbs`. Default false. */
+  logProbs?: boolean;
   /** Aborting rejects with the signal's reason at the next token. */
   signal?: AbortSignal;
 }
 
 /** Why a text ended: `length` is maxTokens. */
 export type FinishReason = 'endOfText' | 'stop' | 'length';
+
+/** A token for each row, and ln p of each where they are asked for. */
+export interface Step {
+  readonly ids: readonly number[];
+  readonly logProbs: readonly number[] | null;
+}
 
 /**
  * Tokens after rows of equal length, one for each row at a time. The consumer marks rows as finished; what comes for them after
@@ -27,23 +36,36 @@ export async function* decodeTokens(
   model: GPT,
   prompts: readonly (readonly number[])[],
   options: DecodeOptions & { samples: readonly number[]; finished: boolean[]; vocabulary: number; where: string },
-): AsyncGenerator<readonly number[]> {
-  const { maxTokens = 256, cache = true, samples, finished, vocabulary, where, signal } = options;
+): AsyncGenerator<Step> {
+  const {
+    maxTokens = 256,
+    cache = true,
+    logProbs: wanted = false,
+    endOfText = null,
+    samples,
+    finished,
+    vocabulary,
+    where,
+    signal,
+  } = options;
   if (!(Number.isInteger(maxTokens) && maxTokens >= 0))
     throw new ArgumentError(`${where}: maxTokens must be an integer of at least 0, got ${maxTokens}`);
-  const sampler = new Sampler(options, where);
+  const sampler = new Sampler(options, where, endOfText);
   const decoder = new Decoder(model, prompts, (prompts[0]?.length ?? 0) + maxTokens, cache);
   try {
     for (let position = 0; position < maxTokens && finished.includes(false); position++) {
       signal?.throwIfAborted();
       const logits = await decoder.logits();
+      // The model's own probabilities: over its whole vocabulary, before processors and temperature.
+      const totals = wanted ? logits.map((row, i) => (finished[i] ? 0 : logSumExp(row))) : null;
+      const own = totals && logits.map((row) => row.slice());
       const ids = logits.map((row, i) => {
         if (finished[i]) return 0; // any token: nobody looks at this row any more
         return sampler.next(row.subarray(0, vocabulary), decoder.row(i), samples[i] as number, position);
       });
       decoder.push(ids);
       signal?.throwIfAborted();
-      yield ids;
+      yield { ids, logProbs: totals && ids.map((id, i) => (own?.[i]?.[id] as number) - (totals[i] as number)) };
     }
   } finally {
     decoder.dispose();
@@ -53,6 +75,8 @@ export async function* decodeTokens(
 export interface GeneratedRow {
   /** What follows the prompt, without the end of text. */
   readonly tokens: number[];
+  /** ln p of each of them given all before, in nats, before processors and temperature; only with `logProbs`. */
+  readonly logProbs?: number[];
   readonly finishReason: Exclude<FinishReason, 'stop'>;
 }
 
@@ -74,16 +98,24 @@ export async function generateRows(
     const samples = rows.flatMap((row, i) => (row.length === length ? [i] : []));
     const finished = samples.map(() => false);
     const tokens: number[][] = samples.map(() => []);
+    const logProbs: number[][] = samples.map(() => []);
     const group = samples.map((i) => rows[i] as number[]);
-    for await (const ids of decodeTokens(model, group, { ...options, samples, finished, vocabulary: model.config.vocabSize, where })) {
-      for (const [i, id] of ids.entries()) {
+    for await (const step of decodeTokens(model, group, { ...options, samples, finished, vocabulary: model.config.vocabSize, where })) {
+      for (const [i, id] of step.ids.entries()) {
         if (finished[i]) continue;
         if (id === endOfText) finished[i] = true;
-        else tokens[i]?.push(id);
+        else {
+          tokens[i]?.push(id);
+          if (step.logProbs) logProbs[i]?.push(step.logProbs[i] as number);
+        }
       }
     }
     for (const [i, sample] of samples.entries())
-      results[sample] = { tokens: tokens[i] as number[], finishReason: finished[i] ? 'endOfText' : 'length' };
+      results[sample] = {
+        tokens: tokens[i] as number[],
+        ...(options.logProbs && { logProbs: logProbs[i] as number[] }),
+        finishReason: finished[i] ? 'endOfText' : 'length',
+      };
   }
   return results;
 }

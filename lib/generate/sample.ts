@@ -1,8 +1,10 @@
 import { Random } from '../data/rng.ts';
-import { ArgumentError, HeddleError } from '../util/errors.ts';
+import { ArgumentError } from '../util/errors.ts';
+import { checkFinite } from './log_probs.ts';
+import { type LogitsProcessor, type ProcessorOptions, processLogits, processorsOf } from './processors.ts';
 
 /** How the next token is chosen from its logits. */
-export interface SamplingOptions {
+export interface SamplingOptions extends ProcessorOptions {
   /** Logits are divided by it; 0 takes the most likely token. Default 1. */
   temperature?: number;
   /** Only the k most likely tokens. 0 or absent: all. */
@@ -11,8 +13,6 @@ export interface SamplingOptions {
   topP?: number;
   /** Only tokens at least this likely relative to the most likely one, in [0, 1]. Default 0. */
   minP?: number;
-  /** Logits of tokens that stand in the sequence already are divided by it where positive, multiplied where negative (Keskar et al. 2019). Default 1. */
-  repetitionPenalty?: number;
   /** The same seed gives the same text. Default: a different one each time. */
   seed?: number;
 }
@@ -21,7 +21,7 @@ export interface SamplingOptions {
 const STREAM = 0x67656e65;
 
 function check(options: SamplingOptions, where: string): void {
-  const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1, seed = 0 } = options;
+  const { temperature = 1, topK = 0, topP = 1, minP = 0, seed = 0 } = options;
   const need = (ok: boolean, name: string, expected: string, got: unknown): void => {
     if (!ok) throw new ArgumentError(`${where}: ${name} must be ${expected}, got ${got}`);
   };
@@ -29,7 +29,6 @@ function check(options: SamplingOptions, where: string): void {
   need(Number.isInteger(topK) && topK >= 0, 'topK', 'an integer of at least 0', topK);
   need(topP > 0 && topP <= 1, 'topP', 'above 0 and at most 1', topP);
   need(minP >= 0 && minP <= 1, 'minP', 'from 0 to 1', minP);
-  need(repetitionPenalty > 0 && Number.isFinite(repetitionPenalty), 'repetitionPenalty', 'a number above 0', repetitionPenalty);
   need(Number.isSafeInteger(seed) && seed >= 0, 'seed', 'an integer from 0 to 2^53 - 1', seed);
 }
 
@@ -38,17 +37,6 @@ function largest(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
   return best;
-}
-
-/** NaN is larger than nothing: `largest` would pass it over in silence. */
-function checkFinite(logits: Float32Array, largest: number): void {
-  for (let i = 0; i < logits.length; i++) {
-    const v = logits[i] as number;
-    if (v <= largest && largest !== Number.NEGATIVE_INFINITY && largest !== Number.POSITIVE_INFINITY) continue;
-    throw new HeddleError('ERR_HEDDLE_NOT_FINITE', `generate: logits must be finite, got ${v} for token ${i}`, {
-      hint: 'The model has diverged: take an earlier checkpoint, train with a smaller learning rate or with clipping.',
-    });
-  }
 }
 
 /**
@@ -108,30 +96,31 @@ function keepLikely(values: Float32Array, topK: number, topP: number): void {
 
 /** Draws tokens of samples 0, 1, ... Which number is drawn depends on seed, sample and position alone. */
 export class Sampler {
-  readonly #options: Required<Omit<SamplingOptions, 'seed'>>;
+  readonly #options: Required<Omit<SamplingOptions, 'seed' | keyof ProcessorOptions>>;
+  readonly #processors: readonly LogitsProcessor[];
+  readonly #where: string;
   readonly #random: Random;
 
-  constructor(options: SamplingOptions, where: string) {
+  /** `endOfText`: the token that ends a text, for `minTokens`. @throws ArgumentError for a wrong option */
+  constructor(options: SamplingOptions, where: string, endOfText: number | null = null) {
     check(options, where);
-    const { temperature = 1, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 } = options;
-    this.#options = { temperature, topK, topP, minP, repetitionPenalty };
+    const { temperature = 1, topK = 0, topP = 1, minP = 0 } = options;
+    this.#options = { temperature, topK, topP, minP };
+    this.#processors = processorsOf(options, endOfText, where);
+    this.#where = where;
     this.#random = new Random(options.seed ?? Math.floor(Math.random() * 2 ** 32), STREAM);
   }
 
   /**
-   * The next token of a sample. `logits` (V) are overwritten; `seen`: the tokens of the sequence so far; `position`: how many
-   * tokens were generated before this one.
+   * The next token of a sample. `logits` (V) are overwritten; `tokens`: those of the sequence so far; `position`: how many were
+   * generated before this one.
    */
-  next(logits: Float32Array, seen: Iterable<number>, sample: number, position: number): number {
-    const { temperature, topK, topP, minP, repetitionPenalty } = this.#options;
-    if (repetitionPenalty !== 1)
-      for (const id of new Set(seen)) {
-        const v = logits[id];
-        if (v !== undefined) logits[id] = v > 0 ? v / repetitionPenalty : v * repetitionPenalty;
-      }
+  next(logits: Float32Array, tokens: readonly number[], sample: number, position: number): number {
+    const { temperature, topK, topP, minP } = this.#options;
+    checkFinite(logits, this.#where);
+    processLogits(logits, this.#processors, { tokens, generated: position, sample }, this.#where);
     const best = largest(logits);
     const top = logits[best] as number;
-    checkFinite(logits, top);
     if (temperature === 0) return best;
     for (let i = 0; i < logits.length; i++) logits[i] = ((logits[i] as number) - top) / temperature;
     if (topK > 0 || topP < 1) keepLikely(logits, topK, topP);
