@@ -1,4 +1,5 @@
 export { type Beam, type BeamOptions, beamSearch } from './beam.ts';
+export { type Choice, type ChooseOptions, choose, oneOf } from './choice.ts';
 export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
 export {
   badWords,
