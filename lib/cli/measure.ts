@@ -45,17 +45,17 @@ export const run = command(
       throw new UsageError(`measure: --${task === undefined ? 'task' : 'data'} is missing`, 'heddle measure --help tells more.');
     if (shots > 0 && values['shots-data'] === undefined)
       throw new UsageError('measure: --shots needs --shots-data FILE', 'heddle measure --help tells more.');
-    const { measure, readRecords, ReportWriter, TASKS } = await import('../eval/index.ts');
+    const { measure, readDataset, ReportWriter, TASKS } = await import('../eval/index.ts');
     const { figureText } = await import('../eval/report_text.ts');
     const opened = await openForUse('measure', path, values);
     const items: Item[] = [];
-    if (shots > 0) for await (const fields of readRecords(values['shots-data'] ?? '')) items.push(TASKS[task as TaskName].item(fields));
+    if (shots > 0) for await (const fields of readDataset(values['shots-data'] ?? '')) items.push(TASKS[task as TaskName].item(fields));
     const progress = new ProgressLine({ label: marked('measure: example'), total: limit ?? 0 });
     const writer: ReportWriter | undefined = values.report === undefined ? undefined : new ReportWriter(values.report);
     const started = performance.now();
     try {
       const result = await interruptible('Stopping.', (signal) =>
-        measure(opened.model, opened.tokenizer, task as TaskName, readRecords(data), {
+        measure(opened.model, opened.tokenizer, task as TaskName, readDataset(data), {
           ...{ signal, shots: { count: shots, items } },
           ...(limit !== undefined && { limit }),
           ...(stride !== undefined && { stride }),

@@ -1,7 +1,6 @@
 // A JSONL file as documents and examples, one line in memory at a time.
 import { closeSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
-import { parseJSON } from '../util/json_text.ts';
 import type { SourceItem } from './source.ts';
 import { byteOrderMark, checkText, fill, openForReading } from './text_file.ts';
 
@@ -10,8 +9,7 @@ const CHUNK_BYTES = 2 ** 20;
 const MAX_LINE_BYTES = 2 ** 28;
 const LF = 10;
 const encoder = new TextEncoder();
-
-const isBlank = (byte: number): boolean => byte === 0x20 || byte === 9 || byte === 13;
+const decoder = new TextDecoder();
 
 /** The lines of a file as bytes without their LF, with numbers from 1. */
 function* readLines(path: string): Generator<{ bytes: Uint8Array; line: number }> {
@@ -50,7 +48,8 @@ function* readLines(path: string): Generator<{ bytes: Uint8Array; line: number }
   }
 }
 
-function describe(value: unknown): string {
+/** A value's type for an error, an object's with those of its fields. */
+export function describe(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return 'an array';
   if (typeof value !== 'object') return `a ${typeof value}`;
@@ -60,7 +59,23 @@ function describe(value: unknown): string {
   return `an object with {${keys.slice(0, 6).join(', ')}}`;
 }
 
-/** One line's value as an item, or undefined where its text is empty. */
+/** The values of the lines of a file; empty ones are passed over. */
+export function* readJsonValues(path: string): Generator<{ value: unknown; line: number }> {
+  for (const { bytes, line } of readLines(path)) {
+    checkText(path, bytes, line);
+    const text = decoder.decode(bytes).trim();
+    if (text === '') continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new FileError(path, `line ${line}: must be JSON: ${(error as Error).message}`, { cause: error });
+    }
+    yield { value, line };
+  }
+}
+
+/** One line as an item, or undefined where its text is empty. */
 function itemOf(path: string, value: unknown, line: number): SourceItem | undefined {
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
   const { text: document, prompt, completion } = fields;
@@ -73,17 +88,6 @@ function itemOf(path: string, value: unknown, line: number): SourceItem | undefi
     return { kind: 'example', prompt, completion, file: path, line };
   }
   throw new FileError(path, `line ${line}: must have a string "text", or strings "prompt" and "completion", got ${describe(value)}`);
-}
-
-/**
- * The values of a JSONL file, one line in memory at a time; empty lines are passed over. `line` counts from 1.
- * @throws FileError that names file and line, for what is no text, no JSON, or nested too deep
- */
-export function* readJsonValues(path: string): Generator<{ value: unknown; line: number }> {
-  for (const { bytes, line } of readLines(path)) {
-    checkText(path, bytes, line);
-    if (!bytes.every(isBlank)) yield { value: parseJSON(path, bytes, `line ${line}: `), line };
-  }
 }
 
 /** The documents and examples of one JSONL file. */

@@ -3,7 +3,7 @@ import type { GPT } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { CalibrationBin } from './calibration.ts';
-import type { Fields } from './records.ts';
+import type { Fields } from './dataset.ts';
 import { type Figure, type Histogram, Tally } from './tally.ts';
 import { type Item, TASKS, type Task, type TaskName } from './tasks.ts';
 

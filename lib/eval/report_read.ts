@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { readJsonValues } from '../data/jsonl.ts';
 import { naming } from '../util/files.ts';
 import { parseJSON } from '../util/json_text.ts';
-import { Fields } from './records.ts';
+import { Fields } from './dataset.ts';
 import { REPORT_FILE, SAMPLES_FILE } from './report.ts';
 import type { Figure } from './tally.ts';
 

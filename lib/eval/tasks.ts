@@ -1,5 +1,5 @@
 // Benchmarks as items to score, with the prompts of lm-evaluation-harness (Gao et al.), so that numbers can be compared.
-import type { Fields } from './records.ts';
+import type { Fields } from './dataset.ts';
 
 /** A question with answers to choose from. The model's choice is the likeliest continuation. */
 export interface ChoiceItem {

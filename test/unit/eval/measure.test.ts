@@ -9,7 +9,7 @@ import {
   type Item,
   type MeasureOptions,
   measure,
-  readRecords,
+  readDataset,
   type Sample,
   score,
   TASKS,
@@ -23,14 +23,14 @@ const file = (task: TaskName): string => `test/fixtures/tasks/${task}.jsonl`;
 
 async function items(task: TaskName, path = file(task)): Promise<Item[]> {
   const all: Item[] = [];
-  for await (const fields of readRecords(path)) all.push(TASKS[task].item(fields));
+  for await (const fields of readDataset(path)) all.push(TASKS[task].item(fields));
   return all;
 }
 
 async function measured(task: TaskName, options: MeasureOptions = {}) {
   const samples: Sample[] = [];
   const onSample = (sample: Sample): void => void samples.push(sample);
-  const result = await measure(model, bytes, task, readRecords(file(task)), { ...options, onSample });
+  const result = await measure(model, bytes, task, readDataset(file(task)), { ...options, onSample });
   return { result, samples, value: (name: string) => result.figures.find((f) => f.name === name)?.value ?? Number.NaN };
 }
 
@@ -173,7 +173,7 @@ test('documents with a tokenizer that has no end of text: the first token is not
   const characters = CharTokenizer.train(['abcdefgh船']);
   using small = build({ vocabSize: characters.vocabSize });
   const folder = folderOf(t, { 'a.jsonl': '{"text": "船abc"}' });
-  await measure(small, characters, 'text', readRecords(join(folder, 'a.jsonl')), {
+  await measure(small, characters, 'text', readDataset(join(folder, 'a.jsonl')), {
     onSample: ({ scores }) => t.like(scores, { tokens: 3, bytes: 3 }),
   });
   t.plan(1);
@@ -209,17 +209,17 @@ test('a wrong row is an error that names file, line and field', async (t) => {
   ];
   for (const [task, row, message] of cases) {
     const path = join(folderOf(t, { 'x.jsonl': `\n\n${JSON.stringify(row)}\n` }), 'x.jsonl');
-    const error = await t.throwsAsync(measure(model, bytes, task, readRecords(path)), { code: 'ERR_HEDDLE_FILE' });
+    const error = await t.throwsAsync(measure(model, bytes, task, readDataset(path)), { code: 'ERR_HEDDLE_FILE' });
     t.true(error?.message.startsWith(`${path}: line 3: ${message}`), error?.message);
   }
   const broken = join(folderOf(t, { 'x.jsonl': '{"text": "a"}\n{"text": \n' }), 'x.jsonl');
-  await t.throwsAsync(measure(model, bytes, 'text', readRecords(broken)), { message: /x\.jsonl: line 2: must be JSON: / });
-  await t.throwsAsync(measure(model, bytes, 'text', readRecords('none.jsonl')), { message: /^none\.jsonl: cannot be read: ENOENT/ });
+  await t.throwsAsync(measure(model, bytes, 'text', readDataset(broken)), { message: /x\.jsonl: line 2: must be JSON: / });
+  await t.throwsAsync(measure(model, bytes, 'text', readDataset('none.jsonl')), { message: /^none\.jsonl: cannot be read: ENOENT/ });
   const empty = join(folderOf(t, { 'x.jsonl': '\n' }), 'x.jsonl');
-  await t.throwsAsync(measure(model, bytes, 'text', readRecords(empty)), {
+  await t.throwsAsync(measure(model, bytes, 'text', readDataset(empty)), {
     message: 'measure: there must be at least one example, got none',
   });
-  await t.throwsAsync(measure(model, bytes, 'hella' as 'text', readRecords(empty)), {
+  await t.throwsAsync(measure(model, bytes, 'hella' as 'text', readDataset(empty)), {
     message: /^measure: task must be one of hellaswag, /,
   });
 });
@@ -230,7 +230,7 @@ test('a limit reads no further, and groups are scored as they come', async (t) =
   const seen: number[] = [];
   let read = 0;
   async function* counted(): AsyncGenerator<Fields> {
-    for await (const fields of readRecords(path)) {
+    for await (const fields of readDataset(path)) {
       read++;
       yield fields;
     }
@@ -245,13 +245,13 @@ test('a limit reads no further, and groups are scored as they come', async (t) =
   t.deepEqual(seen, [...Array(150).keys()]);
   t.is(read, 150);
   const controller = new AbortController();
-  const stopped = measure(model, bytes, 'text', readRecords(path), { signal: controller.signal, onSample: () => controller.abort() });
+  const stopped = measure(model, bytes, 'text', readDataset(path), { signal: controller.signal, onSample: () => controller.abort() });
   await t.throwsAsync(stopped, { any: true, name: 'AbortError' });
 });
 
 test('a text file comes in pieces', async (t) => {
   const path = join(folderOf(t, { 'a.txt': 'One line.\r\nAnother line.\n' }), 'a.txt');
   const rows: string[] = [];
-  for await (const fields of readRecords(path)) rows.push(fields.text('text'));
+  for await (const fields of readDataset(path)) rows.push(fields.text('text'));
   t.deepEqual(rows, ['One line.\nAnother line.\n']);
 });

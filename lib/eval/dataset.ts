@@ -77,7 +77,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
  * end where words do.
  * @throws FileError that names file and line, for what is no such file
  */
-export async function* readRecords(path: string): AsyncGenerator<Fields> {
+export async function* readDataset(path: string): AsyncGenerator<Fields> {
   if (/\.(txt|md)$/i.test(path)) {
     for (const { bytes, line } of readTextPieces(path)) yield new Fields(path, `line ${line}`, { text: decoder.decode(bytes) });
     return;
