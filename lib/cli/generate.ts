@@ -1,23 +1,10 @@
 import { readFileSync } from 'node:fs';
-import type { GenerateSection } from '../train/config.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { interruptible } from './interrupt.ts';
 import { MODEL, MODEL_OPTIONS, openForUse } from './model.ts';
 import { print, printJSON } from './output.ts';
-import { samplingOf } from './sample.ts';
-
-const NO_CONFIG: GenerateSection = {
-  ...{ prompt: '', maxTokens: 200, temperature: 0.8, topK: 0, topP: 1, minP: 0 },
-  ...{ repetitionPenalty: 1, stop: [], samples: 1, seed: 1337 },
-};
-
-/** The `generate` section of the run that a checkpoint belongs to. */
-async function sectionOf(config: unknown, checkpoint: string): Promise<GenerateSection> {
-  if (typeof config !== 'object' || config === null || !('generate' in config)) return NO_CONFIG;
-  const { runConfigFromJSON } = await import('../train/config.ts');
-  return runConfigFromJSON(config, checkpoint).generate;
-}
+import { SAMPLING_OPTIONS, samplingFrom, sectionOf } from './sample.ts';
 
 export const run = command(
   {
@@ -26,20 +13,13 @@ export const run = command(
     positionals: MODEL,
     options: {
       prompt: { kind: 'text', value: 'TEXT', help: 'what the model goes on from; - reads it from stdin' },
-      'max-tokens': { kind: 'integer', value: 'N', min: 1, help: 'the most tokens to write' },
-      temperature: { kind: 'number', value: 'X', min: 0, help: '0 always takes the likeliest token; more than 1 is wilder' },
-      'top-k': { kind: 'integer', value: 'N', min: 0, help: 'only the N likeliest tokens; 0: all' },
-      'top-p': { kind: 'number', value: 'X', above: 0, max: 1, help: 'only the likeliest tokens that together reach this probability' },
-      'min-p': { kind: 'number', value: 'X', min: 0, max: 1, help: 'only tokens at least this likely beside the likeliest' },
-      'repetition-penalty': { kind: 'number', value: 'X', above: 0, help: 'above 1: tokens that came before become less likely' },
+      ...SAMPLING_OPTIONS,
       'no-repeat-ngram': { kind: 'integer', value: 'N', min: 0, help: 'no N tokens in a row come twice; 0: they may' },
       'min-tokens': { kind: 'integer', value: 'N', min: 0, help: 'the text ends only after so many tokens' },
       'bad-word': { kind: 'text', value: 'TEXT', multiple: true, help: 'must not come' },
       beams: { kind: 'integer', value: 'N', min: 1, help: 'beam search in place of sampling: the likeliest texts, best first' },
       'length-penalty': { kind: 'number', value: 'X', help: 'of beam search: scores are ln p over length to this power; default 1' },
-      stop: { kind: 'text', value: 'TEXT', multiple: true, help: 'end before this text' },
       samples: { kind: 'integer', value: 'N', min: 1, help: 'how many texts' },
-      seed: { kind: 'integer', value: 'N', min: 0, help: 'the same seed gives the same text' },
       ...MODEL_OPTIONS,
       'log-probs': { kind: 'flag', help: 'with --json: ln p of each token' },
       json: { kind: 'flag', help: 'one JSON object: prompt, samples with text, tokens and finishReason' },
@@ -62,16 +42,7 @@ export const run = command(
     const section = await sectionOf(opened.config, opened.checkpoint);
     const prompt = values.prompt === '-' ? readFileSync(0, 'utf8') : (values.prompt ?? section.prompt);
     const samples = values.samples ?? section.samples;
-    const options = samplingOf({
-      maxTokens: values['max-tokens'] ?? section.maxTokens,
-      temperature: values.temperature ?? section.temperature,
-      topK: values['top-k'] ?? section.topK,
-      topP: values['top-p'] ?? section.topP,
-      minP: values['min-p'] ?? section.minP,
-      repetitionPenalty: values['repetition-penalty'] ?? section.repetitionPenalty,
-      stop: values.stop.length > 0 ? values.stop : section.stop,
-      seed: values.seed ?? section.seed,
-    });
+    const options = samplingFrom(values, section);
     const limits = {
       badWords: values['bad-word'],
       ...(values['no-repeat-ngram'] !== undefined && { noRepeatNgram: values['no-repeat-ngram'] }),

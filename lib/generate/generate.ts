@@ -8,6 +8,8 @@ import { StopFinder } from './stop.ts';
 export interface StreamOptions extends DecodeOptions, PromptOptions {
   /** The text ends before the first of these, wherever the borders of tokens lie. */
   stop?: string | readonly string[];
+  /** Called with the first sample's tokens as they are drawn, before their text is certain. */
+  onToken?: (id: number) => void;
 }
 
 export interface GenerateOptions extends StreamOptions {
@@ -108,6 +110,7 @@ export async function generate(
   for await (const step of decodeTokens(model, rows, { ...options, ...run.decoding, samples: numbers, finished, where })) {
     for (const [i, text] of texts.entries()) {
       if (finished[i]) continue;
+      if (i === 0) options.onToken?.(step.ids[0] as number);
       text.push(step.ids[i] as number, step.logProbs?.[i]);
       finished[i] = text.finishReason !== 'length';
     }
@@ -134,6 +137,7 @@ export async function* streamText(
   const text = run.continuation();
   const finished = [false];
   for await (const { ids } of decodeTokens(model, [run.ids], { ...options, ...run.decoding, samples: [0], finished, where })) {
+    options.onToken?.(ids[0] as number);
     const piece = text.push(ids[0] as number);
     finished[0] = text.finishReason !== 'length';
     if (piece !== '') yield piece;
