@@ -131,7 +131,7 @@ export async function beamSearch(
   const decoder = new Decoder(
     model,
     Array.from({ length: beams }, () => ids),
-    ids.length + maxTokens,
+    maxTokens,
     cache,
   );
   const ended = new Ended(beams, lengthPenalty);

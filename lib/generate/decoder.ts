@@ -5,7 +5,8 @@ import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/tensor.ts';
 
 /**
- * Runs a model over rows of equal length that grow by one token at a time.
+ * Runs a model over rows that grow by one token at a time. Rows of different lengths run together: each begins at position 0, in the cache
+ * as in the model, so nothing is padded and a row has the bits that it would have alone.
  *
  * The window: a model sees at most T = contextLength tokens. Of a longer prompt it sees the last T. When a row has outgrown the
  * window, the window starts anew with the last ⌈T/2⌉ tokens, which are computed again as positions 0, 1, ... (keys that were
@@ -17,20 +18,17 @@ export class Decoder {
   readonly #model: GPT;
   #rows: number[][];
   readonly #cache: KVCache | null;
-  /** The first token of the window. */
-  #start: number;
+  /** The first token of each row's window. */
+  #starts: number[];
 
-  /** `length`: the most tokens that a row will have. */
-  constructor(model: GPT, prompts: readonly (readonly number[])[], length: number, useCache: boolean) {
+  /** `more`: the most tokens that a row will be given. */
+  constructor(model: GPT, prompts: readonly (readonly number[])[], more: number, useCache: boolean) {
     const T = model.config.contextLength;
     this.#model = model;
     this.#rows = prompts.map((row) => [...row]);
-    this.#start = Math.max(0, this.#length - T);
-    this.#cache = useCache ? model.cache(this.#rows.length, Math.min(T, length)) : null;
-  }
-
-  get #length(): number {
-    return (this.#rows[0] as number[]).length;
+    this.#starts = this.#rows.map((row) => Math.max(0, row.length - T));
+    const longest = Math.max(...prompts.map((row) => row.length));
+    this.#cache = useCache ? model.cache(this.#rows.length, Math.min(T, longest + more)) : null;
   }
 
   /** The tokens of a row, prompt and all. */
@@ -38,34 +36,54 @@ export class Decoder {
     return this.#rows[index] as number[];
   }
 
-  /** Logits (V) of the token after each row. The event loop goes on while the device computes. */
-  async logits(): Promise<Float32Array[]> {
+  /**
+   * Logits (V) of the token after each row; null for rows that are `finished`, which are no longer computed. The event loop goes on while
+   * the device computes.
+   */
+  async logits(finished: readonly boolean[] = []): Promise<(Float32Array | null)[]> {
     const T = this.#model.config.contextLength;
-    if (this.#length - this.#start > T) {
-      this.#start = this.#length - Math.ceil(T / 2);
-      this.#cache?.truncate(0);
+    // Rows with equally many tokens that were not computed yet go through the model together.
+    const groups = new Map<number, number[]>();
+    for (const [i, row] of this.#rows.entries()) {
+      if (finished[i]) continue;
+      if (row.length - (this.#starts[i] as number) > T) {
+        this.#starts[i] = row.length - Math.ceil(T / 2);
+        this.#cache?.only([i]).truncate(0);
+      }
+      const fresh = row.length - this.#computed(i);
+      groups.set(fresh, [...(groups.get(fresh) ?? []), i]);
     }
-    const logits = this.#evaluate(this.#start + (this.#cache?.length ?? 0));
-    try {
-      const all = (await logits.data()) as Float32Array;
-      const V = all.length / this.#rows.length;
-      return this.#rows.map((_, i) => all.subarray(i * V, (i + 1) * V));
-    } finally {
-      logits.dispose();
+    const all: (Float32Array | null)[] = this.#rows.map(() => null);
+    for (const rows of groups.values()) {
+      const logits = this.#evaluate(rows);
+      try {
+        const flat = (await logits.data()) as Float32Array;
+        const V = flat.length / rows.length;
+        for (const [i, row] of rows.entries()) all[row] = flat.subarray(i * V, (i + 1) * V);
+      } finally {
+        logits.dispose();
+      }
     }
+    return all;
   }
 
-  /** One forward pass over the tokens from `from` on, in evaluation mode; training goes on as it was between the passes. */
-  #evaluate(from: number) {
+  /** The first token of a row that is not in the cache. */
+  #computed(row: number): number {
+    return (this.#starts[row] as number) + (this.#cache?.lengths[row] ?? 0);
+  }
+
+  /** One forward pass over the new tokens of some rows, in evaluation mode; training goes on as it was between the passes. */
+  #evaluate(rows: readonly number[]) {
     const model = this.#model;
     const training = model.training;
     if (training) model.eval();
     try {
       return noGrad(() =>
         scope(() => {
-          const ids = Int32Array.from(this.#rows.flatMap((row) => row.slice(from)));
-          const shape = [this.#rows.length, this.#length - from];
-          return model.lastLogits(tensor(ids, { shape, device: model.device }), { cache: this.#cache });
+          const fresh = rows.map((row) => (this.#rows[row] as number[]).slice(this.#computed(row)));
+          const shape = [rows.length, (fresh[0] as number[]).length];
+          const ids = tensor(Int32Array.from(fresh.flat()), { shape, device: model.device });
+          return model.lastLogits(ids, { cache: this.#cache?.only(rows) ?? null });
         }),
       ).keep();
     } finally {
@@ -76,6 +94,7 @@ export class Decoder {
   /** Row i becomes what row `rows[i]` is now, prompt and all. */
   select(rows: readonly number[]): void {
     this.#cache?.select(rows);
+    this.#starts = rows.map((from) => this.#starts[from] as number);
     this.#rows = rows.map((from) => [...(this.#rows[from] as number[])]);
   }
 

@@ -11,6 +11,6 @@ export {
   type RowState,
   repetitionPenalty,
 } from './processors.ts';
-export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows } from './rows.ts';
+export { type DecodeOptions, type FinishReason, type GeneratedRow, generateRows, type RowsOptions } from './rows.ts';
 export type { SamplingOptions } from './sample.ts';
 export { encodePair, type Score, type ScoreOptions, type ScoreRow, score, scoreRows, type TokenScores } from './score.ts';

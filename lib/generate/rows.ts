@@ -28,7 +28,7 @@ export interface Step {
 }
 
 /**
- * Tokens after rows of equal length, one for each row at a time. The consumer marks rows as finished; what comes for them after
+ * Tokens after rows, one for each row at a time. The consumer marks rows as finished; what comes for them after
  * that is to be ignored. `samples`: the number of each row, which tells its random draws from the others'. `vocabulary`: only
  * ids below it are drawn.
  */
@@ -51,21 +51,23 @@ export async function* decodeTokens(
   if (!(Number.isInteger(maxTokens) && maxTokens >= 0))
     throw new ArgumentError(`${where}: maxTokens must be an integer of at least 0, got ${maxTokens}`);
   const sampler = new Sampler(options, where, endOfText);
-  const decoder = new Decoder(model, prompts, (prompts[0]?.length ?? 0) + maxTokens, cache);
+  const decoder = new Decoder(model, prompts, maxTokens, cache);
   try {
     for (let position = 0; position < maxTokens && finished.includes(false); position++) {
       signal?.throwIfAborted();
-      const logits = await decoder.logits();
-      // The model's own probabilities: over its whole vocabulary, before processors and temperature.
-      const totals = wanted ? logits.map((row, i) => (finished[i] ? 0 : logSumExp(row))) : null;
-      const own = totals && logits.map((row) => row.slice());
+      const logits = await decoder.logits(finished);
+      const logProbs: number[] = [];
       const ids = logits.map((row, i) => {
-        if (finished[i]) return 0; // any token: nobody looks at this row any more
-        return sampler.next(row.subarray(0, vocabulary), decoder.row(i), samples[i] as number, position);
+        if (row === null) return 0; // any token: nobody looks at this row any more
+        // The model's own probabilities: over its whole vocabulary, before processors and temperature, which change the logits.
+        const own = wanted ? row.slice() : null;
+        const id = sampler.next(row.subarray(0, vocabulary), decoder.row(i), samples[i] as number, position);
+        if (own) logProbs[i] = (own[id] as number) - logSumExp(own);
+        return id;
       });
       decoder.push(ids);
       signal?.throwIfAborted();
-      yield { ids, logProbs: totals && ids.map((id, i) => (own?.[i]?.[id] as number) - (totals[i] as number)) };
+      yield { ids, logProbs: wanted ? logProbs : null };
     }
   } finally {
     decoder.dispose();
@@ -80,22 +82,26 @@ export interface GeneratedRow {
   readonly finishReason: Exclude<FinishReason, 'stop'>;
 }
 
+export interface RowsOptions extends DecodeOptions {
+  /** The most rows that run together; what comes out does not depend on it. Default 64. */
+  batch?: number;
+}
+
 /**
- * Continues rows of token ids. Rows of one length run together as a batch; each comes out as it would alone, with its index
- * as the number of its random draws.
+ * Continues rows of token ids, of any lengths, as batches. Each comes out as it would alone, to the same bits, with its index as the number
+ * of its random draws: rows begin at position 0 each, so nothing is padded, and a row that has ended costs nothing more.
  * @throws ArgumentError for a wrong option or id
  */
-export async function generateRows(
-  model: GPT,
-  prompts: readonly ArrayLike<number>[],
-  options: DecodeOptions = {},
-): Promise<GeneratedRow[]> {
+export async function generateRows(model: GPT, prompts: readonly ArrayLike<number>[], options: RowsOptions = {}): Promise<GeneratedRow[]> {
   const where = 'generateRows';
-  const { endOfText = null } = options;
+  const { endOfText = null, batch = 64 } = options;
+  if (!(Number.isInteger(batch) && batch >= 1)) throw new ArgumentError(`${where}: batch must be a positive integer, got ${batch}`);
   const rows = prompts.map((p) => checkPrompt(model, p, where));
   const results: GeneratedRow[] = [];
-  for (const length of new Set(rows.map((row) => row.length))) {
-    const samples = rows.flatMap((row, i) => (row.length === length ? [i] : []));
+  // Rows of like length side by side: equal ones are computed at once also where the length matters, in attention.
+  const order = [...rows.keys()].sort((a, b) => (rows[a] as number[]).length - (rows[b] as number[]).length || a - b);
+  for (let from = 0; from < order.length; from += batch) {
+    const samples = order.slice(from, from + batch);
     const finished = samples.map(() => false);
     const tokens: number[][] = samples.map(() => []);
     const logProbs: number[][] = samples.map(() => []);

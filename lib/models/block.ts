@@ -1,5 +1,17 @@
 import { type InitOptions, type KVCache, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.ts';
-import { type Activation, add, attention, dropout, mlp, packedAttention, packedSwiglu, reshape, rope, slice } from '../ops/index.ts';
+import {
+  type Activation,
+  add,
+  attention,
+  concat,
+  dropout,
+  mlp,
+  packedAttention,
+  packedSwiglu,
+  reshape,
+  rope,
+  slice,
+} from '../ops/index.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { biasesOf, type GPTConfig } from './config.ts';
@@ -8,6 +20,8 @@ import { biasesOf, type GPTConfig } from './config.ts';
 export interface ForwardOptions {
   /** Keys and values of earlier positions; ids are then the positions behind them. */
   cache?: KVCache | null;
+  /** i32 (B, T): positions in place of the ones behind the cache. Where rows of a cache hold different numbers, `GPT` makes them. */
+  positions?: Tensor | null;
   /** i32 (B, T): no attention across different ids. */
   documents?: Tensor | null;
   /** Draws dropout's masks; without it (or in eval mode) nothing is dropped. */
@@ -71,24 +85,22 @@ export class SelfAttention extends Module {
       random,
     };
     const packed = this.qkv.forward(x);
-    const y = this.#plain(options)
-      ? packedAttention(packed, c.heads, c.kvHeads, settings)
-      : this.#separate(packed, options.cache ?? null, settings);
+    const y = this.#plain(options) ? packedAttention(packed, c.heads, c.kvHeads, settings) : this.#separate(packed, options, settings);
     return project(this.proj, y, stream, c.dropout.residual, random);
   }
 
   /** q, k and v need no work of their own: attention reads them from the packed projection. */
   #plain(options: ForwardOptions): boolean {
-    return !options.cache && !this.qNorm && this.#config.positions !== 'rotary';
+    return !options.cache && !options.positions && !this.qNorm && this.#config.positions !== 'rotary';
   }
 
-  #separate(packed: Tensor, cache: KVCache | null, settings: Parameters<typeof attention>[3]): Tensor {
+  #separate(packed: Tensor, { cache = null, positions = null }: ForwardOptions, settings: Parameters<typeof attention>[3]): Tensor {
     const c = this.#config;
     const [B, T] = packed.shape as [number, number];
     const heads = reshape(packed, B, T, c.heads + 2 * c.kvHeads, c.headSize);
     let q = slice(heads, 2, 0, c.heads);
     let k = slice(heads, 2, c.heads, c.heads + c.kvHeads);
-    let v = slice(heads, 2, c.heads + c.kvHeads);
+    const v = slice(heads, 2, c.heads + c.kvHeads);
     if (this.qNorm && this.kNorm) {
       q = this.qNorm.forward(q);
       k = this.kNorm.forward(k);
@@ -97,6 +109,7 @@ export class SelfAttention extends Module {
       const turn = {
         theta: c.ropeTheta,
         first: cache?.length ?? 0,
+        positions,
         rotary: c.headSize * c.rotaryFraction,
         interleaved: c.ropeInterleaved,
         scaling: c.ropeScaling,
@@ -104,8 +117,10 @@ export class SelfAttention extends Module {
       q = rope(q, turn);
       k = rope(k, turn);
     }
-    if (cache) ({ k, v } = cache.append(this.#layer, k, v));
-    return reshape(attention(q, k, v, settings), B, T, c.heads * c.headSize);
+    const runs = cache ? cache.append(this.#layer, k, v) : [{ from: 0, to: B, k, v }];
+    // Each run is computed as it would be alone, to the same bits.
+    const parts = runs.map((run) => attention(runs.length === 1 ? q : slice(q, 0, run.from, run.to), run.k, run.v, settings));
+    return reshape(parts.length === 1 ? (parts[0] as Tensor) : concat(parts, 0), B, T, c.heads * c.headSize);
   }
 }
 

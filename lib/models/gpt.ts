@@ -10,7 +10,17 @@ import {
   normalParameter,
   type Parameter,
 } from '../nn/index.ts';
-import { cast, dropout, type LinearCrossEntropyOptions, linear, linearCrossEntropy, slice, toDevice } from '../ops/index.ts';
+import {
+  add,
+  cast,
+  dropout,
+  embedding,
+  type LinearCrossEntropyOptions,
+  linear,
+  linearCrossEntropy,
+  slice,
+  toDevice,
+} from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import { nextSeed } from '../tensor/random.ts';
@@ -113,11 +123,12 @@ export class GPT extends Module {
     if (ids.rank !== 2 || T === 0) throw new ArgumentError(`GPT: ids must be (B, T) with T of at least 1, got ${shapeText(ids.shape)}`);
     if (first + T > c.contextLength) throw new ArgumentError(`GPT: at most ${c.contextLength} positions fit the context, got ${first + T}`);
     const random = this.training ? (options.random ?? null) : null;
-    let x = this.tokens.forward(ids, { positions: this.positions?.compute ?? this.#tableCopy ?? this.#table, first });
+    const own = { ...options, positions: options.positions ?? this.#unevenPositions(options.cache ?? null, T) };
+    let x = this.#embed(ids, first, own.positions);
     if (random) x = dropout(x, c.dropout.embedding, random);
     for (const block of this.blocks) {
       const before = x;
-      x = block.forward(x, options);
+      x = block.forward(x, own);
       before.dispose(); // the graph holds what it needs
     }
     options.cache?.advance(T);
@@ -125,6 +136,21 @@ export class GPT extends Module {
     const y = this.norm.forward(x);
     x.dispose();
     return y;
+  }
+
+  /** i32 (B, T): positions behind the cache, where its rows hold different numbers of them; else null. */
+  #unevenPositions(cache: KVCache | null, T: number): Tensor | null {
+    const lengths = cache?.lengths ?? [];
+    if (lengths.every((length) => length === lengths[0])) return null;
+    const all = lengths.flatMap((length) => Array.from({ length: T }, (_, t) => length + t));
+    return tensor(Int32Array.from(all), { shape: [lengths.length, T], device: this.device });
+  }
+
+  /** Rows of the tokens with those of their positions added: first, first + 1, ..., or the given ones. */
+  #embed(ids: Tensor, first: number, positions: Tensor | null): Tensor {
+    const table = this.positions?.compute ?? this.#tableCopy ?? this.#table;
+    if (!positions || !table) return this.tokens.forward(ids, { positions: table, first });
+    return add(this.tokens.forward(ids), embedding(table, positions));
   }
 
   /** Logits (B, T, V) of all positions. */

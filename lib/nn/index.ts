@@ -1,5 +1,5 @@
 export { Embedding } from './embedding.ts';
-export { KVCache } from './kv_cache.ts';
+export { type CacheRun, KVCache } from './kv_cache.ts';
 export { Linear, type LinearModuleOptions } from './linear.ts';
 export { LoRA, type LoRAOptions } from './lora.ts';
 export { constantParameter, type InitOptions, Module, normalParameter, Parameter } from './module.ts';

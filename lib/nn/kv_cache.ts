@@ -18,18 +18,39 @@ export interface KVCacheShape {
   dtype?: DType;
 }
 
+/** Rows of a cache that lie side by side and hold equally many positions, with all their keys and values (rows, positions, Hkv, D). */
+export interface CacheRun {
+  /** Among the rows that the cache was asked for: from `from` to before `to`. */
+  readonly from: number;
+  readonly to: number;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
 /**
- * Keys and values of the positions so far, for each layer: decoding computes only the new position. In memory they lie as
- * (B, Hkv, capacity, D), so that a head reads its past in one run; all methods speak of (B, T, Hkv, D), as attention does.
+ * Keys and values of the positions so far, for each layer: decoding computes only the new position. Rows may hold different numbers of
+ * positions, each from 0 on. In memory they lie as (B, Hkv, capacity, D), so that a head reads its past in one run; all methods speak of
+ * (B, T, Hkv, D), as attention does.
  */
 export class KVCache {
   readonly capacity: number;
   /** Views (B, capacity, Hkv, D); they own the memory. */
   readonly #layers: { k: Tensor; v: Tensor }[];
-  #length = 0;
+  /** Positions that each row of the memory holds. */
+  readonly #lengths: number[];
+  /** The rows of the memory that this cache speaks of. */
+  readonly #rows: readonly number[];
+  readonly #owns: boolean;
 
-  constructor(shape: KVCacheShape) {
+  constructor(shape: KVCacheShape, view?: { of: KVCache; rows: readonly number[] }) {
     this.capacity = shape.capacity;
+    this.#owns = view === undefined;
+    if (view) {
+      this.#layers = view.of.#layers;
+      this.#lengths = view.of.#lengths;
+      this.#rows = view.rows.map((row) => view.of.#rows[row] as number);
+      return;
+    }
     const sizes = [shape.batch, shape.kvHeads, shape.capacity, shape.headSize];
     const like = { dtype: shape.dtype ?? 'f32', ...(shape.device && { device: shape.device }) };
     const buffer = (): Tensor =>
@@ -37,53 +58,89 @@ export class KVCache {
         .keep()
         .holdAs('key-value caches');
     this.#layers = allOrNone(() => noGrad(() => Array.from({ length: shape.layers }, () => ({ k: buffer(), v: buffer() }))));
+    this.#lengths = new Array<number>(shape.batch).fill(0);
+    this.#rows = this.#lengths.map((_, row) => row);
   }
 
-  /** Positions held. */
+  /** Positions held: the most of its rows. */
   get length(): number {
-    return this.#length;
+    return Math.max(...this.lengths);
   }
 
-  /** Writes a layer's new keys and values (B, T, Hkv, D) behind the ones held; gives views of all of them, old and new. */
-  append(layer: number, k: Tensor, v: Tensor): { k: Tensor; v: Tensor } {
+  /** Positions that each row holds. */
+  get lengths(): readonly number[] {
+    return this.#rows.map((row) => this.#lengths[row] as number);
+  }
+
+  /** Some of its rows, in this order, as a cache of the same memory; disposing of it frees nothing. */
+  only(rows: readonly number[]): KVCache {
+    const { capacity } = this;
+    return new KVCache({ layers: this.#layers.length, batch: rows.length, capacity, kvHeads: 0, headSize: 0 }, { of: this, rows });
+  }
+
+  /** Writes a layer's new keys and values (B, T, Hkv, D) behind the ones held; gives views of all of them, old and new, run by run. */
+  append(layer: number, k: Tensor, v: Tensor): CacheRun[] {
     const T = k.shape[1] as number;
-    const end = this.#length + T;
-    if (end > this.capacity) throw new ArgumentError(`KVCache: at most ${this.capacity} positions fit, got ${end}`);
+    const most = this.length + T;
+    if (most > this.capacity) throw new ArgumentError(`KVCache: at most ${this.capacity} positions fit, got ${most}`);
     const buffers = this.#layers[layer];
     if (!buffers) throw new ArgumentError(`KVCache: layer must be from 0 to ${this.#layers.length - 1}, got ${layer}`);
-    const put = (buffer: Tensor, x: Tensor): Tensor => {
-      scope(() => copyInto(slice(buffer, 1, this.#length, end), x));
-      return slice(buffer, 1, 0, end);
-    };
-    return noGrad(() => ({ k: put(buffers.k, k), v: put(buffers.v, v) }));
+    return noGrad(() =>
+      this.#runs().map(({ from, to, row, length }) => {
+        const put = (buffer: Tensor, x: Tensor): Tensor => {
+          const own = slice(buffer, 0, row, row + to - from);
+          scope(() => copyInto(slice(own, 1, length, length + T), slice(x, 0, from, to)));
+          return slice(own, 1, 0, length + T);
+        };
+        return { from, to, k: put(buffers.k, k), v: put(buffers.v, v) };
+      }),
+    );
+  }
+
+  /** Rows in a run: neighbours here and in memory, of equal length. `row` is the first one's in memory. */
+  #runs(): { from: number; to: number; row: number; length: number }[] {
+    const runs: { from: number; to: number; row: number; length: number }[] = [];
+    for (const [i, row] of this.#rows.entries()) {
+      const last = runs.at(-1);
+      const length = this.#lengths[row] as number;
+      if (last && last.row + last.to - last.from === row && last.length === length) last.to++;
+      else runs.push({ from: i, to: i + 1, row, length });
+    }
+    return runs;
   }
 
   /** Once every layer has appended T positions. */
   advance(T: number): void {
-    this.#length += T;
+    for (const row of this.#rows) this.#lengths[row] = (this.#lengths[row] as number) + T;
   }
 
   /** Row b becomes what row `rows[b]` is now: of (B, T, Hkv, D), the positions held. */
   select(rows: readonly number[]): void {
+    const lengths = rows.map((row) => this.lengths[row] as number);
     const moved = [...rows.entries()].filter(([row, from]) => row !== from);
-    if (moved.length === 0 || this.#length === 0) return;
+    const { length } = this;
+    const memory = (row: number): number => this.#rows[row] as number;
+    if (moved.length === 0 || length === 0) return;
     for (const { k, v } of this.#layers)
       for (const buffer of [k, v])
         noGrad(() =>
           scope(() => {
-            const held = slice(buffer, 1, 0, this.#length);
+            const held = slice(buffer, 1, 0, length);
             const before = clone(held);
-            for (const [row, from] of moved) copyInto(slice(held, 0, row, row + 1), slice(before, 0, from, from + 1));
+            for (const [row, from] of moved)
+              copyInto(slice(held, 0, memory(row), memory(row) + 1), slice(before, 0, memory(from), memory(from) + 1));
           }),
         );
+    for (const [row, length] of lengths.entries()) this.#lengths[memory(row)] = length;
   }
 
   /** Forgets positions from `length` on. */
   truncate(length: number): void {
-    this.#length = Math.min(this.#length, length);
+    for (const row of this.#rows) this.#lengths[row] = Math.min(this.#lengths[row] as number, length);
   }
 
   dispose(): void {
+    if (!this.#owns) return;
     for (const { k, v } of this.#layers.splice(0)) {
       k.dispose();
       v.dispose();

@@ -56,6 +56,32 @@ test('a row of a batch is the row alone, whatever runs beside it', async (t) => 
   }
 });
 
+test('prompts of different lengths run as one batch, each as alone, with a cache as without, where the window slides, too', async (t) => {
+  const lengths = new Set<number>();
+  for (const [name, input] of Object.entries(families)) {
+    using model = build(input);
+    const prompts = [12, 3, 30, 1, 12, 23, 24].map((length, i) => someIds(length, i));
+    for (const sampling of [{ temperature: 0 }, { seed: 4, temperature: 1.2, topK: 12, repetitionPenalty: 1.1 }]) {
+      const options = { ...sampling, maxTokens: 30, logProbs: true, endOfText: 7 };
+      const together = await generateRows(model, prompts, options);
+      t.deepEqual(
+        await generateRows(model, prompts, { ...options, batch: 1 }),
+        together,
+        `${name}: to the same bits, log-probabilities too`,
+      );
+      t.deepEqual(await generateRows(model, prompts, { ...options, batch: 3 }), together, name);
+      const plain = await generateRows(model, prompts, { ...options, cache: false });
+      t.deepEqual(
+        plain.map(({ tokens }) => tokens),
+        together.map(({ tokens }) => tokens),
+        name,
+      );
+      for (const { tokens } of together) lengths.add(tokens.length);
+    }
+  }
+  t.true(lengths.size > 3, 'rows end at different times');
+});
+
 test('samples: the same seed the same texts, the first of many is the only one', async (t) => {
   using model = build();
   const options = { seed: 9, maxTokens: 20 };
@@ -221,6 +247,7 @@ test('wrong arguments are named', async (t) => {
   await rejects(generate(model, characters, 'abc', { samples: 0 }), /samples must be a positive integer, got 0/);
   await rejects(generate(model, characters, 'abc', { maxTokens: -1 }), /maxTokens must be an integer of at least 0, got -1/);
   await rejects(generate(model, characters, 'abc', { topP: 2 }), /^generate: topP/);
+  await rejects(generateRows(model, [[1]], { batch: 0 }), /^generateRows: batch must be a positive integer, got 0/);
   await rejects(generateRows(model, [[]]), /^generateRows: prompt must have at least one token/);
   await rejects(streamText(model, characters, 'abc', { stop: '' }).next(), /^streamText: stop must be texts/);
   t.deepEqual(await generate(model, characters, 'abc', { maxTokens: 0 }), [{ text: '', tokens: [], finishReason: 'length' }]);

@@ -134,7 +134,7 @@ test('caches and sinusoidal positions have the type that the model computes in',
     noGrad(() => {
       const cache = model.cache(1);
       const row = zeros([1, 1, model.config.kvHeads, model.config.headSize]);
-      t.is(cache.append(0, row, row).k.dtype, HALF);
+      t.is(cache.append(0, row, row)[0]?.k.dtype, HALF);
       for (const id of ids.slice(0, -1)) model.lastLogits(idsOf([id]), { cache }).dispose();
       const last = model.lastLogits(idsOf(ids.slice(-1)), { cache });
       cache.dispose();
