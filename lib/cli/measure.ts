@@ -17,7 +17,7 @@ export const run = command(
     positionals: MODEL,
     options: {
       task: { kind: 'text', value: 'TASK', choices: TASK_NAMES, help: 'what the data are; needed' },
-      data: { kind: 'text', value: 'FILE', help: "a .jsonl with the data set's rows; for text also .txt or .md; needed" },
+      data: { kind: 'text', value: 'FILE', help: "a .jsonl or .parquet with the data set's rows; for text also .txt or .md; needed" },
       limit: { kind: 'integer', value: 'N', min: 1, help: 'only the first N rows' },
       shots: { kind: 'integer', value: 'N', min: 0, help: 'solved examples before each question; default 0' },
       'shots-data': { kind: 'text', value: 'FILE', help: 'where those come from: the first N rows, with subjects the first N of the same' },

@@ -2,6 +2,7 @@ import { readJsonValues } from '../data/jsonl.ts';
 import { readTextPieces } from '../data/text_file.ts';
 import { FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
+import { readParquetRows } from './parquet.ts';
 
 /** The fields of a row of a data set, checked as they are read: errors name the file, the row and the field. */
 export class Fields {
@@ -50,10 +51,11 @@ export class Fields {
     return value as string[];
   }
 
-  /** An index below `count`: a number, or one written as a text. */
+  /** An index below `count`: a number (Parquet's are often of 64 bits), or one written as a text. */
   index(name: string, count: number): number {
     const value = this.raw(name);
-    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    const isWritten = (typeof value === 'string' && value.trim() !== '') || typeof value === 'bigint';
+    const number = isWritten ? Number(value) : value;
     if (typeof number !== 'number' || !Number.isInteger(number) || number < 0 || number >= count)
       throw this.wrong(name, `a number from 0 to ${count - 1}`);
     return number;
@@ -73,13 +75,17 @@ export class Fields {
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /**
- * The rows of a data set, one at a time: JSONL, one object a line; or a .txt or .md as rows with `text`, pieces of at most a megabyte that
+ * The rows of a data set, one at a time: JSONL, one object a line; .parquet; or a .txt or .md as rows with `text`, pieces of at most a megabyte that
  * end where words do.
  * @throws FileError that names file and line, for what is no such file
  */
 export async function* readDataset(path: string): AsyncGenerator<Fields> {
   if (/\.(txt|md)$/i.test(path)) {
     for (const { bytes, line } of readTextPieces(path)) yield new Fields(path, `line ${line}`, { text: decoder.decode(bytes) });
+    return;
+  }
+  if (/\.parquet$/i.test(path)) {
+    for await (const { value, row } of readParquetRows(path)) yield new Fields(path, `row ${row}`, value);
     return;
   }
   for (const { value, line } of readJsonValues(path)) yield new Fields(path, `line ${line}`, value);

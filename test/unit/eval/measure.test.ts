@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -247,6 +247,25 @@ test('a limit reads no further, and groups are scored as they come', async (t) =
   const controller = new AbortController();
   const stopped = measure(model, bytes, 'text', readDataset(path), { signal: controller.signal, onSample: () => controller.abort() });
   await t.throwsAsync(stopped, { any: true, name: 'AbortError' });
+});
+
+test('Parquet: the rows of JSONL', async (t) => {
+  t.deepEqual(await items('mmlu', 'test/fixtures/tasks/mmlu.parquet'), await items('mmlu'));
+  const good = readFileSync('test/fixtures/tasks/mmlu.parquet');
+  const path = join(folderOf(t, {}), 'x.parquet');
+  for (const bytes of [
+    new Uint8Array(0),
+    Buffer.from('PAR1'),
+    good.subarray(0, good.length - 9),
+    good.subarray(100),
+    Buffer.alloc(2000, 7),
+  ]) {
+    writeFileSync(path, bytes);
+    await t.throwsAsync(items('mmlu', path), { code: 'ERR_HEDDLE_FILE', message: /x\.parquet: must be a Parquet file: / });
+  }
+  await t.throwsAsync(items('mmlu', 'none.parquet'), { code: 'ERR_HEDDLE_FILE', message: /^none\.parquet: cannot read: ENOENT/ });
+  writeFileSync(path, good);
+  await t.throwsAsync(items('lambada', path), { message: /x\.parquet: row 1: text must be a text, got nothing/ });
 });
 
 test('a text file comes in pieces', async (t) => {
