@@ -83,7 +83,7 @@ export async function saveLoRA(model: GPT, folder: string, options: SaveLoRAOpti
   const modules = new Set([...tensors.keys()].map((name) => moduleName(name.replace(/\.lora_[AB]\.weight$/, ''), gpt)));
   const config = {
     ...{ peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: options.base ?? null, inference_mode: true },
-    ...{ r: first.lora.rank, lora_alpha: first.lora.scale * first.lora.rank, lora_dropout: 0, bias: 'none' },
+    ...{ r: first.lora.rank, lora_alpha: first.lora.alpha, lora_dropout: first.lora.dropout, bias: 'none' },
     ...{ fan_in_fan_out: gpt, target_modules: [...modules] },
   };
   await makeFolders(nodeFileSystem, folder);
@@ -106,7 +106,7 @@ const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
   alora_invocation_tokens: [null],
 };
 
-function readConfig(file: string, json: unknown): { rank: number; alpha: number } {
+function readConfig(file: string, json: unknown): { rank: number; alpha: number; dropout: number } {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new FileError(file, `must be a JSON object, got ${show(json)}`);
   const c = json as Record<string, unknown>;
@@ -118,7 +118,10 @@ function readConfig(file: string, json: unknown): { rank: number; alpha: number 
   if (!(Number.isSafeInteger(r) && (r as number) > 0)) throw new FileError(file, `r must be a positive integer, got ${show(r)}`);
   if (!(typeof alpha === 'number' && Number.isFinite(alpha) && alpha > 0))
     throw new FileError(file, `lora_alpha must be a positive number, got ${show(alpha)}`);
-  return { rank: r as number, alpha: c.use_rslora === true ? alpha * Math.sqrt(r as number) : alpha };
+  const dropout = c.lora_dropout ?? 0;
+  if (!(typeof dropout === 'number' && dropout >= 0 && dropout < 1))
+    throw new FileError(file, `lora_dropout must be at least 0 and below 1, got ${show(dropout)}`);
+  return { rank: r as number, alpha: c.use_rslora === true ? alpha * Math.sqrt(r as number) : alpha, dropout };
 }
 
 /** Which of our matrices the file's tensors change. @throws FileError for a tensor that has no place, or one without its other half */

@@ -16,24 +16,31 @@ export const run = command(
         value: 'MODEL',
         help: 'a run, checkpoint, Hugging Face folder or id of the hub to start from, in place of finetune.from',
       },
+      lora: {
+        kind: 'flag',
+        help: 'learn a change of low rank of the matrices alone (LoRA): finetune.lora, with its defaults where it is missing',
+      },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed and finetune.train.seed' },
     },
     details: [
       'Examples are lines {"prompt": "...", "completion": "..."}; loss counts only on the completions. Starts from the best',
-      "checkpoint of the run's own folder unless told otherwise. All goes into OUT/finetune: checkpoints/, metrics.jsonl, tensorboard/.",
+      "checkpoint of the run's own folder unless told otherwise. All goes into OUT/finetune: checkpoints/, metrics.jsonl, tensorboard/;",
+      'with LoRA also adapter/, the changes in the files of PEFT, or merged/ with finetune.lora.merge, a model that has them in its matrices.',
     ].join('\n'),
     examples: [
       ['heddle finetune configs/finetune.yaml --data pairs.jsonl', "finetune the quickstart's model"],
+      ['heddle finetune configs/finetune.yaml --data pairs.jsonl --lora --set finetune.lora.rank=4', 'the same with LoRA of rank 4'],
       ['heddle finetune configs/finetune.yaml --data pairs.jsonl --from runs/other --set finetune.train.steps=100', 'finetune another run'],
     ],
   },
   async ({ values, positionals: [file = ''] }) => {
     if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
-    const { data, device, from, seed, set } = values;
+    const { data, device, from, lora, seed, set } = values;
     // JSON is YAML: any path can stand in an override.
     const over = [
       ...(data === undefined ? [] : [`finetune.path=${JSON.stringify(data)}`, 'finetune.valPath=null']),
       ...(from === undefined ? [] : [`finetune.from=${JSON.stringify(from)}`]),
+      ...(lora ? ['finetune.lora={}'] : []),
       ...(seed === undefined ? [] : [`finetune.train.seed=${seed}`]),
     ];
     const config = await loadConfig(file, { data: undefined, device, seed, set: [...over, ...set] });

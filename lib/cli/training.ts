@@ -104,6 +104,8 @@ export async function runTraining(task: TrainingTask): Promise<number> {
           const device = describeDevice(model.device);
           recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, device });
           view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
+          const [learned, all] = [model.trainableCount(), model.parameterCount()];
+          if (learned < all) view.say(`training ${learned} of ${all} parameters (${((100 * learned) / all).toFixed(2)} %)`);
           if (values.resume && from === 0) view.say('no checkpoint to go on from: this is the first step');
         },
         beforeSave: () => recorder?.sync(),
@@ -135,18 +137,23 @@ async function report(task: TrainingTask, result: RunResult, view: RunView, seco
   const { formatCount, formatDuration } = await import('../train/metrics/format.ts');
   const { command, run, values } = task;
   const say = values.json ? note : print;
+  const share = ((100 * result.trainable) / result.parameters).toFixed(2);
+  const trainedRow: [string, string] = ['of them trained', `${formatCount(result.trainable)} (${share} %)`];
   const curve = view.curve();
   if (curve !== '') say(`\n${curve}\n`);
   say(
     table(`${command} ${run.name}`, [
       ['device', result.device],
       ['parameters', formatCount(result.parameters)],
+      ...(result.trainable < result.parameters ? [trainedRow] : []),
       ['steps', `${result.steps} of ${task.steps}`],
       ['validation loss', `${figure(result.valLoss, 4)} nats per token`],
       ['bits per byte', figure(result.bitsPerByte, 4)],
       ['tokens/s', formatCount(result.tokensPerSecond)],
+      ['memory of tensors', `${figure(result.memory / 2 ** 20, 1)} MiB at most`],
       ['time', formatDuration(seconds)],
       ['checkpoint', result.checkpoint ?? 'none'],
+      ...('exported' in result && result.exported ? [['exported', String(result.exported)] as [string, string]] : []),
     ]),
   );
   const next = task.next(result);

@@ -44,7 +44,7 @@ function addTo(stream: Tensor, p: number, random: RandomSource | null, compute: 
 
 /** The projection into the residual stream. */
 function project(layer: Linear, x: Tensor, stream: Tensor, p: number, random: RandomSource | null): Tensor {
-  return addTo(stream, p, random, (residual) => layer.forward(x, { residual }));
+  return addTo(stream, p, random, (residual) => layer.forward(x, { residual, random }));
 }
 
 /** Standard deviation of the projections into the residual stream: GPT-2 divides it by √(2L). */
@@ -84,7 +84,7 @@ export class SelfAttention extends Module {
       dropout: random ? c.dropout.attention : 0,
       random,
     };
-    const packed = this.qkv.forward(x);
+    const packed = this.qkv.forward(x, { random });
     const y = this.#plain(options) ? packedAttention(packed, c.heads, c.kvHeads, settings) : this.#separate(packed, options, settings);
     return project(this.proj, y, stream, c.dropout.residual, random);
   }
@@ -152,9 +152,9 @@ export class FeedForward extends Module {
     const { up, down } = this;
     const { activation, dropout: p } = this.#config;
     const random = this.training ? (options.random ?? null) : null;
-    if (activation === 'swiglu') return project(down, packedSwiglu(up.forward(x)), stream, p.residual, random);
+    if (activation === 'swiglu') return project(down, packedSwiglu(up.forward(x, { random })), stream, p.residual, random);
     const name = KERNEL_ACTIVATIONS[activation];
-    if (up.lora || down.lora) return project(down, up.forward(x, { activation: name }), stream, p.residual, random);
+    if (up.lora || down.lora) return project(down, up.forward(x, { activation: name, random }), stream, p.residual, random);
     const biases = { upBias: up.bias?.compute ?? null, downBias: down.bias?.compute ?? null };
     const settings = { activation: name, ...biases, precision: this.precision };
     return addTo(stream, p.residual, random, (residual) => mlp(x, up.weight.compute, down.weight.compute, { ...settings, residual }));

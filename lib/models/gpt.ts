@@ -9,6 +9,7 @@ import {
   Module,
   normalParameter,
   type Parameter,
+  seedsFrom,
 } from '../nn/index.ts';
 import {
   add,
@@ -23,7 +24,6 @@ import {
 } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
-import { nextSeed } from '../tensor/random.ts';
 import { shapeText } from '../tensor/shape.ts';
 import { allOrNone, scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
@@ -78,10 +78,7 @@ export class GPT extends Module {
   constructor(config: GPTConfig, options: GPTOptions = {}) {
     super();
     const c = config;
-    let count = 0;
-    const { seed } = options;
-    const seeds = seed === undefined ? nextSeed : () => (seed * 0x10000 + count++) % Number.MAX_SAFE_INTEGER;
-    const init: InitOptions = { seeds, ...(options.device && { device: options.device }) };
+    const init: InitOptions = { seeds: seedsFrom(options.seed), ...(options.device && { device: options.device }) };
     const V = paddedVocabSize(c);
     const parts = allOrNone(() => ({
       tokens: new Embedding(V, c.width, { ...init, std: c.initStd }),

@@ -8,6 +8,16 @@ export {
   type PartialBias,
 } from './config.ts';
 export { GPT, type GPTOptions, sinusoidalPositions } from './gpt.ts';
-export { type AddLoRAOptions, addLoRA, type LoRATarget, lorasOf, mergeLoRA, removeLoRA } from './lora.ts';
+export {
+  type AddLoRAOptions,
+  addLoRA,
+  countLoRA,
+  type LoRAConfig,
+  loraConfigOf,
+  lorasOf,
+  mergeLoRA,
+  removeLoRA,
+} from './lora.ts';
+export { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
 export { type PresetName, presetNames } from './presets.ts';
 export { countParameters, flopsPerToken, type ParameterCount } from './size.ts';

@@ -1,20 +1,30 @@
 // LoRA on a GPT: its matrices freeze, and a change of low rank of each is learned.
 import { noGrad } from '../autograd/index.ts';
-import { type Linear, LoRA, type LoRAOptions, type Parameter } from '../nn/index.ts';
+import { type Linear, LoRA, type LoRAOptions, type Parameter, seedsFrom } from '../nn/index.ts';
 import { add, copyInto, matmul, mul, slice } from '../ops/index.ts';
 import { scope } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { GPTConfig } from './config.ts';
 import type { GPT } from './gpt.ts';
-
-/** The matrices of a block: the packed projection of attention, the one back; up and down of the feed-forward part. */
-export type LoRATarget = 'qkv' | 'proj' | 'up' | 'down';
-export const LORA_TARGETS: readonly LoRATarget[] = ['qkv', 'proj', 'up', 'down'];
+import { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
 
 export interface AddLoRAOptions extends Omit<LoRAOptions, 'device'> {
   /** Default: all four. */
   targets?: readonly LoRATarget[];
+  /** The same seed gives the same initial changes. Default: the sequence that `manualSeed` starts. */
+  seed?: number;
 }
+
+/** What makes the changes of a model again, but for their values. */
+export interface LoRAConfig {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targets: readonly LoRATarget[];
+}
+
+/** Seeds of the changes begin here: not with those of the model's own parameters. */
+const FIRST_SEED = 0x8000;
 
 function linearOf(model: GPT, block: number, target: LoRATarget): Linear {
   const { attn, mlp } = model.blocks[block] as GPT['blocks'][number];
@@ -44,6 +54,25 @@ export function* lorasOf(model: GPT): Generator<{ block: number; target: LoRATar
     }
 }
 
+/** The changes that a model has; null: none. */
+export function loraConfigOf(model: GPT): LoRAConfig | null {
+  const loras = [...lorasOf(model)];
+  const [first] = loras;
+  if (!first) return null;
+  const { rank, alpha, dropout } = first.lora;
+  return { rank, alpha, dropout, targets: LORA_TARGETS.filter((target) => loras.some((l) => l.target === target)) };
+}
+
+/** Numbers that the changes of a model consist of. */
+export function countLoRA(c: GPTConfig, { rank, targets }: Pick<LoRAConfig, 'rank' | 'targets'>): number {
+  const inputs = { qkv: c.width, proj: c.heads * c.headSize, up: c.width, down: c.ffnWidth };
+  const sizes = targets.map((target) => {
+    const parts = loraParts(c, target);
+    return rank * (parts.length * inputs[target] + parts.reduce((sum, rows) => sum + rows, 0));
+  });
+  return c.layers * sizes.reduce((sum, size) => sum + size, 0);
+}
+
 /** @throws ArgumentError where a file of whole weights would leave the changes out */
 export function requireNoLoRA(model: GPT, what: string): void {
   if (!lorasOf(model).next().done)
@@ -56,7 +85,8 @@ export function requireNoLoRA(model: GPT, what: string): void {
  * @throws ArgumentError when the model has changes already
  */
 export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number; all: number } {
-  const { targets = LORA_TARGETS, ...own } = options;
+  const { targets = LORA_TARGETS, seed, ...own } = options;
+  const seeds = own.seeds ?? seedsFrom(seed, FIRST_SEED);
   for (const target of targets)
     if (!LORA_TARGETS.includes(target))
       throw new ArgumentError(`addLoRA: targets must be of ${LORA_TARGETS.join(', ')}, got ${JSON.stringify(target)}`);
@@ -72,7 +102,7 @@ export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number;
         if (!targets.includes(target)) continue;
         const linear = linearOf(model, block, target);
         const inFeatures = linear.weight.shape[1] as number;
-        made.push({ linear, lora: new LoRA(inFeatures, loraParts(model.config, target), { ...own, device: model.device }) });
+        made.push({ linear, lora: new LoRA(inFeatures, loraParts(model.config, target), { ...own, seeds, device: model.device }) });
       }
     for (const { linear, lora } of made) lora.computeIn(linear.compute);
   } catch (error) {
@@ -82,7 +112,7 @@ export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number;
   for (const p of frozen) p.requiresGrad = false;
   for (const { linear, lora } of made) linear.lora = lora;
   const all = model.parameterCount();
-  return { learned: model.parameters().reduce((n, p) => n + (p.requiresGrad ? p.size : 0), 0), all };
+  return { learned: model.trainableCount(), all };
 }
 
 /** Takes the changes away again; the model is as before, and learns itself. */

@@ -2,7 +2,7 @@ export { Embedding } from './embedding.ts';
 export { type CacheRun, KVCache } from './kv_cache.ts';
 export { Linear, type LinearModuleOptions } from './linear.ts';
 export { LoRA, type LoRAOptions } from './lora.ts';
-export { constantParameter, type InitOptions, Module, normalParameter, Parameter } from './module.ts';
+export { constantParameter, type InitOptions, Module, normalParameter, Parameter, seedsFrom } from './module.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type Placement, type Range } from './parameters.ts';
 export { COMPUTES, type Compute, computeType, fillPolicy, type Policy } from './policy.ts';

@@ -1,4 +1,5 @@
 import { type Activation, add, gelu, linear, relu, relu2, silu } from '../ops/index.ts';
+import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import type { LoRA } from './lora.ts';
 import { constantParameter, type InitOptions, Module, normalParameter, type Parameter } from './module.ts';
@@ -32,15 +33,18 @@ export class Linear extends Module {
     this.bias = (options.bias ?? true) ? constantParameter([outFeatures], 0, options) : null;
   }
 
-  /** x (..., in) → activation(x wᵀ + b) + residual (..., out), in one kernel unless there is a change of the weight. */
-  forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null } = {}): Tensor {
+  /**
+   * x (..., in) → activation(x wᵀ + b) + residual (..., out), in one kernel unless there is a change of the weight. `random` is for the
+   * dropout of that change.
+   */
+  forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null; random?: RandomSource | null } = {}): Tensor {
     const { lora, precision } = this;
     const own = { bias: this.bias?.compute ?? null, precision };
-    if (!lora) return linear(x, this.weight.compute, { ...own, ...options });
-    const { activation = 'none', residual = null } = options;
+    const { activation = 'none', residual = null, random = null } = options;
+    if (!lora) return linear(x, this.weight.compute, { ...own, activation, residual });
     return scope(() => {
-      if (activation === 'none') return lora.addTo(linear(x, this.weight.compute, { ...own, residual }), x);
-      const y = ACTIVATIONS[activation](lora.addTo(linear(x, this.weight.compute, own), x));
+      if (activation === 'none') return lora.addTo(linear(x, this.weight.compute, { ...own, residual }), x, random);
+      const y = ACTIVATIONS[activation](lora.addTo(linear(x, this.weight.compute, own), x, random));
       return residual ? add(y, residual) : y;
     });
   }

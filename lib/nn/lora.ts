@@ -1,6 +1,6 @@
-import { add, concat, linear, mul } from '../ops/index.ts';
+import { add, concat, dropout, linear, mul } from '../ops/index.ts';
 import { rand } from '../tensor/create.ts';
-import { nextSeed } from '../tensor/random.ts';
+import { nextSeed, type RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { constantParameter, type InitOptions, Module, Parameter } from './module.ts';
@@ -10,6 +10,8 @@ export interface LoRAOptions extends InitOptions {
   rank: number;
   /** The change is multiplied by alpha / rank. Default: the rank. */
   alpha?: number;
+  /** Share of the inputs of A that is dropped while training. Default 0. */
+  dropout?: number;
 }
 
 /** A (r, in), uniform within ±1/√in as PEFT begins. */
@@ -30,23 +32,29 @@ export class LoRA extends Module {
   readonly b: readonly Parameter[];
   readonly scale: number;
   readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
 
   /** `parts`: the rows of each of the matrix's parts. */
   constructor(inFeatures: number, parts: readonly number[], options: LoRAOptions) {
     super();
-    const { rank, alpha = rank, ...init } = options;
+    const { rank, alpha = rank, dropout: p = 0, ...init } = options;
     if (!(Number.isSafeInteger(rank) && rank >= 1)) throw new ArgumentError(`LoRA: rank must be a positive integer, got ${rank}`);
     if (!(Number.isFinite(alpha) && alpha > 0)) throw new ArgumentError(`LoRA: alpha must be a positive number, got ${alpha}`);
+    if (!(p >= 0 && p < 1)) throw new ArgumentError(`LoRA: dropout must be at least 0 and below 1, got ${p}`);
     this.rank = rank;
+    this.alpha = alpha;
+    this.dropout = p;
     this.scale = alpha / rank;
     this.a = parts.map(() => downParameter(rank, inFeatures, init));
     this.b = parts.map((rows) => constantParameter([rows, rank], 0, init));
   }
 
-  /** x (..., in) → base (..., out) + x times the change. */
-  addTo(base: Tensor, x: Tensor): Tensor {
+  /** x (..., in) → base (..., out) + x times the change. `random` draws dropout's masks; without it, or in eval mode, nothing is dropped. */
+  addTo(base: Tensor, x: Tensor, random: RandomSource | null = null): Tensor {
     const { precision } = this;
-    const down = (a: Parameter): Tensor => mul(linear(x, a.compute, { precision }), this.scale);
+    const kept = random && this.training ? dropout(x, this.dropout, random) : x;
+    const down = (a: Parameter): Tensor => mul(linear(kept, a.compute, { precision }), this.scale);
     const [a, b] = [this.a[0] as Parameter, this.b[0] as Parameter];
     if (this.b.length === 1) return linear(down(a), b.compute, { residual: base, precision });
     const changes = this.b.map((up, i) => linear(down(this.a[i] as Parameter), up.compute, { precision }));

@@ -84,6 +84,12 @@ export interface InitOptions {
   seeds?: () => number;
 }
 
+/** The seeds that follow from one: those of a model's parameters, and others with another `first`. Without a seed those of `manualSeed`. */
+export function seedsFrom(seed: number | undefined, first = 0): () => number {
+  let count = first;
+  return seed === undefined ? nextSeed : () => (seed * 0x10000 + count++) % Number.MAX_SAFE_INTEGER;
+}
+
 /** A parameter drawn from a normal distribution with mean 0. */
 export function normalParameter(shape: Shape, std: number, options: InitOptions = {}): Parameter {
   return new Parameter(normal(shape, 0, std, { seed: (options.seeds ?? nextSeed)(), ...(options.device && { device: options.device }) }));
@@ -142,6 +148,11 @@ export abstract class Module {
   /** Number of learned numbers. */
   parameterCount(): number {
     return this.parameters().reduce((n, p) => n + p.size, 0);
+  }
+
+  /** Of them those that are not frozen. */
+  trainableCount(): number {
+    return this.parameters().reduce((n, p) => n + (p.requiresGrad ? p.size : 0), 0);
   }
 
   /** Training mode, here and in all parts. */

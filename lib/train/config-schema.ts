@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
+import { LORA_TARGETS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
 import { COMPUTES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
@@ -120,6 +121,13 @@ function build({ z }: typeof import('zod')) {
     valFraction: fraction,
     packing: flag,
     tooLong: choice(['error', 'truncate']),
+    lora: section({
+      rank: count,
+      alpha: positive,
+      dropout: fraction,
+      targets: z.array(choice(LORA_TARGETS), { error: `a list of ${LORA_TARGETS.join(', ')}` }).min(1, { error: 'a list of at least one' }),
+      merge: flag,
+    }),
     train,
   });
 

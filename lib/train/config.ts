@@ -2,6 +2,8 @@ import { basename, join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { meansHub } from '../hub/names.ts';
 import { fillGPTConfig, type GPTConfig, type GPTConfigInput, gptConfig } from '../models/config.ts';
+import type { LoRAConfig } from '../models/lora.ts';
+import { LORA_TARGETS } from '../models/lora-targets.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { yaml } from '../util/lazy.ts';
 import { nearest } from '../util/nearest.ts';
@@ -53,6 +55,12 @@ export interface DataSection {
   readonly documents: boolean;
 }
 
+/** LoRA: the model's matrices freeze, and a change of low rank of each is learned. */
+export interface LoRASection extends LoRAConfig {
+  /** Write a model with the changes added to its matrices, in place of PEFT's files of the changes alone. */
+  readonly merge: boolean;
+}
+
 export interface FinetuneSection {
   /** The checkpoint to start from: a run's folder or a checkpoint; without it, the run's own best one. */
   readonly from?: string;
@@ -63,6 +71,8 @@ export interface FinetuneSection {
   /** Several examples in a row. */
   readonly packing: boolean;
   readonly tooLong: 'error' | 'truncate';
+  /** Without it all of the model is trained. */
+  readonly lora?: LoRASection;
   /** As the run's `train`, but for what is said here. */
   readonly train: TrainConfig;
 }
@@ -181,6 +191,13 @@ function validate(source: Source): RunInput {
 /** Stands in for a vocabulary that only the tokenizer will know, so that all else can be checked. */
 const UNKNOWN_VOCAB = 256;
 
+/** PEFT's defaults; alpha is the rank unless given, so that the change of a matrix is B A. */
+function fillLoRA(input: NonNullable<NonNullable<RunInput['finetune']>['lora']>): LoRASection {
+  const rank = input.rank ?? 8;
+  const targets = LORA_TARGETS.filter((target) => input.targets?.includes(target) ?? true);
+  return { rank, alpha: input.alpha ?? rank, dropout: input.dropout ?? 0, targets, merge: input.merge ?? false };
+}
+
 function resolveSource(source: Source, defaultName: string): RunConfig {
   const input = validate(source);
   const issues: ConfigIssue[] = [];
@@ -193,12 +210,13 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   const model: ModelSection = given.vocabSize === undefined ? rest : { ...rest, vocabSize };
 
   const train = fillTrain(input.train ?? {}, model.contextLength);
-  const { train: finetuneTrain, ...finetuneRest } = input.finetune ?? {};
+  const { train: finetuneTrain, lora, ...finetuneRest } = input.finetune ?? {};
   const finetune: FinetuneSection = {
     valFraction: 0.1,
     packing: true,
     tooLong: 'error',
     ...finetuneRest,
+    ...(lora && { lora: fillLoRA(lora) }),
     train: fillFinetuneTrain(input.train ?? {}, finetuneTrain ?? {}, model.contextLength),
   };
   for (const { field, expected, got } of trainProblems(train, model.contextLength)) bad(['train', field], expected, got);

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { clearCheckpoints, type Json } from '../checkpoint/index.ts';
 import { type Example, ExamplesLoader, encodeExamples, openSource, planSplit, splitItems, type TokenData } from '../data/index.ts';
-import type { GPT } from '../models/index.ts';
+import { addLoRA, type GPT, loraConfigOf, mergeLoRA } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
+import { exportLoRA } from './export-lora.ts';
 import { findCheckpoint, openModel } from './open.ts';
 import { hubOptions } from './prepare.ts';
 import { drive, factsOf, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
@@ -57,29 +58,47 @@ export function finetuner(
   });
 }
 
+export interface FinetuneResult extends RunResult {
+  /** With LoRA: the folder of PEFT's files, or of the merged model. */
+  exported: string | null;
+}
+
+/** Freezes the model and gives it the changes that the configuration asks for; those that it came with become part of it. */
+function prepareLoRA(run: RunConfig, model: GPT): void {
+  if (loraConfigOf(model)) mergeLoRA(model);
+  if (!run.finetune.lora) return;
+  const { merge: _, ...options } = run.finetune.lora;
+  addLoRA(model, { ...options, seed: run.finetune.train.seed });
+}
+
 /**
  * Trains the run's best checkpoint (or `finetune.from`) on examples; checkpoints go to `<out>/finetune/checkpoints`. With
  * `examples` it starts over unless `resume` is set.
  * @throws HeddleError `ERR_HEDDLE_RUN_EXISTS` when there are some already and neither `resume` nor `fresh` is set
  */
-export async function finetune(run: RunConfig, options: FinetuneOptions = {}): Promise<RunResult> {
+export async function finetune(run: RunConfig, options: FinetuneOptions = {}): Promise<FinetuneResult> {
   const out = join(run.out, 'finetune');
   const folder = join(out, 'checkpoints');
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? (await readExamples(run.finetune));
-  const { model, tokenizer } = await openModel(run.finetune.from ?? run.out, {
+  const from = run.finetune.from ?? run.out;
+  const { model, tokenizer } = await openModel(from, {
     device: options.device ?? run.device,
     hub: hubOptions(options),
   });
-  if (!tokenizer) throw new ArgumentError(`finetune: ${run.finetune.from ?? run.out} holds no tokenizer`);
+  if (!tokenizer) throw new ArgumentError(`finetune: ${from} holds no tokenizer`);
+  prepareLoRA(run, model);
   const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
   try {
     if (start) await trainer.resume(start);
     else await clearCheckpoints(folder);
     options.onStart?.(trainer, trainer.step);
     const { saved, ...result } = await drive(trainer, options);
-    return { ...result, checkpoint: (await findCheckpoint(folder)).folder ?? saved, ...factsOf(model) };
+    const checkpoint = (await findCheckpoint(folder)).folder ?? saved;
+    const { lora } = run.finetune;
+    const exported = lora && result.reason !== 'aborted' ? await exportLoRA(checkpoint, out, { merge: lora.merge, base: from }) : null;
+    return { ...result, checkpoint, exported, ...factsOf(model) };
   } finally {
     trainer.dispose();
     model.dispose();

@@ -1,15 +1,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { bestCheckpoint, type Checkpoint, latestCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
-import { countElements, restoreTensors } from '../checkpoint/tensors.ts';
+import { restoreTensors } from '../checkpoint/tensors.ts';
 import { type HubOptions, meansHub, modelFolder } from '../hub/index.ts';
-import { GPT, type GPTConfig, gptConfig } from '../models/index.ts';
-import { countParameters } from '../models/size.ts';
+import { addLoRA, GPT } from '../models/index.ts';
 import type { Compute } from '../nn/index.ts';
 import { loadTokenizer, type Tokenizer, tokenizerFromJSON } from '../tokenizer/index.ts';
-import { ArgumentError, FileError } from '../util/errors.ts';
-import { parseJSON } from '../util/json_text.ts';
-import { show } from '../util/show.ts';
+import { FileError } from '../util/errors.ts';
+import { readModel, readObject } from './saved-model.ts';
 
 export interface OpenModel {
   model: GPT;
@@ -38,40 +36,6 @@ export async function findCheckpoint(path: string): Promise<Checkpoint> {
   });
 }
 
-async function readObject(checkpoint: Checkpoint, name: string): Promise<Record<string, unknown>> {
-  const json = parseJSON(checkpoint.path(name), await checkpoint.readBytes(name));
-  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Record<string, unknown>;
-  throw new FileError(checkpoint.path(name), `must hold an object, got ${show(json)}`);
-}
-
-/** A table of positions is made, not read: it may be larger than the weights by so many bytes. */
-const TABLE_BYTES = 64 << 20;
-
-/** The model's configuration; what it claims is held against the weights before anything is allocated for it. */
-async function configOf(checkpoint: Checkpoint): Promise<GPTConfig> {
-  const file = checkpoint.path('config.json');
-  const { model_type: kind, ...fields } = await readObject(checkpoint, 'config.json');
-  if (kind !== 'heddle') throw new FileError(file, `model_type must be heddle, got ${show(kind)}`);
-  let config: GPTConfig;
-  try {
-    config = gptConfig(fields);
-  } catch (error) {
-    if (!(error instanceof ArgumentError)) throw error;
-    throw new FileError(file, error.message, { cause: error });
-  }
-  const { total, padding } = countParameters(config);
-  const stored = await countElements(checkpoint.path('model.safetensors'));
-  if (total + padding !== stored)
-    throw new FileError(file, `its model must have ${stored} parameters as model.safetensors holds, got ${total + padding}`);
-  const table = config.positions === 'sinusoidal' ? 4 * config.contextLength * config.width : 0;
-  if (table > 4 * stored + TABLE_BYTES)
-    throw new FileError(
-      file,
-      `contextLength must be one whose table of positions is not far larger than the weights, got ${config.contextLength}`,
-    );
-  return config;
-}
-
 async function tokenizerOf(checkpoint: Checkpoint, vocabSize: number): Promise<Tokenizer | null> {
   if (!Object.hasOwn(checkpoint.manifest.files, 'tokenizer.json')) return null;
   const file = checkpoint.path('tokenizer.json');
@@ -80,10 +44,12 @@ async function tokenizerOf(checkpoint: Checkpoint, vocabSize: number): Promise<T
   throw new FileError(file, `its vocabulary must be at most the model's ${vocabSize} tokens, got ${tokenizer.vocabSize}`);
 }
 
-/** Model and tokenizer of a checkpoint. */
+/** Model and tokenizer of a checkpoint; a model that was trained with LoRA has its changes, apart (`mergeLoRA` adds them). */
 export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string): Promise<OpenModel> {
-  const model = new GPT(await configOf(checkpoint), { seed: 0, ...(device !== undefined && { device }) });
+  const { config, lora } = await readModel(checkpoint);
+  const model = new GPT(config, { seed: 0, ...(device !== undefined && { device }) });
   try {
+    if (lora) addLoRA(model, { ...lora, seed: 0 });
     await restoreTensors(checkpoint.path('model.safetensors'), model.namedParameters());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
     return { model, tokenizer, checkpoint: checkpoint.folder, config: checkpoint.manifest.config, steps: checkpoint.manifest.step };

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Checkpoint, clearCheckpoints, type Json, latestCheckpoint } from '../checkpoint/index.ts';
 import { Loader } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
-import { describeDevice } from '../tensor/device.ts';
+import { describeDevice, memory } from '../tensor/device.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { evaluate } from './evaluate.ts';
@@ -39,6 +39,10 @@ export interface RunResult {
   checkpoint: string | null;
   reason: (TrainerEvent & { type: 'end' })['reason'];
   parameters: number;
+  /** Of them those that are trained: fewer with LoRA. */
+  trainable: number;
+  /** The most bytes that tensors held at a time on the device, since the process began. */
+  memory: number;
   /** Where it was computed, for people: `cpu`, `cuda:0 (NVIDIA H100)`. */
   device: string;
 }
@@ -51,15 +55,21 @@ export interface PretrainOptions extends RunHooks {
 }
 
 /** What a result says of its model. */
-export function factsOf(model: GPT): Pick<RunResult, 'parameters' | 'device'> {
-  return { parameters: model.parameterCount(), device: describeDevice(model.device) };
+export function factsOf(model: GPT): Pick<RunResult, 'parameters' | 'trainable' | 'memory' | 'device'> {
+  const { device } = model;
+  return {
+    parameters: model.parameterCount(),
+    trainable: model.trainableCount(),
+    memory: memory(device).peak,
+    device: describeDevice(device),
+  };
 }
 
 /** Drives a trainer to its end and sums up. */
 export async function drive(
   trainer: Trainer,
   hooks: RunHooks,
-): Promise<Omit<RunResult, 'checkpoint' | 'parameters' | 'device'> & { saved: string | null }> {
+): Promise<Omit<RunResult, 'checkpoint' | 'parameters' | 'trainable' | 'memory' | 'device'> & { saved: string | null }> {
   let [valLoss, bits, steps, rates, rateCount] = [Number.NaN, null as number | null, trainer.step, 0, 0];
   let reason: RunResult['reason'] = 'steps';
   let saved: string | null = null;

@@ -10,7 +10,7 @@ import {
 } from '../checkpoint/index.ts';
 import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
 import type { Batch, TokenData } from '../data/index.ts';
-import type { GPT } from '../models/index.ts';
+import { type GPT, loraConfigOf } from '../models/index.ts';
 import type { Policy } from '../nn/index.ts';
 import { add } from '../ops/index.ts';
 import type { StepReport } from '../ops/optim.ts';
@@ -21,6 +21,7 @@ import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import { type Evaluation, evaluate, toDevice } from './evaluate.ts';
 import { checkPolicy, LossScale } from './policy.ts';
+import { encodeModel, readModel } from './saved-model.ts';
 import { type Progress, restoreLoader, savedState } from './saved-state.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
@@ -258,7 +259,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         files: {
           'model.safetensors': { tensors: tensorEntries(this.model.namedParameters()) },
           'optimizer.safetensors': { tensors: tensorEntries(views) },
-          'config.json': `${JSON.stringify({ model_type: 'heddle', ...this.model.config }, null, 2)}\n`,
+          'config.json': encodeModel(this.model),
           ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
         },
       });
@@ -287,6 +288,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         'ERR_HEDDLE_RESUME',
         `${checkpoint.folder}: train.seed must be ${seed} as in this run so far, got ${this.#o.train.seed}`,
       );
+    const [was, is] = [(await readModel(checkpoint)).lora, loraConfigOf(this.model)].map((lora) => JSON.stringify(lora));
+    if (was !== is)
+      throw new HeddleError('ERR_HEDDLE_RESUME', `${checkpoint.folder}: LoRA must be ${was} as in this run so far, got ${is}`);
     await restoreTensors(checkpoint.path('model.safetensors'), this.model.namedParameters());
     const views = this.#optimizerTensors();
     try {

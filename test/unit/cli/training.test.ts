@@ -121,6 +121,23 @@ test.serial('finetune and generate', async (t) => {
   t.regex(nothing.stderr, /^heddle: nowhere: no such file or folder/);
 });
 
+test.serial('finetune --lora: says what is trained, writes an adapter, generates from the checkpoint', async (t) => {
+  const cwd = tinyProject();
+  t.is((await heddle(['pretrain', 'tiny.yaml'], { cwd })).code, 0);
+  const tuned = await heddle(['finetune', 'tiny.yaml', '--lora', '--set', 'finetune.lora.rank=2'], { cwd });
+  t.is(tuned.code, 0, tuned.stderr);
+  t.regex(tuned.stderr, /^training 1024 of \d+ parameters \(\d\.\d\d %\)$/m);
+  for (const part of [
+    /of them trained +│ 1\.02k \(\d\.\d\d %\)/,
+    /memory of tensors +│ \d+\.\d MiB at most/,
+    /exported +│ runs\/tiny\/finetune\/adapter/,
+  ])
+    t.regex(tuned.stdout, part);
+  t.is(JSON.parse(readFileSync(join(cwd, 'runs/tiny/finetune/adapter/adapter_config.json'), 'utf8')).r, 2);
+  t.is((await heddle(['generate', 'runs/tiny/finetune'], { cwd })).code, 0);
+  t.regex((await heddle(['finetune', 'tiny.yaml', '--resume'], { cwd })).stderr, /LoRA must be \{"rank":2,.* got null/);
+});
+
 test.serial('prepare and verify-resume', async (t) => {
   const cwd = tinyProject();
   const prepared = lastLine(await heddle(['prepare', 'tiny.yaml', '--json'], { cwd }));

@@ -12,7 +12,9 @@ import {
   loadLoRA,
   lorasOf,
   mergeLoRA,
+  type nn,
   noGrad,
+  RandomSource,
   removeLoRA,
   saveGGUF,
   saveLoRA,
@@ -106,6 +108,45 @@ for (const [name, make] of Object.entries(MODELS)) {
     });
   });
 }
+
+test('dropout of the changes: while training alone, of the part (1 - p) kept and scaled, the base untouched', (t) => {
+  const model = (MODELS.gpt2 as () => GPT)();
+  addLoRA(model, { rank: 4, dropout: 0.5, seed: 3 });
+  const random = new RandomSource(1);
+  const drawn = (): number[] =>
+    scope(() => noGrad(() => [...model.logits(tensor(IDS, { shape: [2, 12] }), { random }).dataSync()])) as number[];
+  const base = drawn();
+  t.is(largest(base, logits(model)), 0, 'B is 0');
+  change(model);
+  const plain = logits(model);
+  random.begin(1);
+  const first = drawn();
+  random.begin(2);
+  t.true(largest(first, plain) > 1e-3 && largest(first, drawn()) > 1e-3);
+  random.begin(1);
+  t.is(largest(first, drawn()), 0, 'the same step draws the same');
+  model.eval();
+  t.is(largest(plain, drawn()), 0);
+  model.train();
+  const { linear } = [...lorasOf(model)][0] as { linear: nn.Linear };
+  const x = tensor(
+    Float32Array.from({ length: 32 }, (_, i) => Math.sin(i)),
+    { shape: [1, 32] },
+  );
+  const output = (o: { random?: RandomSource }): number[] => scope(() => noGrad(() => [...linear.forward(x, o).dataSync()])) as number[];
+  const [draws, exact] = [1000, output({})];
+  const mean = exact.map(() => 0);
+  for (let i = 0; i < draws; i++) {
+    random.begin(10 + i);
+    output({ random }).forEach((v, j) => {
+      mean[j] = (mean[j] as number) + v / draws;
+    });
+  }
+  random.begin(1);
+  const once = largest(output({ random }), exact);
+  t.true(once > 0 && largest(mean, exact) < once / 5, `${largest(mean, exact)} of ${once}`);
+  model.dispose();
+});
 
 test('a part of the matrices; others stay without a change', async (t) => {
   const [path, model] = [folder(t), (MODELS.llama as () => GPT)()];

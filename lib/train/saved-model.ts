@@ -1,0 +1,89 @@
+// config.json of a checkpoint: what the model was, so that it can be made again before its weights are read.
+import type { Checkpoint } from '../checkpoint/index.ts';
+import { countElements } from '../checkpoint/tensors.ts';
+import {
+  countLoRA,
+  type GPT,
+  type GPTConfig,
+  gptConfig,
+  LORA_TARGETS,
+  type LoRAConfig,
+  type LoRATarget,
+  loraConfigOf,
+} from '../models/index.ts';
+import { countParameters } from '../models/size.ts';
+import { ArgumentError, FileError } from '../util/errors.ts';
+import { parseJSON } from '../util/json_text.ts';
+import { show } from '../util/show.ts';
+
+/** A model before its weights are there. */
+export interface SavedModel {
+  readonly config: GPTConfig;
+  /** The changes of its matrices; null: none. */
+  readonly lora: LoRAConfig | null;
+}
+
+/** The text of config.json. */
+export function encodeModel(model: GPT): string {
+  const lora = loraConfigOf(model);
+  return `${JSON.stringify({ model_type: 'heddle', ...model.config, ...(lora && { lora }) }, null, 2)}\n`;
+}
+
+/** A JSON file of a checkpoint that must hold an object. */
+export async function readObject(checkpoint: Checkpoint, name: string): Promise<Record<string, unknown>> {
+  const json = parseJSON(checkpoint.path(name), await checkpoint.readBytes(name));
+  if (isObject(json)) return json;
+  throw new FileError(checkpoint.path(name), `must hold an object, got ${show(json)}`);
+}
+
+const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isTarget = (x: unknown): x is LoRATarget => LORA_TARGETS.includes(x as LoRATarget);
+
+function readLoRA(file: string, json: unknown): LoRAConfig | null {
+  if (json === undefined) return null;
+  if (!isObject(json)) throw new FileError(file, `lora must be an object, got ${show(json)}`);
+  const field = <T>(name: keyof LoRAConfig, expected: string, is: (x: unknown) => x is T): T => {
+    const value = json[name];
+    if (!is(value)) throw new FileError(file, `lora.${name} must be ${expected}, got ${show(value)}`);
+    return value;
+  };
+  return {
+    rank: field('rank', 'a positive integer', (x): x is number => Number.isSafeInteger(x) && (x as number) >= 1),
+    alpha: field('alpha', 'a positive number', (x): x is number => Number.isFinite(x) && (x as number) > 0),
+    dropout: field('dropout', 'at least 0 and below 1', (x): x is number => typeof x === 'number' && x >= 0 && x < 1),
+    targets: field(
+      'targets',
+      `a list of different ones of ${LORA_TARGETS.join(', ')}`,
+      (x): x is LoRATarget[] => Array.isArray(x) && x.length > 0 && x.every(isTarget) && new Set(x).size === x.length,
+    ),
+  };
+}
+
+/** A table of positions is made, not read: it may be larger than the weights by so many bytes. */
+const TABLE_BYTES = 64 << 20;
+
+/** What config.json says; what it claims is held against the weights before anything is allocated for it. */
+export async function readModel(checkpoint: Checkpoint): Promise<SavedModel> {
+  const file = checkpoint.path('config.json');
+  const { model_type: kind, lora: changes, ...fields } = await readObject(checkpoint, 'config.json');
+  if (kind !== 'heddle') throw new FileError(file, `model_type must be heddle, got ${show(kind)}`);
+  let config: GPTConfig;
+  try {
+    config = gptConfig(fields);
+  } catch (error) {
+    if (!(error instanceof ArgumentError)) throw error;
+    throw new FileError(file, error.message, { cause: error });
+  }
+  const lora = readLoRA(file, changes);
+  const { total, padding } = countParameters(config);
+  const claimed = total + padding + (lora ? countLoRA(config, lora) : 0);
+  const stored = await countElements(checkpoint.path('model.safetensors'));
+  if (claimed !== stored) throw new FileError(file, `its model must have ${stored} parameters as model.safetensors holds, got ${claimed}`);
+  const table = config.positions === 'sinusoidal' ? 4 * config.contextLength * config.width : 0;
+  if (table > 4 * stored + TABLE_BYTES)
+    throw new FileError(
+      file,
+      `contextLength must be one whose table of positions is not far larger than the weights, got ${config.contextLength}`,
+    );
+  return { config, lora };
+}
