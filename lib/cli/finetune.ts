@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { FINETUNE_TASKS } from '../train/finetune-tasks.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { CONFIG, loadConfig, runTraining, TRAINING_OPTIONS } from './training.ts';
@@ -6,7 +7,7 @@ import { CONFIG, loadConfig, runTraining, TRAINING_OPTIONS } from './training.ts
 export const run = command(
   {
     name: 'finetune',
-    summary: 'train a model further on prompts and completions',
+    summary: 'train a model further, for a task',
     positionals: CONFIG,
     options: {
       ...TRAINING_OPTIONS,
@@ -16,6 +17,7 @@ export const run = command(
         value: 'MODEL',
         help: 'a run, checkpoint, Hugging Face folder or id of the hub to start from, in place of finetune.from',
       },
+      task: { kind: 'text', value: 'TASK', choices: FINETUNE_TASKS, help: 'what is learned, in place of finetune.task' },
       lora: {
         kind: 'flag',
         help: 'learn a change of low rank of the matrices alone (LoRA): finetune.lora, with its defaults where it is missing',
@@ -23,7 +25,8 @@ export const run = command(
       seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed and finetune.train.seed' },
     },
     details: [
-      'Examples are lines {"prompt": "...", "completion": "..."}; loss counts only on the completions. Starts from the best',
+      'Examples are lines {"prompt": "...", "completion": "..."}, with --task chat {"messages": [{"role": "...", "content": "..."}]};',
+      'loss counts only on the completions, and on what the assistant says. Starts from the best',
       "checkpoint of the run's own folder unless told otherwise. All goes into OUT/finetune: checkpoints/, metrics.jsonl, tensorboard/;",
       'with LoRA also adapter/, the changes in the files of PEFT, or merged/ with finetune.lora.merge, a model that has them in its matrices.',
     ].join('\n'),
@@ -35,11 +38,12 @@ export const run = command(
   },
   async ({ values, positionals: [file = ''] }) => {
     if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
-    const { data, device, from, lora, seed, set } = values;
+    const { data, device, from, lora, seed, set, task } = values;
     // JSON is YAML: any path can stand in an override.
     const over = [
       ...(data === undefined ? [] : [`finetune.path=${JSON.stringify(data)}`, 'finetune.valPath=null']),
       ...(from === undefined ? [] : [`finetune.from=${JSON.stringify(from)}`]),
+      ...(task === undefined ? [] : [`finetune.task=${task}`]),
       ...(lora ? ['finetune.lora={}'] : []),
       ...(seed === undefined ? [] : [`finetune.train.seed=${seed}`]),
     ];

@@ -78,7 +78,8 @@ export class RunView {
     } else if (event.type === 'evaluation') {
       const bits = event.bitsPerByte === null ? '' : `, ${figure(event.bitsPerByte, 3)} bits per byte`;
       this.#more = `validation ${figure(event.loss, 4)}`;
-      this.say(`step ${step}: validation loss ${figure(event.loss, 4)}${bits}${event.best ? ', the best so far' : ''}`);
+      const measured = Object.entries(event.metrics ?? {}).map(([name, value]) => `, ${name} ${figure(value, 4)}`);
+      this.say(`step ${step}: validation loss ${figure(event.loss, 4)}${bits}${measured.join('')}${event.best ? ', the best so far' : ''}`);
     } else if (event.type === 'end') {
       this.end();
       if (event.reason === 'early stop') note(`stopped early at step ${step}: no progress in the last evaluations`);

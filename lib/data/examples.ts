@@ -2,12 +2,42 @@
 //
 // An example of n tokens (prompt, completion, end of text) takes n-1 places: inputs 0..n-2, targets 1..n-1. So no place is
 // spent on an end-of-text input, and no target lies in the next example.
+import type { ChatTemplate } from '../tokenizer/chat.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { type Batch, checkPositive, IGNORE } from './loader.ts';
+import type { Conversation } from './records.ts';
 import { Permutation, STREAM, seedWords } from './rng.ts';
 import type { Example } from './source.ts';
 import { MemoryTokens, type TokenData } from './tokens.ts';
+
+/** Documents, token by token, each with whether it is learned. */
+class Writer {
+  readonly #tokens: number[] = [];
+  readonly #mask: number[] = [];
+  readonly #starts: number[] = [];
+
+  begin(): void {
+    this.#starts.push(this.#tokens.length);
+  }
+
+  write(ids: Iterable<number>, learned: boolean): void {
+    for (const id of ids) {
+      this.#tokens.push(id);
+      this.#mask.push(learned ? 1 : 0);
+    }
+  }
+
+  tokens(tokenizer: Tokenizer): MemoryTokens {
+    return new MemoryTokens({
+      tokens: Uint32Array.from(this.#tokens),
+      mask: Uint8Array.from(this.#mask),
+      starts: Uint32Array.from(this.#starts),
+      vocabSize: tokenizer.vocabSize,
+      endOfText: tokenizer.endOfText,
+    });
+  }
+}
 
 /**
  * Prompts and completions as tokens in memory: the same row of tokens that `prepare` writes for JSONL.
@@ -15,32 +45,49 @@ import { MemoryTokens, type TokenData } from './tokens.ts';
  */
 export function encodeExamples(examples: readonly Example[], tokenizer: Tokenizer): MemoryTokens {
   const end = tokenizer.endOfText;
-  const tokens: number[] = [];
-  const mask: number[] = [];
-  const starts: number[] = [];
+  const writer = new Writer();
   for (const [index, example] of examples.entries()) {
     const prompt = example.prompt === '' && end !== undefined ? [end] : tokenizer.encode(example.prompt);
     const completion = tokenizer.encode(example.completion);
     if (prompt.length === 0)
       throw new ArgumentError(`encodeExamples: examples[${index}].prompt must not be empty with a tokenizer that has no end-of-text token`);
     if (completion.length === 0) throw new ArgumentError(`encodeExamples: examples[${index}].completion must not be empty`);
-    starts.push(tokens.length);
-    for (const id of prompt) {
-      tokens.push(id);
-      mask.push(0);
-    }
-    for (const id of end === undefined ? completion : [...completion, end]) {
-      tokens.push(id);
-      mask.push(1);
+    writer.begin();
+    writer.write(prompt, false);
+    writer.write(completion, true);
+    if (end !== undefined) writer.write([end], true);
+  }
+  return writer.tokens(tokenizer);
+}
+
+/**
+ * Conversations as tokens in memory, those learned that the assistant says. What stands before an answer is encoded apart from it, as it
+ * is when the model is asked; special tokens in the template's text come out as such.
+ * @throws ArgumentError naming the conversation that the template does not take
+ */
+export function encodeConversations(conversations: readonly Conversation[], tokenizer: Tokenizer, template: ChatTemplate): MemoryTokens {
+  const writer = new Writer();
+  for (const [index, { messages }] of conversations.entries()) {
+    writer.begin();
+    try {
+      for (const { text, learned } of template.pieces(messages)) writer.write(tokenizer.encode(text, { allowedSpecial: 'all' }), learned);
+    } catch (error) {
+      if (!(error instanceof ArgumentError)) throw error;
+      throw new ArgumentError(`encodeConversations: conversations[${index}]: ${error.message}`, { cause: error });
     }
   }
-  return new MemoryTokens({
-    tokens: Uint32Array.from(tokens),
-    mask: Uint8Array.from(mask),
-    starts: Uint32Array.from(starts),
-    vocabSize: tokenizer.vocabSize,
-    endOfText: end,
-  });
+  return writer.tokens(tokenizer);
+}
+
+/** Whether a token behind the first one of some document is to be predicted. */
+function hasLabels(data: TokenData, longest: number): boolean {
+  const mask = new Uint8Array(longest);
+  for (let i = 0; i < data.documents; i++) {
+    const size = data.documentStart(i + 1) - data.documentStart(i);
+    data.readMask(data.documentStart(i), size, mask, 0);
+    if (mask.subarray(1, size).includes(1)) return true;
+  }
+  return false;
 }
 
 /** Where an ExamplesLoader stands; JSON-safe. */
@@ -115,6 +162,8 @@ export class ExamplesLoader {
         },
       );
     }
+    if (!hasLabels(data, longest))
+      throw new ArgumentError('ExamplesLoader: data must have a token that is learned, got all of them masked');
     this.#data = data;
     this.#options = { batch, length, packing, rank: part.rank, parts: part.count, once };
     this.#seed = seed;

@@ -1,10 +1,18 @@
 export { type CorpusName, cacheFolder, type FetchedCorpus, type FetchOptions, fetchCorpus, listCorpora } from './corpora.ts';
-export { ExamplesLoader, type ExamplesLoaderOptions, type ExamplesState, encodeExamples, examplesOnce } from './examples.ts';
+export {
+  ExamplesLoader,
+  type ExamplesLoaderOptions,
+  type ExamplesState,
+  encodeConversations,
+  encodeExamples,
+  examplesOnce,
+} from './examples.ts';
 export { type LLMCTokensOptions, readLLMCTokens } from './llmc.ts';
 export { type Batch, IGNORE, Loader, type LoaderOptions, type LoaderState, windowBatches, windows } from './loader.ts';
 export { ngramBitsPerByte } from './ngram.ts';
 export { type Prepared, type PrepareOptions, type PrepareProgress, prepare } from './prepare.ts';
 export { type OpenPrepared, openPrepared, type PreparedMeta, type PreparedPart } from './prepared.ts';
+export { CONVERSATION, type Conversation, type RecordKind, type Records, readRecords, splitRecords } from './records.ts';
 export { RowsLoader, type RowsOptions, type TokenRows } from './rows.ts';
 export { type OpenShardsOptions, Shards } from './shards.ts';
 export {

@@ -5,6 +5,7 @@ import { LORA_TARGETS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
 import { COMPUTES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
+import { FINETUNE_TASKS } from './finetune-tasks.ts';
 
 // What may stand in a run's configuration. Each leaf's error is what was expected of it; the path and what came instead are added
 // by whoever reports it. Everything may be missing or null, which means the default: those are filled in by config.ts.
@@ -116,6 +117,8 @@ function build({ z }: typeof import('zod')) {
 
   const finetune = section({
     from: path,
+    task: choice(FINETUNE_TASKS),
+    template: path,
     path,
     valPath: path,
     valFraction: fraction,
@@ -168,6 +171,7 @@ export const PATH_KEYS: readonly (readonly string[])[] = [
   ['data', 'valPath'],
   ['finetune', 'from'],
   ['finetune', 'path'],
+  ['finetune', 'template'],
   ['finetune', 'valPath'],
 ];
 

@@ -21,6 +21,7 @@ import {
   type Source,
   valueAt,
 } from './config-source.ts';
+import type { FinetuneTask } from './finetune-tasks.ts';
 
 export type { TrainConfig } from './config-defaults.ts';
 export { ConfigError, type ConfigIssue } from './config-error.ts';
@@ -64,13 +65,17 @@ export interface LoRASection extends LoRAConfig {
 export interface FinetuneSection {
   /** The checkpoint to start from: a run's folder or a checkpoint; without it, the run's own best one. */
   readonly from?: string;
-  /** Prompts and completions, JSONL. */
+  /** What is learned: `completion`, answers to prompts; `chat`, what the assistant says in conversations. */
+  readonly task: FinetuneTask;
+  /** What it is learned from, JSONL. */
   readonly path?: string;
   readonly valPath?: string;
   readonly valFraction: number;
   /** Several examples in a row. */
   readonly packing: boolean;
   readonly tooLong: 'error' | 'truncate';
+  /** Of `chat`: a Jinja file in place of the template that the model comes with. */
+  readonly template?: string;
   /** Without it all of the model is trained. */
   readonly lora?: LoRASection;
   /** As the run's `train`, but for what is said here. */
@@ -212,6 +217,7 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   const train = fillTrain(input.train ?? {}, model.contextLength);
   const { train: finetuneTrain, lora, ...finetuneRest } = input.finetune ?? {};
   const finetune: FinetuneSection = {
+    task: 'completion',
     valFraction: 0.1,
     packing: true,
     tooLong: 'error',
@@ -239,6 +245,8 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   }
   const data: DataSection = { valFraction: 0.1, sampling: 'epoch', documents: false, ...input.data };
   if (data.corpus !== undefined && data.path !== undefined) bad(['data', 'corpus'], 'left out where data.path is given', data.corpus);
+  if (finetune.template !== undefined && finetune.task !== 'chat')
+    bad(['finetune', 'template'], 'left out unless finetune.task is chat', finetune.template);
   if (issues.length > 0) throw new ConfigError(issues);
 
   const name = input.name ?? defaultName;

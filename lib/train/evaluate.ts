@@ -50,6 +50,8 @@ export interface Evaluation {
   bitsPerByte: number | null;
   tokens: number;
   bytes: number;
+  /** What an objective measures besides, by name: `accuracy`, … */
+  metrics?: Readonly<Record<string, number>>;
 }
 
 /** Bytes of every token; special tokens count none. */

@@ -5,7 +5,7 @@ import { saveLoRA } from '../checkpoint/lora.ts';
 import { tensorEntries } from '../checkpoint/tensors.ts';
 import { mergeLoRA } from '../models/index.ts';
 import { openModel } from './open.ts';
-import { encodeModel } from './saved-model.ts';
+import { encodeChatTemplate, encodeModel } from './saved-model.ts';
 
 export interface ExportLoRAOptions {
   /** Add the changes to the matrices. */
@@ -19,7 +19,7 @@ export interface ExportLoRAOptions {
  * `<out>/merged`; gives the folder.
  */
 export async function exportLoRA(checkpoint: string, out: string, { merge, base }: ExportLoRAOptions): Promise<string> {
-  const { model, tokenizer, config, steps } = await openModel(checkpoint, { device: 'cpu' });
+  const { model, tokenizer, chatTemplate, config, steps } = await openModel(checkpoint, { device: 'cpu' });
   try {
     if (!merge) {
       await saveLoRA(model, join(out, 'adapter'), { base });
@@ -34,6 +34,7 @@ export async function exportLoRA(checkpoint: string, out: string, { merge, base 
         'model.safetensors': { tensors: tensorEntries(model.namedParameters()) },
         'config.json': encodeModel(model),
         ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
+        ...(chatTemplate && { 'tokenizer_config.json': encodeChatTemplate(chatTemplate) }),
       },
     });
   } finally {

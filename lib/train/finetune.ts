@@ -1,56 +1,33 @@
 import { join } from 'node:path';
 import { clearCheckpoints, type Json } from '../checkpoint/index.ts';
-import { type Example, ExamplesLoader, encodeExamples, openSource, planSplit, splitItems, type TokenData } from '../data/index.ts';
 import { addLoRA, type GPT, loraConfigOf, mergeLoRA } from '../models/index.ts';
-import type { Tokenizer } from '../tokenizer/index.ts';
+import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
 import { exportLoRA } from './export-lora.ts';
 import { findCheckpoint, openModel } from './open.ts';
 import { hubOptions } from './prepare.ts';
 import { drive, factsOf, type PretrainOptions, type RunHooks, type RunResult, startingPoint } from './pretrain.ts';
+import { type FinetuneRecords, taskOf } from './tasks/index.ts';
 import { Trainer } from './trainer.ts';
 
 export interface FinetuneOptions extends PretrainOptions {
-  /** Examples in place of the configured files. */
-  examples?: { train: readonly Example[]; validation: readonly Example[] };
+  /** What is learned from, of the kind of `finetune.task`, in place of the configured files. */
+  examples?: FinetuneRecords;
 }
 
-/** Examples of a JSONL file, the last `valFraction` of them (or another file) for validation. */
-export async function readExamples(
-  files: Pick<RunConfig['finetune'], 'path' | 'valPath' | 'valFraction'>,
-): Promise<{ train: Example[]; validation: Example[] }> {
-  const { path, valPath, valFraction } = files;
-  if (path === undefined)
-    throw new ArgumentError('finetune.path must name a JSONL file of prompts and completions', { hint: 'Or give --data FILE.' });
-  const part = async (file: string, fraction: number, name: 'train' | 'validation'): Promise<Example[]> => {
-    const source = openSource(file);
-    const examples: Example[] = [];
-    for (const item of splitItems(source, await planSplit(source, fraction), name)) {
-      if (item.kind !== 'example') throw new ArgumentError(`${item.file}:${item.line}: must have prompt and completion, got text`);
-      examples.push({ prompt: item.prompt, completion: item.completion });
-    }
-    return examples;
-  };
-  if (valPath !== undefined) return { train: await part(path, 0, 'train'), validation: await part(valPath, 0, 'train') };
-  return { train: await part(path, valFraction, 'train'), validation: await part(path, valFraction, 'validation') };
-}
-
-/** A trainer for a model on examples: loss on completions only, several examples in a row without seeing each other. */
-export function finetuner(
+/** A trainer for a model on examples of the run's `finetune.task`. */
+export async function finetuner(
   run: RunConfig,
   model: GPT,
   tokenizer: Tokenizer,
-  examples: { train: readonly Example[]; validation: readonly Example[] },
-  options: RunHooks & { checkpoints?: string },
-): Trainer {
-  const { train, packing, tooLong } = run.finetune;
-  const data = new ExamplesLoader(encodeExamples(examples.train, tokenizer), {
-    ...{ batch: train.batchSize, length: train.contextLength, seed: train.seed, packing, tooLong },
-  });
-  const validation: TokenData | null = examples.validation.length > 0 ? encodeExamples(examples.validation, tokenizer) : null;
+  examples: FinetuneRecords,
+  options: RunHooks & { checkpoints?: string; chatTemplate?: ChatTemplate | null } = {},
+): Promise<Trainer> {
+  const { chatTemplate = null } = options;
+  const task = await taskOf(run.finetune).prepare(examples, { run, model, tokenizer, chatTemplate });
   return new Trainer({
-    ...{ model, data, train, validation, tokenizer, documents: true, config: run as unknown as Json },
+    ...{ model, ...task, train: run.finetune.train, tokenizer, documents: true, config: run as unknown as Json },
     ...(options.checkpoints !== undefined && { checkpoints: options.checkpoints }),
     ...(options.signal && { signal: options.signal }),
     ...(options.minutes !== undefined && { minutes: options.minutes }),
@@ -81,16 +58,17 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const folder = join(out, 'checkpoints');
   const fresh = options.fresh || (options.examples !== undefined && !options.resume);
   const start = await startingPoint(out, folder, { ...options, fresh });
-  const examples = options.examples ?? (await readExamples(run.finetune));
+  const examples = options.examples ?? ((await taskOf(run.finetune).read(run.finetune)) as FinetuneRecords);
   const from = run.finetune.from ?? run.out;
-  const { model, tokenizer } = await openModel(from, {
+  const { model, tokenizer, chatTemplate } = await openModel(from, {
     device: options.device ?? run.device,
     hub: hubOptions(options),
   });
-  if (!tokenizer) throw new ArgumentError(`finetune: ${from} holds no tokenizer`);
-  prepareLoRA(run, model);
-  const trainer = finetuner(run, model, tokenizer, examples, { ...options, checkpoints: folder });
+  let trainer: Trainer | null = null;
   try {
+    if (!tokenizer) throw new ArgumentError(`finetune: ${from} holds no tokenizer`);
+    prepareLoRA(run, model);
+    trainer = await finetuner(run, model, tokenizer, examples, { ...options, chatTemplate, checkpoints: folder });
     if (start) await trainer.resume(start);
     else await clearCheckpoints(folder);
     options.onStart?.(trainer, trainer.step);
@@ -100,7 +78,7 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
     const exported = lora && result.reason !== 'aborted' ? await exportLoRA(checkpoint, out, { merge: lora.merge, base: from }) : null;
     return { ...result, checkpoint, exported, ...factsOf(model) };
   } finally {
-    trainer.dispose();
+    trainer?.dispose();
     model.dispose();
   }
 }

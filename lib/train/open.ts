@@ -5,7 +5,14 @@ import { restoreTensors } from '../checkpoint/tensors.ts';
 import { type HubOptions, meansHub, modelFolder } from '../hub/index.ts';
 import { addLoRA, GPT } from '../models/index.ts';
 import type { Compute } from '../nn/index.ts';
-import { loadTokenizer, type Tokenizer, tokenizerFromJSON } from '../tokenizer/index.ts';
+import {
+  type ChatTemplate,
+  chatTemplateOfConfig,
+  loadChatTemplate,
+  loadTokenizer,
+  type Tokenizer,
+  tokenizerFromJSON,
+} from '../tokenizer/index.ts';
 import { FileError } from '../util/errors.ts';
 import { readModel, readObject } from './saved-model.ts';
 
@@ -13,6 +20,8 @@ export interface OpenModel {
   model: GPT;
   /** Null: the folder holds none. */
   tokenizer: Tokenizer | null;
+  /** How its conversations are written; null: it comes without a template (`defaultChatTemplate` will do). */
+  chatTemplate: ChatTemplate | null;
   /** The folder that the weights came from. */
   checkpoint: string;
   /** What the checkpoint says of its run. */
@@ -44,15 +53,23 @@ async function tokenizerOf(checkpoint: Checkpoint, vocabSize: number): Promise<T
   throw new FileError(file, `its vocabulary must be at most the model's ${vocabSize} tokens, got ${tokenizer.vocabSize}`);
 }
 
+async function chatTemplateOf(checkpoint: Checkpoint, tokenizer: Tokenizer | null): Promise<ChatTemplate | null> {
+  const name = 'tokenizer_config.json';
+  if (!tokenizer || !Object.hasOwn(checkpoint.manifest.files, name)) return null;
+  return chatTemplateOfConfig(checkpoint.path(name), await readObject(checkpoint, name), tokenizer);
+}
+
 /** Model and tokenizer of a checkpoint; a model that was trained with LoRA has its changes, apart (`mergeLoRA` adds them). */
 export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string): Promise<OpenModel> {
-  const { config, lora } = await readModel(checkpoint);
-  const model = new GPT(config, { seed: 0, ...(device !== undefined && { device }) });
+  const { config: shape, lora } = await readModel(checkpoint);
+  const model = new GPT(shape, { seed: 0, ...(device !== undefined && { device }) });
   try {
     if (lora) addLoRA(model, { ...lora, seed: 0 });
     await restoreTensors(checkpoint.path('model.safetensors'), model.namedParameters());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
-    return { model, tokenizer, checkpoint: checkpoint.folder, config: checkpoint.manifest.config, steps: checkpoint.manifest.step };
+    const chatTemplate = await chatTemplateOf(checkpoint, tokenizer);
+    const { config, step: steps } = checkpoint.manifest;
+    return { model, tokenizer, chatTemplate, checkpoint: checkpoint.folder, config, steps };
   } catch (error) {
     model.dispose();
     throw error;
@@ -83,5 +100,7 @@ export async function openModel(idOrPath: string, options: OpenModelOptions = {}
   const { loadPretrained } = await import('../checkpoint/pretrained.ts');
   const model = await loadPretrained(path, { compute, ...(device !== undefined && { device }) });
   const has = ['tokenizer.json', 'vocab.json', 'encoder.json'].some((name) => existsSync(join(path, name)));
-  return { model, tokenizer: has ? loadTokenizer(path) : null, checkpoint: path, config: model.config, steps: null };
+  const tokenizer = has ? loadTokenizer(path) : null;
+  const chatTemplate = tokenizer && loadChatTemplate(path, tokenizer);
+  return { model, tokenizer, chatTemplate, checkpoint: path, config: model.config, steps: null };
 }

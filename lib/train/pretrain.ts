@@ -32,6 +32,8 @@ export interface RunResult {
    */
   valLoss: number;
   bitsPerByte: number | null;
+  /** What else that evaluation measured, by name: `accuracy`, … */
+  metrics: Readonly<Record<string, number>>;
   steps: number;
   /** Mean over the run's step events; 0 when nothing was trained. */
   tokensPerSecond: number;
@@ -71,19 +73,20 @@ export async function drive(
   hooks: RunHooks,
 ): Promise<Omit<RunResult, 'checkpoint' | 'parameters' | 'trainable' | 'memory' | 'device'> & { saved: string | null }> {
   let [valLoss, bits, steps, rates, rateCount] = [Number.NaN, null as number | null, trainer.step, 0, 0];
+  let metrics: RunResult['metrics'] = {};
   let reason: RunResult['reason'] = 'steps';
   let saved: string | null = null;
   for await (const event of trainer) {
     if (event.type === 'step') {
       rates += event.tokensPerSecond;
       rateCount++;
-    } else if (event.type === 'evaluation') [valLoss, bits] = [event.loss, event.bitsPerByte];
+    } else if (event.type === 'evaluation') [valLoss, bits, metrics] = [event.loss, event.bitsPerByte, event.metrics ?? {}];
     else if (event.type === 'checkpoint') saved = event.folder;
     else reason = event.reason;
     steps = event.step;
     await hooks.onEvent?.(event, trainer);
   }
-  return { valLoss, bitsPerByte: bits, steps, tokensPerSecond: rateCount ? rates / rateCount : 0, reason, saved };
+  return { valLoss, bitsPerByte: bits, metrics, steps, tokensPerSecond: rateCount ? rates / rateCount : 0, reason, saved };
 }
 
 /** The newest checkpoint to resume from; an error when there is one and nobody said what to do with it. */
@@ -203,6 +206,7 @@ export async function evaluateRun(run: RunConfig, options: RunHooks & { checkpoi
     return {
       valLoss,
       bitsPerByte,
+      metrics: {},
       steps: opened.steps ?? 0,
       tokensPerSecond,
       checkpoint: opened.checkpoint,

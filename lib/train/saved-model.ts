@@ -12,6 +12,7 @@ import {
   loraConfigOf,
 } from '../models/index.ts';
 import { countParameters } from '../models/size.ts';
+import { type ChatTemplate, chatTemplateConfig } from '../tokenizer/index.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { parseJSON } from '../util/json_text.ts';
 import { show } from '../util/show.ts';
@@ -28,6 +29,9 @@ export function encodeModel(model: GPT): string {
   const lora = loraConfigOf(model);
   return `${JSON.stringify({ model_type: 'heddle', ...model.config, ...(lora && { lora }) }, null, 2)}\n`;
 }
+
+/** The text of tokenizer_config.json. */
+export const encodeChatTemplate = (template: ChatTemplate): string => `${JSON.stringify(chatTemplateConfig(template), null, 1)}\n`;
 
 /** A JSON file of a checkpoint that must hold an object. */
 export async function readObject(checkpoint: Checkpoint, name: string): Promise<Record<string, unknown>> {

@@ -11,17 +11,18 @@ import {
 import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
 import type { Batch, TokenData } from '../data/index.ts';
 import { type GPT, loraConfigOf } from '../models/index.ts';
-import type { Policy } from '../nn/index.ts';
+import type { Module, Policy } from '../nn/index.ts';
 import { add } from '../ops/index.ts';
 import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
-import type { Tokenizer } from '../tokenizer/index.ts';
+import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
-import { type Evaluation, evaluate, toDevice } from './evaluate.ts';
+import type { Evaluation } from './evaluate.ts';
+import { languageModel, type Objective } from './objective.ts';
 import { checkPolicy, LossScale } from './policy.ts';
-import { encodeModel, readModel } from './saved-model.ts';
+import { encodeChatTemplate, encodeModel, readModel } from './saved-model.ts';
 import { type Progress, restoreLoader, savedState } from './saved-state.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
@@ -60,12 +61,16 @@ export interface TrainerOptions {
   model: GPT;
   data: BatchSource;
   train: TrainConfig;
+  /** What is minimised. Default: the cross-entropy of the next token. */
+  objective?: Objective;
   /** In place of `train.policy`; not checked against what the device is good at: the CPU takes bf16 too, and is slow with it. */
   policy?: Policy;
   /** Evaluated whole every `train.evalEvery` steps. */
   validation?: TokenData | null;
   /** Counts bytes for bits per byte, and goes into checkpoints. */
   tokenizer?: Tokenizer;
+  /** Goes into checkpoints. */
+  chatTemplate?: ChatTemplate | null;
   /** Attention stays within documents, in evaluation too. */
   documents?: boolean;
   /** Folder of checkpoints; none: nothing is saved. */
@@ -82,8 +87,8 @@ export interface TrainerOptions {
   onEvent?: (event: TrainerEvent) => void;
 }
 
-/** The optimizer that a configuration names, on the model's parameters. */
-export function makeOptimizer(model: GPT, t: TrainConfig): Optimizer {
+/** The optimizer that a configuration names, on a model's parameters. */
+export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
   const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
   switch (t.optimizer) {
     case 'adamw':
@@ -110,6 +115,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly model: GPT;
   readonly optimizer: Optimizer;
   readonly #o: TrainerOptions;
+  readonly #objective: Objective;
   readonly #random: RandomSource;
   readonly #learningRate: (step: number) => number;
   readonly #lossScale: LossScale;
@@ -126,8 +132,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       throw new ArgumentError(`train.contextLength must be at most the model's ${model.config.contextLength}, got ${train.contextLength}`);
     this.#o = options;
     this.model = model;
-    model.computeIn(policy.compute);
-    this.optimizer = makeOptimizer(model, train);
+    this.#objective = options.objective ?? languageModel(model, options);
+    this.#objective.module.computeIn(policy.compute);
+    this.optimizer = makeOptimizer(this.#objective.module, train);
     this.#lossScale = new LossScale(policy);
     this.#random = new RandomSource(train.seed, model.device);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
@@ -178,26 +185,24 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
    * done: the event loop never stands still before a full queue. The last one is not waited for: if it fails, the update is skipped.
    */
   async #enqueueStep(): Promise<void> {
-    const { train, data, documents } = this.#o;
+    const { train, data } = this.#o;
     const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
-    const targets = batches.reduce((n, b) => n + b.targetCount, 0);
-    const { labelSmoothing, zLoss } = train;
+    const counts = batches.map((batch) => this.#objective.counts(batch));
+    const totals = (counts[0] as readonly number[]).map((_, term) => counts.reduce((n, count) => n + (count[term] as number), 0));
     this.#random.begin(this.#step);
     const { device } = this.model;
     const lossScale = this.#lossScale.value;
     this.optimizer.lossScale = lossScale;
     // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
-    const scale = tensor([targets > 0 ? lossScale / targets : 0], { shape: [], device }).keep();
+    const scales = totals.map((count) => tensor([count > 0 ? lossScale / count : 0], { shape: [], device }).keep());
     let total: Tensor | null = null;
     let done: Promise<unknown> = Promise.resolve();
     try {
       for (const [i, batch] of batches.entries()) {
         const before: Tensor | null = total;
         total = scope(() => {
-          this.model.train();
-          const b = toDevice(batch, device);
-          const separate = documents || batch.documents ? b.documents : null;
-          const loss = this.model.loss(b.inputs, b.targets, { documents: separate, random: this.#random, scale, labelSmoothing, zLoss });
+          this.#objective.module.train();
+          const loss = this.#objective.loss(batch, { random: this.#random, scales });
           backward(loss);
           return (before ? add(before, loss.detach()) : loss.detach()).keep();
         });
@@ -213,19 +218,12 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       this.optimizer.noteLoss(total as unknown as Tensor);
     } finally {
       (total as Tensor | null)?.dispose();
-      scale.dispose();
+      for (const scale of scales) scale.dispose();
     }
   }
 
   async #evaluate(maxTokens: number): Promise<TrainerEvent & { type: 'evaluation' }> {
-    const { validation, tokenizer, documents, train } = this.#o;
-    const result = await evaluate(this.model, validation as TokenData, {
-      length: train.contextLength,
-      maxTokens,
-      batch: Math.max(1, Math.min(32, Math.ceil(2048 / train.contextLength))),
-      ...(documents && { documents }),
-      ...(tokenizer && { tokenizer }),
-    });
+    const result = await (this.#objective.evaluate as NonNullable<Objective['evaluate']>)(maxTokens);
     const { bestLoss, withoutProgress } = this.#progress;
     const best = Number.isFinite(result.loss) && (bestLoss === null || result.loss < bestLoss);
     this.#progress = best
@@ -244,7 +242,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** Saves all that resuming needs; gives the folder. */
   async save(): Promise<string> {
-    const { checkpoints, config = null, data, tokenizer, train } = this.#o;
+    const { checkpoints, config = null, data, tokenizer, chatTemplate, train } = this.#o;
     if (!checkpoints) throw new ArgumentError('Trainer.save: the option checkpoints must name a folder');
     await this.#o.beforeSave?.();
     const { updates } = await this.optimizer.report();
@@ -257,10 +255,11 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         rng: { seed: train.seed },
         state: { ...this.#progress, updates, lossScale: this.#lossScale.state() },
         files: {
-          'model.safetensors': { tensors: tensorEntries(this.model.namedParameters()) },
+          'model.safetensors': { tensors: tensorEntries(this.#objective.module.namedParameters()) },
           'optimizer.safetensors': { tensors: tensorEntries(views) },
           'config.json': encodeModel(this.model),
           ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
+          ...(chatTemplate && { 'tokenizer_config.json': encodeChatTemplate(chatTemplate) }),
         },
       });
       this.#saved = this.#step;
@@ -291,7 +290,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     const [was, is] = [(await readModel(checkpoint)).lora, loraConfigOf(this.model)].map((lora) => JSON.stringify(lora));
     if (was !== is)
       throw new HeddleError('ERR_HEDDLE_RESUME', `${checkpoint.folder}: LoRA must be ${was} as in this run so far, got ${is}`);
-    await restoreTensors(checkpoint.path('model.safetensors'), this.model.namedParameters());
+    await restoreTensors(checkpoint.path('model.safetensors'), this.#objective.module.namedParameters());
     const views = this.#optimizerTensors();
     try {
       await restoreTensors(checkpoint.path('optimizer.safetensors'), views);
@@ -299,7 +298,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       for (const t of views.values()) t.dispose();
     }
     restoreLoader(checkpoint, () => this.#o.data.restore(loader as never));
-    this.model.refreshCompute();
+    this.#objective.module.refreshCompute();
     this.optimizer.restore(updates);
     if (lossScale) this.#lossScale.restore(lossScale);
     this.#progress = progress;
@@ -330,7 +329,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   }
 
   async *#events(): AsyncGenerator<TrainerEvent, void, void> {
-    const { train, validation, signal, minutes, data, checkpoints } = this.#o;
+    const { train, signal, minutes, data, checkpoints } = this.#o;
+    const validated = Boolean(this.#objective.evaluate);
     const deadline = minutes === undefined ? Number.POSITIVE_INFINITY : performance.now() + minutes * 60_000;
     const stepTokens = train.batchSize * train.contextLength * train.gradientAccumulation;
     let reason: (TrainerEvent & { type: 'end' })['reason'] = 'steps';
@@ -366,7 +366,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       counted++;
       const end = this.#step === train.steps;
       this.#owed = {
-        evaluation: Boolean(validation) && (due(train.evalEvery) || end),
+        evaluation: validated && (due(train.evalEvery) || end),
         checkpoint: due(train.saveEvery) || end,
         best: false,
       };
@@ -382,7 +382,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       }
     }
     let best = false;
-    if (reason === 'time' && validation && evaluated !== this.#step) {
+    if (reason === 'time' && validated && evaluated !== this.#step) {
       const event = await this.#evaluate(0);
       best = event.best;
       yield event;

@@ -47,8 +47,9 @@ export class MetricsRecorder {
         'train/tokens_per_second': tokensPerSecond,
       });
     } else if (event.type === 'evaluation') {
-      const { loss, perplexity, bitsPerByte, tokens, best } = event;
-      this.#log.write({ step, event: 'evaluation', loss, perplexity, bitsPerByte, tokens, best, ...this.#device });
+      const { loss, perplexity, bitsPerByte, tokens, best, metrics = {} } = event;
+      this.#log.write({ step, event: 'evaluation', loss, perplexity, bitsPerByte, tokens, best, ...metrics, ...this.#device });
+      this.#curves(step, Object.fromEntries(Object.entries(metrics).map(([name, value]) => [`validation/${name}`, value])));
       this.#curves(step, { 'validation/loss': loss, ...(bitsPerByte !== null && { 'validation/bits_per_byte': bitsPerByte }) });
     }
   }

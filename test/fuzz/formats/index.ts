@@ -9,7 +9,7 @@ import { plantedFormats } from './planted.ts';
 import { gpt2Folder, index, llamaFolder, openaiFolder, qwenFolder } from './pretrained.ts';
 import { safetensors } from './safetensors.ts';
 import { preparedFolder, shards } from './shards.ts';
-import { jsonLines, plainText, supervised } from './texts.ts';
+import { conversations, jsonLines, plainText, supervised } from './texts.ts';
 import { foreignTokenizer, pair, tokenizerFile } from './tokenizers.ts';
 
 const all: readonly Format[] = [
@@ -26,6 +26,7 @@ const all: readonly Format[] = [
     plainText,
     jsonLines,
     supervised,
+    conversations,
     metrics,
     corpusArchive,
   ],

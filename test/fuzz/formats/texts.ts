@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { join } from 'node:path';
-import { ExamplesLoader, encodeExamples, openSource, planSplit, splitItems } from '../../../lib/data/index.ts';
-import { ByteTokenizer } from '../../../lib/tokenizer/index.ts';
-import { readExamples } from '../../../lib/train/finetune.ts';
+import {
+  CONVERSATION,
+  ExamplesLoader,
+  encodeConversations,
+  encodeExamples,
+  openSource,
+  planSplit,
+  readRecords,
+  splitItems,
+} from '../../../lib/data/index.ts';
+import { ByteTokenizer, defaultChatTemplate } from '../../../lib/tokenizer/index.ts';
+import { completion } from '../../../lib/train/tasks/completion.ts';
 import { type Files, type Format, filesOf } from '../format.ts';
 import { mutateBytes } from '../mutate_bytes.ts';
 import { mutateLines } from '../mutate_json.ts';
@@ -65,7 +74,7 @@ export const supervised: Format = {
   ],
   mutators: { 'a.jsonl': { weight: 1, mutate: mutateLines } },
   async read(folder) {
-    const { train, validation } = await readExamples({ path: join(folder, 'a.jsonl'), valFraction: 0.3 });
+    const { train, validation } = await completion.read({ path: join(folder, 'a.jsonl'), valFraction: 0.3 });
     for (const part of [train, validation]) {
       if (part.length === 0) continue;
       const data = encodeExamples(part, byte);
@@ -74,5 +83,36 @@ export const supervised: Format = {
       assert(inputs.every((id) => id >= 0 && id < byte.vocabSize));
       assert.equal(targets.filter((id) => id >= 0).length, targetCount);
     }
+  },
+};
+
+export const conversations: Format = {
+  name: 'conversations',
+  seeds: async () => [
+    filesOf({
+      'a.jsonl': lines(
+        {
+          messages: [
+            { role: 'user', content: 'where?' },
+            { role: 'assistant', content: 'in the sea' },
+          ],
+        },
+        {
+          messages: [
+            { role: 'system', content: 'é' },
+            { role: 'user', content: '名', name: 'x' },
+            { role: 'assistant', content: '' },
+            { role: 'user', content: '<|endoftext|>' },
+            { role: 'assistant', content: 'b' },
+          ],
+        },
+      ),
+    }),
+  ],
+  mutators: { 'a.jsonl': { weight: 1, mutate: mutateLines } },
+  async read(folder) {
+    const data = encodeConversations(readRecords(join(folder, 'a.jsonl'), CONVERSATION), byte, defaultChatTemplate(byte));
+    const { inputs, targetCount } = new ExamplesLoader(data, { batch: 2, length: 16, tooLong: 'truncate' }).next();
+    assert(inputs.every((id) => id >= 0 && id < byte.vocabSize) && targetCount > 0);
   },
 };
