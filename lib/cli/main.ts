@@ -18,6 +18,7 @@ const HEDDLE: Group = {
     measure: { summary: 'measure a model on a benchmark', load: () => import('./measure.ts') },
     compare: { summary: 'compare two models by their reports', load: () => import('./compare.ts') },
     generate: { summary: 'let a model write', load: () => import('./generate.ts') },
+    inspect: { summary: 'look at what a model is given', load: () => import('./inspect.ts') },
     chat: { summary: 'talk with a model', load: () => import('./chat.ts') },
     tokenizer: { summary: 'train, use and look at tokenizers', load: () => import('./tokenizer.ts') },
     config: { summary: 'show a complete configuration, or the presets', load: () => import('./config.ts') },

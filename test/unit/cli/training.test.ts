@@ -138,6 +138,33 @@ test.serial('finetune --lora: says what is trained, writes an adapter, generates
   t.regex((await heddle(['finetune', 'tiny.yaml', '--resume'], { cwd })).stderr, /LoRA must be \{"rank":2,.* got null/);
 });
 
+test.serial('inspect batch: documents, what is learned, positions; colours only where they are wanted', async (t) => {
+  const cwd = tinyProject();
+  const plain = await heddle(['inspect', 'batch', 'tiny.yaml', '--rows', '1'], { cwd, env: { FORCE_COLOR: '1', NO_COLOR: '1' } });
+  t.is(plain.code, 0, plain.stderr);
+  const [head, , row, first] = plain.stdout.split('\n');
+  t.is(head, 'batch 0: 4 rows of 32 tokens, 128 of them (100.0 %) learned');
+  t.is(row, 'row 0');
+  t.regex(first as string, /^ {4}0 {2}.«(.\|){31}.»$/, 'the first token is read alone, the last target stands behind the inputs');
+  t.is((await heddle(['pretrain', 'tiny.yaml'], { cwd })).code, 0);
+  const args = ['inspect', 'batch', 'tiny.yaml', '--finetune', '--rows', '2'];
+  const tuned = await heddle(args, { cwd, env: { NO_COLOR: '', FORCE_COLOR: '1' } });
+  t.is(tuned.code, 0, tuned.stderr);
+  t.regex(tuned.stdout.replaceAll('\u001b', '^'), /\^\[36mI\^\[0m\|.*«\^\[1;4;36m[yn]\^\[0m/);
+  const bare = await heddle(args, { cwd, env: { NO_COLOR: '', FORCE_COLOR: '' } });
+  t.regex(bare.stdout, /^ {4}0 {2}I\|s\| (\|\d)+\| \|e\|v\|e\|n\|\?\| «(n\|o|y\|e\|s)\|<\|endoftext\|>»$/m);
+  const json = lastLine(await heddle([...args, '--json'], { cwd })) as {
+    targetCount: number;
+    documents: { start: number; tokens: { id: number; learned: boolean; position: number | null }[] }[][];
+  };
+  const [one, two] = json.documents[0] as (typeof json.documents)[0];
+  t.is(one?.start, 0);
+  t.is(two?.start, (one?.tokens.length as number) - 1);
+  t.deepEqual(one?.tokens.at(-1), { ...one?.tokens.at(-1), id: 256, learned: true, position: null } as never);
+  const table = await heddle([...args, '--table'], { cwd });
+  t.regex(table.stdout, /^ {7}0 {9}0 {6}73 {11}I$/m);
+});
+
 test.serial('prepare and verify-resume', async (t) => {
   const cwd = tinyProject();
   const prepared = lastLine(await heddle(['prepare', 'tiny.yaml', '--json'], { cwd }));

@@ -6,10 +6,11 @@ import { heddle, lastLine, noBinary, tinyProject } from './support.ts';
 
 const COMMANDS = [
   ...['quickstart', 'prepare', 'pretrain', 'finetune', 'evaluate', 'measure', 'compare', 'generate', 'chat', 'tokenizer', 'config', 'data'],
-  ...['verify-resume', 'bench', 'doctor', 'build'],
+  ...['verify-resume', 'bench', 'doctor', 'build', 'inspect'],
 ];
 const IN_DETAIL = [
-  ...COMMANDS.filter((name) => name !== 'tokenizer'),
+  ...COMMANDS.filter((name) => name !== 'tokenizer' && name !== 'inspect'),
+  'inspect batch',
   'tokenizer train',
   'tokenizer encode',
   'tokenizer decode',
