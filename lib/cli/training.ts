@@ -100,11 +100,11 @@ export async function runTraining(task: TrainingTask): Promise<number> {
         onMessage: (line) => view.say(line),
         onPrepare: (progress) => view.prepare(progress),
         onDownload: (progress) => view.download(progress),
-        onStart({ model }, from) {
+        onStart({ model, module }, from) {
           const device = describeDevice(model.device);
           recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, device });
           view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
-          const [learned, all] = [model.trainableCount(), model.parameterCount()];
+          const [learned, all] = [module.trainableCount(), module.parameterCount()];
           if (learned < all) view.say(`training ${learned} of ${all} parameters (${((100 * learned) / all).toFixed(2)} %)`);
           if (values.resume && from === 0) view.say('no checkpoint to go on from: this is the first step');
         },
@@ -147,8 +147,9 @@ async function report(task: TrainingTask, result: RunResult, view: RunView, seco
       ['parameters', formatCount(result.parameters)],
       ...(result.trainable < result.parameters ? [trainedRow] : []),
       ['steps', `${result.steps} of ${task.steps}`],
-      ['validation loss', `${figure(result.valLoss, 4)} nats per token`],
+      ['validation loss', `${figure(result.valLoss, 4)} nats${result.bitsPerByte === null ? '' : ' per token'}`],
       ['bits per byte', figure(result.bitsPerByte, 4)],
+      ...Object.entries(result.metrics).map(([name, value]) => [name, figure(value, 4)] as [string, string]),
       ['tokens/s', formatCount(result.tokensPerSecond)],
       ['memory of tensors', `${figure(result.memory / 2 ** 20, 1)} MiB at most`],
       ['time', formatDuration(seconds)],

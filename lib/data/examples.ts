@@ -79,6 +79,24 @@ export function encodeConversations(conversations: readonly Conversation[], toke
   return writer.tokens(tokenizer);
 }
 
+/**
+ * Texts with the end-of-text token behind them, at which a head reads (GPT-1's extract token). Their tokens are learned, too: GPT-1's
+ * auxiliary loss. Behind it stands one more, which no input takes in.
+ * @throws ArgumentError for a tokenizer without an end-of-text token
+ */
+export function encodeScored(texts: readonly string[], tokenizer: Tokenizer): MemoryTokens {
+  const end = tokenizer.endOfText;
+  if (end === undefined) throw new ArgumentError('encodeScored: the tokenizer must have an end-of-text token, at which the head reads');
+  const writer = new Writer();
+  for (const text of texts) {
+    writer.begin();
+    writer.write(tokenizer.encode(text), true);
+    writer.write([end], true);
+    writer.write([end], false);
+  }
+  return writer.tokens(tokenizer);
+}
+
 /** Whether a token behind the first one of some document is to be predicted. */
 function hasLabels(data: TokenData, longest: number): boolean {
   const mask = new Uint8Array(longest);

@@ -5,14 +5,29 @@ export {
   type ExamplesState,
   encodeConversations,
   encodeExamples,
+  encodeScored,
   examplesOnce,
 } from './examples.ts';
+export { type GroupsBatch, GroupsLoader, type GroupsLoaderOptions, type GroupsState, groupsOnce } from './groups.ts';
 export { type LLMCTokensOptions, readLLMCTokens } from './llmc.ts';
 export { type Batch, IGNORE, Loader, type LoaderOptions, type LoaderState, windowBatches, windows } from './loader.ts';
 export { ngramBitsPerByte } from './ngram.ts';
 export { type Prepared, type PrepareOptions, type PrepareProgress, prepare } from './prepare.ts';
 export { type OpenPrepared, openPrepared, type PreparedMeta, type PreparedPart } from './prepared.ts';
-export { CONVERSATION, type Conversation, type RecordKind, type Records, readRecords, splitRecords } from './records.ts';
+export {
+  CONVERSATION,
+  type Conversation,
+  LABELLED_TEXT,
+  type LabelledText,
+  MULTIPLE_CHOICE,
+  type MultipleChoice,
+  PREFERENCE,
+  type Preference,
+  type RecordKind,
+  type Records,
+  readRecords,
+  splitRecords,
+} from './records.ts';
 export { RowsLoader, type RowsOptions, type TokenRows } from './rows.ts';
 export { type OpenShardsOptions, Shards } from './shards.ts';
 export {

@@ -58,3 +58,55 @@ export function splitRecords<T>(records: readonly T[], valFraction: number): Rec
   const cut = Math.floor(records.length * (1 - valFraction));
   return { train: records.slice(0, cut), validation: records.slice(cut) };
 }
+
+/** A text and what it is. */
+export interface LabelledText {
+  readonly text: string;
+  readonly label: string;
+}
+
+/** `{"text": "...", "label": "..."}` */
+export const LABELLED_TEXT: RecordKind<LabelledText> = {
+  expected: 'strings "text" and "label"',
+  parse({ text, label }) {
+    if (typeof text !== 'string' || typeof label !== 'string') return undefined;
+    return text === '' ? 'text must not be empty' : { text, label };
+  },
+};
+
+/** A prompt with answers, of which one is right. */
+export interface MultipleChoice {
+  readonly prompt: string;
+  readonly choices: readonly string[];
+  /** The place of the right one, from 0. */
+  readonly answer: number;
+}
+
+/** `{"prompt": "...", "choices": ["...", "..."], "answer": 1}` */
+export const MULTIPLE_CHOICE: RecordKind<MultipleChoice> = {
+  expected: 'a string "prompt", a list "choices" of at least two strings, and "answer", the place of the right one from 0',
+  parse({ prompt, choices, answer }) {
+    if (typeof prompt !== 'string' || !Array.isArray(choices) || choices.length < 2) return undefined;
+    if (!choices.every((choice) => typeof choice === 'string' && choice !== '')) return undefined;
+    if (!(Number.isInteger(answer) && (answer as number) >= 0 && (answer as number) < choices.length))
+      return `answer must be an integer from 0 to ${choices.length - 1}, got ${show(answer)}`;
+    return { prompt, choices, answer: answer as number };
+  },
+};
+
+/** A prompt, and which of two answers is preferred. */
+export interface Preference {
+  readonly prompt: string;
+  readonly chosen: string;
+  readonly rejected: string;
+}
+
+/** `{"prompt": "...", "chosen": "...", "rejected": "..."}` */
+export const PREFERENCE: RecordKind<Preference> = {
+  expected: 'strings "prompt", "chosen" and "rejected"',
+  parse({ prompt, chosen, rejected }) {
+    if (typeof prompt !== 'string' || typeof chosen !== 'string' || typeof rejected !== 'string') return undefined;
+    if (chosen === '' || rejected === '') return 'chosen and rejected must not be empty';
+    return chosen === rejected ? 'chosen and rejected must not be the same' : { prompt, chosen, rejected };
+  },
+};

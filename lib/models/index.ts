@@ -9,6 +9,15 @@ export {
 } from './config.ts';
 export { GPT, type GPTOptions, sinusoidalPositions } from './gpt.ts';
 export {
+  countHead,
+  GPTForMultipleChoice,
+  GPTForSequenceClassification,
+  type HeadConfig,
+  type HeadOptions,
+  makeHead,
+  ScoredGPT,
+} from './heads.ts';
+export {
   type AddLoRAOptions,
   addLoRA,
   countLoRA,

@@ -131,6 +131,8 @@ function build({ z }: typeof import('zod')) {
       targets: z.array(choice(LORA_TARGETS), { error: `a list of ${LORA_TARGETS.join(', ')}` }).min(1, { error: 'a list of at least one' }),
       merge: flag,
     }),
+    head: section({ lmWeight: notNegative, dropout: fraction }),
+    dpo: section({ beta: positive }),
     train,
   });
 

@@ -21,7 +21,7 @@ import {
   type Source,
   valueAt,
 } from './config-source.ts';
-import type { FinetuneTask } from './finetune-tasks.ts';
+import { type FinetuneTask, HEAD_TASKS } from './finetune-tasks.ts';
 
 export type { TrainConfig } from './config-defaults.ts';
 export { ConfigError, type ConfigIssue } from './config-error.ts';
@@ -62,10 +62,26 @@ export interface LoRASection extends LoRAConfig {
   readonly merge: boolean;
 }
 
+/** GPT-1's numbers unless given. */
+export interface HeadSection {
+  /** λ. Default 0.5. */
+  readonly lmWeight: number;
+  /** Default 0.1. */
+  readonly dropout: number;
+}
+
+export interface DPOSection {
+  /** β. Default 0.1. */
+  readonly beta: number;
+}
+
 export interface FinetuneSection {
   /** The checkpoint to start from: a run's folder or a checkpoint; without it, the run's own best one. */
   readonly from?: string;
-  /** What is learned: `completion`, answers to prompts; `chat`, what the assistant says in conversations. */
+  /**
+   * What is learned: `completion`, answers to prompts; `chat`, what the assistant says in conversations; `classification`, labels of texts;
+   * `choice`, the right one of several answers; `dpo`, the better one of two answers.
+   */
   readonly task: FinetuneTask;
   /** What it is learned from, JSONL. */
   readonly path?: string;
@@ -76,6 +92,10 @@ export interface FinetuneSection {
   readonly tooLong: 'error' | 'truncate';
   /** Of `chat`: a Jinja file in place of the template that the model comes with. */
   readonly template?: string;
+  /** Of `classification` and `choice`: λ, of the cross-entropy of the texts' own tokens; dropout before the head. */
+  readonly head?: HeadSection;
+  /** Of `dpo`: β; the smaller it is, the farther the model may leave what it was. */
+  readonly dpo?: DPOSection;
   /** Without it all of the model is trained. */
   readonly lora?: LoRASection;
   /** As the run's `train`, but for what is said here. */
@@ -215,13 +235,16 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   const model: ModelSection = given.vocabSize === undefined ? rest : { ...rest, vocabSize };
 
   const train = fillTrain(input.train ?? {}, model.contextLength);
-  const { train: finetuneTrain, lora, ...finetuneRest } = input.finetune ?? {};
+  const { train: finetuneTrain, lora, head, dpo, ...finetuneRest } = input.finetune ?? {};
+  const { task = 'completion' } = finetuneRest;
   const finetune: FinetuneSection = {
-    task: 'completion',
+    task,
     valFraction: 0.1,
     packing: true,
     tooLong: 'error',
     ...finetuneRest,
+    ...(HEAD_TASKS.includes(task) && { head: { lmWeight: 0.5, dropout: 0.1, ...head } }),
+    ...(task === 'dpo' && { dpo: { beta: 0.1, ...dpo } }),
     ...(lora && { lora: fillLoRA(lora) }),
     train: fillFinetuneTrain(input.train ?? {}, finetuneTrain ?? {}, model.contextLength),
   };
@@ -245,6 +268,9 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   }
   const data: DataSection = { valFraction: 0.1, sampling: 'epoch', documents: false, ...input.data };
   if (data.corpus !== undefined && data.path !== undefined) bad(['data', 'corpus'], 'left out where data.path is given', data.corpus);
+  if (head !== undefined && finetune.head === undefined)
+    bad(['finetune', 'head'], `left out unless finetune.task is ${HEAD_TASKS.join(' or ')}`, head);
+  if (dpo !== undefined && finetune.dpo === undefined) bad(['finetune', 'dpo'], 'left out unless finetune.task is dpo', dpo);
   if (finetune.template !== undefined && finetune.task !== 'chat')
     bad(['finetune', 'template'], 'left out unless finetune.task is chat', finetune.template);
   if (issues.length > 0) throw new ConfigError(issues);

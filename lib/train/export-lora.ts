@@ -19,7 +19,7 @@ export interface ExportLoRAOptions {
  * `<out>/merged`; gives the folder.
  */
 export async function exportLoRA(checkpoint: string, out: string, { merge, base }: ExportLoRAOptions): Promise<string> {
-  const { model, tokenizer, chatTemplate, config, steps } = await openModel(checkpoint, { device: 'cpu' });
+  const { model, head, tokenizer, chatTemplate, config, steps } = await openModel(checkpoint, { device: 'cpu' });
   try {
     if (!merge) {
       await saveLoRA(model, join(out, 'adapter'), { base });
@@ -31,13 +31,13 @@ export async function exportLoRA(checkpoint: string, out: string, { merge, base 
     return await saveCheckpoint(folder, {
       ...{ step: steps ?? 0, config: config as Json, loader: null, rng: null, state: null },
       files: {
-        'model.safetensors': { tensors: tensorEntries(model.namedParameters()) },
-        'config.json': encodeModel(model),
+        'model.safetensors': { tensors: tensorEntries((head ?? model).namedParameters()) },
+        'config.json': encodeModel(model, head ?? model),
         ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
         ...(chatTemplate && { 'tokenizer_config.json': encodeChatTemplate(chatTemplate) }),
       },
     });
   } finally {
-    model.dispose();
+    (head ?? model).dispose();
   }
 }

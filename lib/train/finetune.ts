@@ -60,10 +60,11 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
   const start = await startingPoint(out, folder, { ...options, fresh });
   const examples = options.examples ?? ((await taskOf(run.finetune).read(run.finetune)) as FinetuneRecords);
   const from = run.finetune.from ?? run.out;
-  const { model, tokenizer, chatTemplate } = await openModel(from, {
+  const { model, head, tokenizer, chatTemplate } = await openModel(from, {
     device: options.device ?? run.device,
     hub: hubOptions(options),
   });
+  head?.score.dispose(); // the model alone is learned from here
   let trainer: Trainer | null = null;
   try {
     if (!tokenizer) throw new ArgumentError(`finetune: ${from} holds no tokenizer`);
@@ -76,9 +77,9 @@ export async function finetune(run: RunConfig, options: FinetuneOptions = {}): P
     const checkpoint = (await findCheckpoint(folder)).folder ?? saved;
     const { lora } = run.finetune;
     const exported = lora && result.reason !== 'aborted' ? await exportLoRA(checkpoint, out, { merge: lora.merge, base: from }) : null;
-    return { ...result, checkpoint, exported, ...factsOf(model) };
+    return { ...result, checkpoint, exported, ...factsOf(model, trainer.module) };
   } finally {
     trainer?.dispose();
-    model.dispose();
+    (trainer?.module ?? model).dispose();
   }
 }

@@ -12,5 +12,9 @@ import './compile.ts';
 
 export type { CompiledOptimizer, CompileOptions, FitOptions, History, RowsEvaluation } from './compile.ts';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts';
+export type { Objective } from './objective.ts';
 export * from './session.ts';
+export { dpoObjective, encodePreferences, preferenceMargins } from './tasks/dpo.ts';
+export { choose, classify, evaluateHead, headObjective, type ScoredData } from './tasks/head.ts';
+export type { FinetuneRecords } from './tasks/index.ts';
 export { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';

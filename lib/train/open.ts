@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { bestCheckpoint, type Checkpoint, latestCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
 import { restoreTensors } from '../checkpoint/tensors.ts';
 import { type HubOptions, meansHub, modelFolder } from '../hub/index.ts';
-import { addLoRA, GPT } from '../models/index.ts';
+import { addLoRA, GPT, makeHead, type ScoredGPT } from '../models/index.ts';
 import type { Compute } from '../nn/index.ts';
 import {
   type ChatTemplate,
@@ -18,6 +18,8 @@ import { readModel, readObject } from './saved-model.ts';
 
 export interface OpenModel {
   model: GPT;
+  /** What reads its hidden states, of a model that was finetuned to classify or to choose; to be disposed of in its place. */
+  head: ScoredGPT | null;
   /** Null: the folder holds none. */
   tokenizer: Tokenizer | null;
   /** How its conversations are written; null: it comes without a template (`defaultChatTemplate` will do). */
@@ -61,15 +63,16 @@ async function chatTemplateOf(checkpoint: Checkpoint, tokenizer: Tokenizer | nul
 
 /** Model and tokenizer of a checkpoint; a model that was trained with LoRA has its changes, apart (`mergeLoRA` adds them). */
 export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string): Promise<OpenModel> {
-  const { config: shape, lora } = await readModel(checkpoint);
+  const { config: shape, lora, head: reader } = await readModel(checkpoint);
   const model = new GPT(shape, { seed: 0, ...(device !== undefined && { device }) });
   try {
     if (lora) addLoRA(model, { ...lora, seed: 0 });
-    await restoreTensors(checkpoint.path('model.safetensors'), model.namedParameters());
+    const head = reader && makeHead(model, reader, 0);
+    await restoreTensors(checkpoint.path('model.safetensors'), (head ?? model).namedParameters());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
     const chatTemplate = await chatTemplateOf(checkpoint, tokenizer);
     const { config, step: steps } = checkpoint.manifest;
-    return { model, tokenizer, chatTemplate, checkpoint: checkpoint.folder, config, steps };
+    return { model, head, tokenizer, chatTemplate, checkpoint: checkpoint.folder, config, steps };
   } catch (error) {
     model.dispose();
     throw error;
@@ -102,5 +105,5 @@ export async function openModel(idOrPath: string, options: OpenModelOptions = {}
   const has = ['tokenizer.json', 'vocab.json', 'encoder.json'].some((name) => existsSync(join(path, name)));
   const tokenizer = has ? loadTokenizer(path) : null;
   const chatTemplate = tokenizer && loadChatTemplate(path, tokenizer);
-  return { model, tokenizer, chatTemplate, checkpoint: path, config: model.config, steps: null };
+  return { model, head: null, tokenizer, chatTemplate, checkpoint: path, config: model.config, steps: null };
 }

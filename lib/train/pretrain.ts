@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { type Checkpoint, clearCheckpoints, type Json, latestCheckpoint } from '../checkpoint/index.ts';
 import { Loader } from '../data/index.ts';
 import { GPT } from '../models/index.ts';
+import type { Module } from '../nn/index.ts';
 import { describeDevice, memory } from '../tensor/device.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { RunConfig } from './config.ts';
@@ -56,12 +57,12 @@ export interface PretrainOptions extends RunHooks {
   fresh?: boolean;
 }
 
-/** What a result says of its model. */
-export function factsOf(model: GPT): Pick<RunResult, 'parameters' | 'trainable' | 'memory' | 'device'> {
+/** What a result says of its model; `module`: what holds the model, or itself. */
+export function factsOf(model: GPT, module: Module = model): Pick<RunResult, 'parameters' | 'trainable' | 'memory' | 'device'> {
   const { device } = model;
   return {
-    parameters: model.parameterCount(),
-    trainable: model.trainableCount(),
+    parameters: module.parameterCount(),
+    trainable: module.trainableCount(),
     memory: memory(device).peak,
     device: describeDevice(device),
   };

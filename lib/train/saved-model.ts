@@ -2,16 +2,20 @@
 import type { Checkpoint } from '../checkpoint/index.ts';
 import { countElements } from '../checkpoint/tensors.ts';
 import {
+  countHead,
   countLoRA,
   type GPT,
   type GPTConfig,
   gptConfig,
+  type HeadConfig,
   LORA_TARGETS,
   type LoRAConfig,
   type LoRATarget,
   loraConfigOf,
+  ScoredGPT,
 } from '../models/index.ts';
 import { countParameters } from '../models/size.ts';
+import type { Module } from '../nn/index.ts';
 import { type ChatTemplate, chatTemplateConfig } from '../tokenizer/index.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { parseJSON } from '../util/json_text.ts';
@@ -22,12 +26,15 @@ export interface SavedModel {
   readonly config: GPTConfig;
   /** The changes of its matrices; null: none. */
   readonly lora: LoRAConfig | null;
+  /** What reads its hidden states; null: nothing but its vocabulary. */
+  readonly head: HeadConfig | null;
 }
 
-/** The text of config.json. */
-export function encodeModel(model: GPT): string {
+/** The text of config.json; `module`: what holds the model, or itself. */
+export function encodeModel(model: GPT, module: Module = model): string {
+  const head = module instanceof ScoredGPT ? module.head : null;
   const lora = loraConfigOf(model);
-  return `${JSON.stringify({ model_type: 'heddle', ...model.config, ...(lora && { lora }) }, null, 2)}\n`;
+  return `${JSON.stringify({ model_type: 'heddle', ...model.config, ...(lora && { lora }), ...(head && { head }) }, null, 2)}\n`;
 }
 
 /** The text of tokenizer_config.json. */
@@ -63,13 +70,27 @@ function readLoRA(file: string, json: unknown): LoRAConfig | null {
   };
 }
 
+function readHead(file: string, json: unknown): HeadConfig | null {
+  if (json === undefined) return null;
+  const { kind, labels, dropout } = isObject(json) ? json : {};
+  const wrong = (field: string, expected: string, got: unknown) => new FileError(file, `${field} must be ${expected}, got ${show(got)}`);
+  if (!(typeof dropout === 'number' && dropout >= 0 && dropout < 1)) throw wrong('head.dropout', 'at least 0 and below 1', dropout);
+  if (kind === 'choice') return { kind, dropout };
+  if (kind !== 'classification') throw wrong('head.kind', 'classification or choice', kind);
+  if (
+    !(Array.isArray(labels) && labels.length >= 2 && labels.every((x) => typeof x === 'string') && new Set(labels).size === labels.length)
+  )
+    throw wrong('head.labels', 'a list of at least two different texts', labels);
+  return { kind, labels, dropout };
+}
+
 /** A table of positions is made, not read: it may be larger than the weights by so many bytes. */
 const TABLE_BYTES = 64 << 20;
 
 /** What config.json says; what it claims is held against the weights before anything is allocated for it. */
 export async function readModel(checkpoint: Checkpoint): Promise<SavedModel> {
   const file = checkpoint.path('config.json');
-  const { model_type: kind, lora: changes, ...fields } = await readObject(checkpoint, 'config.json');
+  const { model_type: kind, lora: changes, head: reader, ...fields } = await readObject(checkpoint, 'config.json');
   if (kind !== 'heddle') throw new FileError(file, `model_type must be heddle, got ${show(kind)}`);
   let config: GPTConfig;
   try {
@@ -78,9 +99,9 @@ export async function readModel(checkpoint: Checkpoint): Promise<SavedModel> {
     if (!(error instanceof ArgumentError)) throw error;
     throw new FileError(file, error.message, { cause: error });
   }
-  const lora = readLoRA(file, changes);
+  const [lora, head] = [readLoRA(file, changes), readHead(file, reader)];
   const { total, padding } = countParameters(config);
-  const claimed = total + padding + (lora ? countLoRA(config, lora) : 0);
+  const claimed = total + padding + (lora ? countLoRA(config, lora) : 0) + (head ? countHead(config.width, head) : 0);
   const stored = await countElements(checkpoint.path('model.safetensors'));
   if (claimed !== stored) throw new FileError(file, `its model must have ${stored} parameters as model.safetensors holds, got ${claimed}`);
   const table = config.positions === 'sinusoidal' ? 4 * config.contextLength * config.width : 0;
@@ -89,5 +110,5 @@ export async function readModel(checkpoint: Checkpoint): Promise<SavedModel> {
       file,
       `contextLength must be one whose table of positions is not far larger than the weights, got ${config.contextLength}`,
     );
-  return { config, lora };
+  return { config, lora, head };
 }

@@ -145,6 +145,11 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     return this.#step;
   }
 
+  /** All that is trained and saved: the model, or what holds it. */
+  get module(): Module {
+    return this.#objective.module;
+  }
+
   /** Of the options. */
   get tokenizer(): Tokenizer | undefined {
     return this.#o.tokenizer;
@@ -257,7 +262,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         files: {
           'model.safetensors': { tensors: tensorEntries(this.#objective.module.namedParameters()) },
           'optimizer.safetensors': { tensors: tensorEntries(views) },
-          'config.json': encodeModel(this.model),
+          'config.json': encodeModel(this.model, this.#objective.module),
           ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
           ...(chatTemplate && { 'tokenizer_config.json': encodeChatTemplate(chatTemplate) }),
         },
@@ -287,7 +292,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         'ERR_HEDDLE_RESUME',
         `${checkpoint.folder}: train.seed must be ${seed} as in this run so far, got ${this.#o.train.seed}`,
       );
-    const [was, is] = [(await readModel(checkpoint)).lora, loraConfigOf(this.model)].map((lora) => JSON.stringify(lora));
+    const saved = await readModel(checkpoint);
+    const [was, is] = [saved.lora, loraConfigOf(this.model)].map((lora) => JSON.stringify(lora));
     if (was !== is)
       throw new HeddleError('ERR_HEDDLE_RESUME', `${checkpoint.folder}: LoRA must be ${was} as in this run so far, got ${is}`);
     await restoreTensors(checkpoint.path('model.safetensors'), this.#objective.module.namedParameters());

@@ -1,9 +1,11 @@
 import type { Records } from '../../data/index.ts';
 import type { FinetuneSection } from '../config.ts';
 import { chat, completion } from './completion.ts';
+import { dpo } from './dpo.ts';
+import { choice, classification } from './head.ts';
 import type { Task } from './task.ts';
 
-export const TASKS = { completion, chat } as const satisfies Record<FinetuneSection['task'], unknown>;
+export const TASKS = { completion, chat, classification, choice, dpo } as const satisfies Record<FinetuneSection['task'], unknown>;
 
 /** What one of the tasks learns from. */
 export type FinetuneRecords = {
