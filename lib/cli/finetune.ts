@@ -1,14 +1,14 @@
 import { join } from 'node:path';
-import { FINETUNE_TASKS } from '../train/finetune-tasks.ts';
+import { EXAMPLES, type ExampleName, FINETUNE_TASKS } from '../train/finetune-tasks.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
-import { CONFIG, loadConfig, runTraining, TRAINING_OPTIONS } from './training.ts';
+import { loadConfig, runTraining, TRAINING_OPTIONS } from './training.ts';
 
 export const run = command(
   {
     name: 'finetune',
     summary: 'train a model further, for a task',
-    positionals: CONFIG,
+    positionals: [{ name: 'CONFIG.yaml', help: "the run's configuration; none with --example", optional: true }],
     options: {
       ...TRAINING_OPTIONS,
       data: { kind: 'text', value: 'FILE', help: 'the examples, JSONL, in place of finetune.path' },
@@ -17,6 +17,7 @@ export const run = command(
         value: 'MODEL',
         help: 'a run, checkpoint, Hugging Face folder or id of the hub to start from, in place of finetune.from',
       },
+      example: { kind: 'text', value: 'NAME', choices: EXAMPLES, help: 'learn a small task of its own instead, without a configuration' },
       task: { kind: 'text', value: 'TASK', choices: FINETUNE_TASKS, help: 'what is learned, in place of finetune.task' },
       lora: {
         kind: 'flag',
@@ -32,11 +33,18 @@ export const run = command(
     ].join('\n'),
     examples: [
       ['heddle finetune configs/finetune.yaml --data pairs.jsonl', "finetune the quickstart's model"],
+      ['heddle finetune --example translate', "teach the quickstart's model a small language, and see what it beats"],
       ['heddle finetune configs/finetune.yaml --data pairs.jsonl --lora --set finetune.lora.rank=4', 'the same with LoRA of rank 4'],
       ['heddle finetune configs/finetune.yaml --data pairs.jsonl --from runs/other --set finetune.train.steps=100', 'finetune another run'],
     ],
   },
   async ({ values, positionals: [file = ''] }) => {
+    if (values.example !== undefined) {
+      if (file !== '') throw new UsageError('finetune: --example takes no configuration; its keys are set with --set');
+      const { finetuneExample } = await import('./finetune-example.ts');
+      return finetuneExample(values.example as ExampleName, values, values.from);
+    }
+    if (file === '') throw new UsageError('finetune: CONFIG.yaml is missing', 'Or name a task of its own: --example.');
     if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
     const { data, device, from, lora, seed, set, task } = values;
     // JSON is YAML: any path can stand in an override.

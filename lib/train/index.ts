@@ -12,6 +12,8 @@ import './compile.ts';
 
 export type { CompiledOptimizer, CompileOptions, FitOptions, History, RowsEvaluation } from './compile.ts';
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts';
+export { type Contestant, type ExampleOptions, type ExampleResult, runExample } from './examples.ts';
+export { EXAMPLES, type ExampleName } from './finetune-tasks.ts';
 export type { Objective } from './objective.ts';
 export * from './session.ts';
 export { dpoObjective, encodePreferences, preferenceMargins } from './tasks/dpo.ts';
