@@ -17,6 +17,6 @@ export { EXAMPLES, type ExampleName } from './finetune-tasks.ts';
 export type { Objective } from './objective.ts';
 export * from './session.ts';
 export { dpoObjective, encodePreferences, preferenceMargins } from './tasks/dpo.ts';
-export { choose, classify, evaluateHead, headObjective, type ScoredData } from './tasks/head.ts';
+export { chooseAnswers, classify, evaluateHead, headObjective, type ScoredData } from './tasks/head.ts';
 export type { FinetuneRecords } from './tasks/index.ts';
 export { Trainer, type TrainerEvent, type TrainerOptions } from './trainer.ts';

@@ -128,7 +128,7 @@ export async function classify(model: GPTForSequenceClassification, tokenizer: T
 }
 
 /** Probabilities of the answers to each prompt; each prompt must have as many. */
-export async function choose(
+export async function chooseAnswers(
   model: GPTForMultipleChoice,
   tokenizer: Tokenizer,
   questions: readonly Pick<MultipleChoice, 'prompt' | 'choices'>[],

@@ -4,7 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import {
   ByteTokenizer,
   backward,
-  choose,
+  chooseAnswers,
   classify,
   data,
   finetune,
@@ -197,7 +197,7 @@ test.serial('multiple choice is learned; with LoRA the head is trained beside th
   t.true((result.metrics.accuracy as number) > 0.9, JSON.stringify(result.metrics));
   const merged = await openModel(join(run.out, 'finetune', 'merged'));
   const module = merged.head as GPTForMultipleChoice;
-  const [p] = await choose(module, merged.tokenizer as never, [{ prompt: 'y: ', choices: ['two', 'blue'] }]);
+  const [p] = await chooseAnswers(module, merged.tokenizer as never, [{ prompt: 'y: ', choices: ['two', 'blue'] }]);
   t.true((p?.[1] as number) > 0.5, String(p));
   module.dispose();
 });
