@@ -1,5 +1,5 @@
 import { createInterface, type Interface } from 'node:readline';
-import type { Chat, ChatFormat } from '../generate/index.ts';
+import type { Chat } from '../generate/index.ts';
 import { command } from './command.ts';
 import { MODEL, MODEL_OPTIONS, openForUse } from './model.ts';
 import { note, print } from './output.ts';
@@ -78,10 +78,8 @@ export const run = command(
     const { Chat, plainChatFormat } = await import('../generate/index.ts');
     const opened = await openForUse('chat', path, values);
     const options = samplingFrom(values, await sectionOf(opened.config, opened.checkpoint));
-    // The format that a model comes with, where the folder holds one.
-    const { chatTemplate } = opened as { chatTemplate?: ChatFormat | null };
     const chat = new Chat(opened.model, opened.tokenizer, {
-      format: chatTemplate ?? plainChatFormat,
+      format: opened.chatTemplate ?? plainChatFormat, // the one that a model comes with
       ...(values.system !== undefined && { system: values.system }),
     });
     const isTerminal = process.stdin.isTTY === true && process.stderr.isTTY === true;
