@@ -9,11 +9,12 @@ extern "C" {
 void simSetSeed(unsigned long long seed);
 void simSetRace(int on);
 void simSetProfile(int on);
-void simSetInit(int on);            // reads of uninitialised memory; of what is allocated from now on
-void simSetStrict(int on);          // habits that the memory model does not ask for
-void simSetThreads(int threads);    // of the host, for launches with independent blocks
-int simProfileCount(void);          // launches recorded since simSetProfile(1), at most 4096
-const char* simProfileJson(int k);  // the k-th oldest; "" if there is none
+void simSetInit(int on);                       // reads of uninitialised memory; of what is allocated from now on
+void simSetStrict(int on);                     // habits that the memory model does not ask for
+void simSetThreads(int threads);               // of the host, for launches with independent blocks
+void simSetLast(unsigned long long clusters);  // of larger grids only the last ones start; 0: all
+int simProfileCount(void);                     // launches recorded since simSetProfile(1), at most 4096
+const char* simProfileJson(int k);             // the k-th oldest; "" if there is none
 void simProfileClear(void);
 void simSetArch(int arch);         // of device 0: 80, 90, ...; before the first launch of any kernel
 const char* simLastMessage(void);  // text of the last simulator error

@@ -198,6 +198,9 @@ void simSetStrict(int on) {
 void simSetThreads(int threads) {
   for (auto& d : sim::runtime().devices) d->machine.options.threads = uint32_t(std::max(1, threads));
 }
+void simSetLast(unsigned long long clusters) {
+  for (auto& d : sim::runtime().devices) d->machine.options.last = clusters;
+}
 void simSetArch(int arch) {
   setenv("SIM_CARDS", std::to_string(arch).c_str(), 1);
   sim::runtime().devices[0]->card = sim::cards_from_environment()[0];

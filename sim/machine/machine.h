@@ -191,6 +191,7 @@ struct Options {
   bool race = false, init = false, strict = false, profile = false, trace = false;
   uint32_t threads = 1;           // of the host, for launches whose clusters are independent
   uint32_t resident = 2;          // clusters that run at the same time
+  uint64_t last = 0;              // of larger grids only so many clusters start, the last ones; 0: all
   uint64_t spin_limit = 200'000;  // warp instructions without a change of memory, after which a livelock is looked for
   static Options from_environment();
 };

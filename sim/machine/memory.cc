@@ -1,6 +1,9 @@
 // Allocations and address checks (5.1 State Spaces, 6.4.1 Addresses as Operands).
 #include "sim/machine/memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 
@@ -15,6 +18,42 @@ namespace {
 constexpr size_t kRedZone = 4096;  // around every allocation; 256-byte alignment as cudaMalloc
 constexpr uint64_t kFreedLimit = 64u << 20;
 
+// Large allocations are poisoned without being touched: private mappings of one file of ones, over and over, so that what nobody writes
+// takes no memory of the host.
+constexpr size_t kLarge = size_t(1) << 30, kPoison = size_t(16) << 20;
+
+int poison_file() {
+  const int file = memfd_create("poison", MFD_CLOEXEC);
+  if (file < 0) return -1;
+  const std::string ones(kPoison, char(0xff));
+  if (write(file, ones.data(), ones.size()) == ssize_t(ones.size())) return file;
+  close(file);
+  return -1;
+}
+
+// Null: the system does not have it.
+void* map_poison(size_t bytes) {
+  static const int file = poison_file();
+  if (file < 0) return nullptr;
+  void* const base = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) return nullptr;
+  for (size_t at = 0; at < bytes; at += kPoison) {
+    void* const piece = static_cast<char*>(base) + at;
+    if (mmap(piece, std::min(kPoison, bytes - at), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) != MAP_FAILED)
+      continue;
+    munmap(base, bytes);
+    return nullptr;
+  }
+  return base;
+}
+
+void free_memory(const Allocation& a) {
+  if (a.mapped)
+    munmap(a.base, a.mapped);
+  else
+    free(a.base);
+}
+
 }  // namespace
 
 GlobalMemory& global_memory() {
@@ -23,14 +62,14 @@ GlobalMemory& global_memory() {
 }
 
 uint64_t GlobalMemory::allocate(size_t bytes, Allocation::Kind kind) {
-  void* base = nullptr;
-  if (posix_memalign(&base, 256, round_up(bytes, 256) + 2 * kRedZone)) return 0;
+  const size_t whole = round_up(bytes, 256) + 2 * kRedZone;
   auto a = std::make_unique<Allocation>();
-  a->base = base;
+  if (bytes >= kLarge && (a->base = map_poison(whole))) a->mapped = whole;
+  if (!a->base && posix_memalign(&a->base, 256, whole)) return 0;
   a->kind = kind;
-  a->begin = reinterpret_cast<uint64_t>(base) + kRedZone;
+  a->begin = reinterpret_cast<uint64_t>(a->base) + kRedZone;
   a->end = a->begin + bytes;
-  memset(reinterpret_cast<void*>(a->begin), 0xff, bytes);  // poison: NaN
+  if (!a->mapped) memset(reinterpret_cast<void*>(a->begin), 0xff, bytes);  // poison: NaN
   if (track_ && kind == Allocation::Device) a->initialised.assign(bytes, 0);
   used_ += bytes;
   const uint64_t at = a->begin;
@@ -64,7 +103,7 @@ bool GlobalMemory::release(uint64_t address) {
     Allocation* old = freed_.front();
     freed_.pop_front();
     freed_bytes_ -= old->end - old->begin;
-    free(old->base);
+    free_memory(*old);
     by_begin_.erase(old->begin);
   }
   return true;

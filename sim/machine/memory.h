@@ -28,6 +28,7 @@ struct Allocation {
   bool live = true;
   int device = -1;       // the owner; -1: every device may use it
   void* base = nullptr;  // what to free
+  size_t mapped = 0;     // bytes from base on that are mappings; 0: from the heap
   race::Shadow shadow;
   std::vector<uint8_t> initialised;  // per byte, for device memory allocated while GlobalMemory::track is on
 };

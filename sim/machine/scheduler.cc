@@ -28,6 +28,7 @@ Options Options::from_environment() {
   o.trace = number("SIM_TRACE", 0) != 0;
   o.threads = uint32_t(std::clamp<uint64_t>(number("SIM_THREADS", std::clamp(std::thread::hardware_concurrency(), 1u, 4u)), 1, 64));
   o.resident = uint32_t(std::max<uint64_t>(1, number("SIM_RESIDENT", o.resident)));
+  o.last = number("SIM_LAST", 0);
   o.spin_limit = number("SIM_SPIN_LIMIT", o.spin_limit);
   return o;
 }
@@ -308,9 +309,10 @@ void run(Machine& m, const Launch& launch) {
   if (m.options.race) race::begin_launch(m);
   reset_grid_workspace();
 
-  const uint64_t total = launch.grid.count() / launch.cluster.count();
+  const uint64_t all = launch.grid.count() / launch.cluster.count();
+  const uint64_t total = m.options.last ? std::min(all, m.options.last) : all;
   std::vector<uint64_t> order(total);
-  for (uint64_t k = 0; k < total; ++k) order[k] = m.options.seed == 1 ? total - 1 - k : k;
+  for (uint64_t k = 0; k < total; ++k) order[k] = m.options.seed == 1 ? all - 1 - k : all - total + k;
   if (m.options.seed > 1) std::shuffle(order.begin(), order.end(), m.random);
 
   try {
@@ -327,10 +329,10 @@ void run(Machine& m, const Launch& launch) {
   } catch (...) {
     m.engine.clear();
     m.clusters.clear();
-    m.first_serial += uint32_t(total);
+    m.first_serial += uint32_t(all);
     throw;
   }
-  m.first_serial += uint32_t(total);
+  m.first_serial += uint32_t(all);
 }
 
 }  // namespace sim

@@ -1,5 +1,6 @@
 // detect_threads.cu - several threads of the host: the same results and messages as one, and the profile of a launch.
 #include <mma.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 
@@ -55,6 +56,44 @@ void check_threads() {
            message);
     simReset();
   }
+}
+
+// What lies far from the start, in little time and memory.
+void check_sparse() {
+  const int n = 64 * 64, last = 3 * 64;
+  DeviceBuffer<unsigned> values(n);
+  cudaMemset(values.get(), 0, n * sizeof(unsigned));
+  for (const unsigned long long seed : {0, 1, 2}) {
+    simSetSeed(seed);
+    simSetLast(3);
+    uneven<<<64, 64>>>(values.get());
+    simSetLast(0);
+    const std::vector<unsigned> v = values.read();
+    bool right = true;
+    for (int i = 0; i < n; ++i) right = right && (i < n - last ? v[i] == 0 : v[i] != 0);
+    expect("the last clusters alone", right);
+  }
+  simSetSeed(0);
+
+  const size_t bytes = size_t(3) << 30;
+  unsigned char* large = nullptr;
+  expect("a large allocation", cudaMalloc(&large, bytes) == cudaSuccess);
+  unsigned char ends[2][4];
+  cudaMemset(large + bytes / 2, 1, 4);
+  cudaMemcpy(ends[0], large, 4, cudaMemcpyDefault);
+  cudaMemcpy(ends[1], large + bytes - 4, 4, cudaMemcpyDefault);
+  bool poisoned = true;
+  for (const auto& end : ends)
+    for (const unsigned char byte : end) poisoned = poisoned && byte == 0xff;
+  expect("a large allocation holds NaN", poisoned);
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  expect("a large allocation takes no memory before it is written", used.ru_maxrss < 1 << 20);  // KiB
+  expect_error("out of a large allocation", "runs past the end of an allocation", [&] {
+    some_blocks_fail<false><<<64, 64>>>(reinterpret_cast<int*>(large + bytes - 64 * 64 * 4 + 4), n);
+    cudaDeviceSynchronize();
+  });
+  cudaFree(large);
 }
 
 // One product of 16x16 matrices, of which A has three rows and B four columns.
@@ -113,6 +152,7 @@ void check_profile() {
 
 int main() {
   check_threads();
+  check_sparse();
   check_profile();
   return report();
 }
