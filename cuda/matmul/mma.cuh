@@ -84,10 +84,8 @@ struct WarpTile {
 __device__ inline void wait_for_stage(int stages) {
   if (stages == 4)
     ptx::wait_copies<2>();
-  else if (stages == 3)
-    ptx::wait_copies<1>();
   else
-    ptx::wait_copies<0>();
+    ptx::wait_copies<1>();
 }
 
 template <class T, int Tile, bool AKMajor, bool BKMajor, bool Aligned>
@@ -113,37 +111,51 @@ __global__ void __launch_bounds__(kMmaThreads, 2) matmul_mma_kernel(MatmulProble
     constexpr bool kAsync = false;
 #endif
     if constexpr (kAsync) {
-      const auto load = [&](int stage) {
-        if (left > 0) {
-          load_a.copy(base + stage * kStage, depth());
-          load_b.copy(base + stage * kStage + LoadA::kBytes, depth());
-        }
+      const auto load_whole = [&](uint32_t stage) {
+        load_a.copy(stage);
+        load_b.copy(stage + LoadA::kBytes);
         left -= kDepth;
+        ptx::commit_copies();
+      };
+      const auto load = [&](uint32_t stage) {
+        if (left >= kDepth) return load_whole(stage);
+        if (left > 0) {
+          load_a.copy(stage, static_cast<int>(left));
+          load_b.copy(stage + LoadA::kBytes, static_cast<int>(left));
+        }
+        left = 0;
         ptx::commit_copies();  // also an empty group: the wait counts groups
       };
-      for (int s = 0; s < p.stages - 1; ++s) load(s);
+      const uint32_t end = base + p.stages * kStage;
+      const auto next = [&](uint32_t stage) { return stage + kStage == end ? base : stage + kStage; };
+      for (uint32_t stage = base; stage + kStage != end; stage += kStage) load(stage);
       wait_for_stage(p.stages);
       __syncthreads();
       constexpr bool kAhead = decltype(warp_tile)::kAhead;
       if (kAhead && tiles > 0) warp_tile.read(0, base, 0);
-      int reading = 0, writing = p.stages - 1;
-      for (; tiles > 0; --tiles) {
-        warp_tile.read(kAhead, base + reading * kStage, kAhead);
-        load(writing);  // the stage that was read last
-        writing = writing + 1 == p.stages ? 0 : writing + 1;
+      uint32_t reading = base, writing = end - kStage;  // the latter was read last
+      const auto multiply = [&](auto load_next, bool more) {
+        warp_tile.read(kAhead, reading, kAhead);
+        load_next(writing);
+        writing = next(writing);
         warp_tile.multiply(0);
         if constexpr (!kAhead) {
-          warp_tile.read(0, base + reading * kStage, 1);
+          warp_tile.read(0, reading, 1);
           warp_tile.multiply(0);
         }
-        reading = reading + 1 == p.stages ? 0 : reading + 1;
+        reading = next(reading);
         wait_for_stage(p.stages);
         __syncthreads();
         if constexpr (kAhead) {
-          if (tiles > 1) warp_tile.read(0, base + reading * kStage, 0);
+          if (more) warp_tile.read(0, reading, 0);
           warp_tile.multiply(1);
         }
-      }
+      };
+      // No branches while whole tiles are to be copied: their addresses are computed among the products.
+#pragma unroll 1
+      for (; left >= kDepth; --tiles) multiply(load_whole, true);
+#pragma unroll 1
+      for (; tiles > 0; --tiles) multiply(load, tiles > 1);
       ptx::wait_copies<0>();
     } else {
       // a's next tile passes through registers during the first half of this one, b's during the second

@@ -31,16 +31,16 @@ class TileLoader {
     advance_ = KMajor ? kDepth : kDepth * ld;
   }
 
-  // The tile at k0, `depth` (1 to kDepth) of which exist, on its way to shared memory; then to the next tile.
-  __device__ void copy(uint32_t shared, int depth) {
-    if (depth == kDepth) {  // all but the last
+  // The tile at k0, all of which exists along k, on its way to shared memory; then to the next tile.
+  __device__ void copy(uint32_t shared) {
 #pragma unroll
-      for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, KMajor ? (row_ + i * kStep < limit_ ? 16 : 0) : whole_);
-    } else {  // a loop, because straight code would run predicated in every tile: 80 instructions beside 64 products
-#pragma unroll 1
-      for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, count(i, depth) * static_cast<int>(sizeof(T)));
-    }
+    for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, KMajor ? (row_ + i * kStep < limit_ ? 16 : 0) : whole_);
     from_ += advance_;
+  }
+  // The last one, `depth` of which exist.
+  __device__ void copy(uint32_t shared, int depth) {
+#pragma unroll 1
+    for (int i = 0; i < kLoads; ++i) copy_chunk(shared, i, count(i, depth) * static_cast<int>(sizeof(T)));
   }
 
   // The same in two halves, through registers. Aligned: whole chunks are read at once.
