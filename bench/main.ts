@@ -6,16 +6,17 @@
 //   decode   tokens of GPT-2 124M, as a share of reading memory
 //   targets  all of these against what the CPU path is asked to reach
 //   kernels  single ops on any device [--device cuda:0]
+//   matmul --tune  the cost of each tile of Hopper's matmul on --device, into the table by which tiles are chosen (cuda/matmul/hopper_tuning.inc)
 //   start    from `import` of the built package to the first op's result
 // npm run bench -- SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]: what bounds the CUDA kernels, read from their machine
 // code (bench/static): matmul, attention, layernorm, softmax, cross-entropy, adamw, or all; and gpt2, a training step of GPT-2 124M.
 // All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
 import { hasGpu } from '../lib/native/load.ts';
-import { describeDevice, setDefaultDevice } from '../lib/tensor/index.ts';
+import { describeDevice, gpuInfo, setDefaultDevice } from '../lib/tensor/index.ts';
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
 import { benchKernels } from './kernels.ts';
@@ -26,6 +27,7 @@ import { recorded } from './recorded.ts';
 import { benchStart } from './start.ts';
 import { benchTargets } from './targets.ts';
 import { benchTrain, type TrainRow } from './train.ts';
+import { costsOf, TILES, timeOn, withCard } from './tune.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -41,6 +43,7 @@ const { values, positionals } = parseArgs({
     static: { type: 'boolean', default: false },
     archs: { type: 'string', default: '80,90' },
     record: { type: 'boolean', default: false },
+    tune: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 });
@@ -74,6 +77,21 @@ async function matmul(): Promise<unknown> {
     );
   console.log(`geometric mean ${percent(geometricMean(rows.map((r) => r.share)))} of the FMA peak`);
   return rows;
+}
+
+const TUNING = 'cuda/matmul/hopper_tuning.inc';
+
+async function tune(): Promise<unknown> {
+  const { device } = values;
+  const card = gpuInfo(device);
+  if (!card || card.simulated || card.capability !== 90)
+    throw new Error(`matmul --tune: --device must be a GPU of compute capability 9.0, got ${describeDevice(device)}`);
+  const costs = costsOf(card.multiprocessors, timeOn(device));
+  for (const [i, { step, rest }] of costs.entries())
+    console.log(`${TILES[i]?.padEnd(8)} ${step.toFixed(1).padStart(7)} ns for 64 of k, ${rest.toFixed(0).padStart(6)} ns around them`);
+  writeFileSync(TUNING, withCard(readFileSync(TUNING, 'utf8'), card.card, costs));
+  console.log(`${card.card}: written to ${TUNING}; the next build chooses tiles by it`);
+  return costs;
 }
 
 async function attention(): Promise<unknown> {
@@ -181,6 +199,11 @@ function runOf(subjects: readonly string[]): () => Promise<unknown> {
         record: values.record,
       });
     };
+  }
+  if (values.tune) {
+    if (subjects.length !== 1 || subjects[0] !== 'matmul')
+      throw new Error(`--tune: the subject must be matmul, got ${subjects.join(' ') || 'none'}`);
+    return tune;
   }
   const alone = SUBJECTS[subjects[0] ?? 'train'];
   if (alone && subjects.length <= 1) return alone;

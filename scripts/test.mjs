@@ -35,6 +35,19 @@ const CHECKED = [
 const CHECKS = { SIM_RACE: '1', SIM_INIT: '1', SIM_STRICT: '1', SIM_SEED: '2' };
 const checked = (name) => ava(CHECKED, { ...CHECKS, HEDDLE_TEST_DEVICE: name });
 
+// Hopper's products once more in each tile (kHopperTiles in cuda/matmul/hopper_tile.h), which shapes choose otherwise.
+const inTiles = ['128x256', '128x128', '128x64', '64x128'].map((tile) => [
+  `Hopper's products in tiles of ${tile}`,
+  () => {
+    const titles = ['matmul *, bf16*', 'linear in *, bf16*', 'chunks side by side *, bf16*', "Hopper's kernel *"].flatMap((t) => [
+      '--match',
+      t,
+    ]);
+    const tests = ['test/unit/ops/paths.test.ts', 'test/unit/ops/kernels.test.ts'];
+    return ava([...titles, ...tests], { HEDDLE_MATMUL_TILE: tile, HEDDLE_TEST_DEVICE: 'cuda', SIM_CARDS: '90' });
+  },
+]);
+
 // Where setup took a prebuilt binary instead of compiling, for lack of nvcc, there are none.
 const nativeTests = existsSync(path.join(root, 'build/cmake/CTestTestfile.cmake'));
 
@@ -51,6 +64,7 @@ await runSteps([
   [`suite at ${isa}`, () => ava([], { ...env, ...(working.length ? { HEDDLE_TEST_CARDS: 'apart' } : {}) })],
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
   ...(usesSimulator ? working : []).map(({ name, card }) => [`every access checked on ${name} (${card})`, () => checked(name)]),
+  ...(usesSimulator && working.length ? inTiles : []),
   ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
   ...inEmulator.steps,
 ]);

@@ -89,6 +89,12 @@ __device__ inline void map_values(float (&v)[W], F f) {
   for (int i = 0; i < W; ++i) v[i] = f(v[i]);
 }
 
+template <int W, class F>
+__device__ inline void map_pairs(float (&v)[W], const float (&x)[W], F f) {
+#pragma unroll
+  for (int i = 0; i < W; ++i) v[i] = f(v[i], x[i]);
+}
+
 // v = activation(v); one branch for all of v.
 template <int W>
 __device__ inline void activate(Activation kind, float (&v)[W]) {
@@ -105,6 +111,25 @@ __device__ inline void activate(Activation kind, float (&v)[W]) {
       return map_values(v, [](float x) { return relu(x) * relu(x); });
     case Activation::silu:
       return map_values(v, [](float x) { return silu(x); });
+  }
+}
+
+// v = v activation'(x); one branch for all of v.
+template <int W>
+__device__ inline void multiply_by_derivative(Activation kind, float (&v)[W], const float (&x)[W]) {
+  switch (kind) {
+    case Activation::none:
+      return;
+    case Activation::gelu_tanh:
+      return map_pairs(v, x, [](float dy, float at) { return dy * gelu_tanh_derivative(at); });
+    case Activation::gelu_erf:
+      return map_pairs(v, x, [](float dy, float at) { return dy * gelu_erf_derivative(at); });
+    case Activation::relu:
+      return map_pairs(v, x, [](float dy, float at) { return at <= 0 ? 0.0f : dy; });
+    case Activation::relu2:
+      return map_pairs(v, x, [](float dy, float at) { return at <= 0 ? 0.0f : dy * (at + at); });
+    case Activation::silu:
+      return map_pairs(v, x, [](float dy, float at) { return dy * silu_derivative(at); });
   }
 }
 

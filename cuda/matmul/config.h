@@ -11,6 +11,7 @@
 // c in order (turns.cuh), or, where the caller has no workspace, one launch after another. The bits are the same.
 #include <cstdint>
 
+#include "matmul/hopper_tile.h"
 #include "ops/backend.h"
 #include "runtime/card.h"
 
@@ -26,6 +27,7 @@ struct MatmulPlan {
   bool vector_stores;         // of c and whatever the epilogue reads
   bool hopper;                // the kernel of hopper.cuh instead of mma.cuh
   bool box_stores;            // there: c, pre and residual pass through the copy engine
+  int hopper_tile;            // there: which of kHopperTiles
   int tile_m, tile_n;         // a block's piece of c
   int cluster;                // blocks below each other that share tiles of b
   int pieces;                 // of a cluster's tile, finished independently
@@ -37,8 +39,7 @@ struct MatmulPlan {
 };
 
 constexpr int kLargeTile = 128, kSmallTile = 64;
-constexpr int kHopperTileM = 128, kHopperWide = 256, kHopperNarrow = 128;
-constexpr int kHopperPieces = 8;  // of a tile: the rows of a warp, which finishes them by itself
+constexpr int kHopperPieces = 8;  // of a tile: those of the warps, each of which finishes its own
 constexpr int kTileKBytes = 64;   // depth of a tile on the tensor cores: 32 elements of 16 bits, 16 of f32
 
 // A batch dimension along which b stays and the rows of a and c go on is more rows.
@@ -97,14 +98,16 @@ inline void set_tiles(const MatmulArgs& g, int tile_m, int tile_n, int cluster, 
   if (p->chunks > 1) p->workspace = static_cast<size_t>(1 + p->tiles_m * p->tiles_n * p->products * p->pieces) * sizeof(uint32_t);
 }
 
-// Wide tiles where they give every multiprocessor one: they alone keep the tensor cores fed (shared memory binds narrow ones).
 inline void plan_hopper(const MatmulArgs& g, const Card& card, MatmulPlan* p) {
-  const int64_t wide = ceil_div(g.M, kHopperTileM) * ceil_div(g.N, kHopperWide) * p->products * p->chunks;
-  const bool fills = wide >= card.multiprocessors && g.N > kHopperNarrow;
-  set_tiles(g, kHopperTileM, fills ? kHopperWide : kHopperNarrow, g.M > kHopperTileM ? 2 : 1, kHopperPieces, p);
+  static const int forced = forced_hopper_tile(std::getenv("HEDDLE_MATMUL_TILE"));
+  const HopperTuning& tuning = tuning_of(card.name.c_str(), kTunedCards);
+  const int64_t steps = ceil_div(p->chunk_k, 64);
+  const int tile = forced >= 0 ? forced : hopper_tile_of(g.M, g.N, p->products * p->chunks, steps, card.multiprocessors, tuning);
+  const auto [m, n] = kHopperTiles[tile];
+  p->hopper_tile = tile;
+  set_tiles(g, m, n, g.M > m ? 2 : 1, kHopperPieces, p);
   p->box_stores = p->vector_stores && g.c_type == g.type && !g.accumulate && !(g.pre && g.residual);
   p->threads = 384;
-  p->stages = p->tile_n == kHopperWide ? 4 : 6;
 }
 
 }  // namespace matmul_config
@@ -123,7 +126,7 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
   p.vector_loads = p.path != MatmulPath::fma && rows_aligned(g.a, element, p.lda, g.batch, g.a_batch) &&
                    rows_aligned(g.b, element, p.ldb, g.batch, g.b_batch);
   p.vector_stores = g.N % 8 == 0 && rows_aligned(g.c, c_element, g.M > 1 ? g.c_m : 0, g.batch, g.c_batch) && multiple(g.bias, 16) &&
-                    multiple(g.pre, 16) && multiple(g.residual, 16);
+                    multiple(g.pre, 16) && multiple(g.residual, 16) && multiple(g.derivative_at, 16);
   p.products = g.batch[0] * g.batch[1];
 
   p.chunks = chunks_of(g, p.a_k_major);

@@ -1,9 +1,10 @@
 #pragma once
 // Matmul on Hopper: persistent blocks of a producer and two consumer warpgroups, for *_sm90.cu.
 //
-// One thread of the producer has the copy engine fill stages of 64 of k, ahead of the consumers. Each consumer multiplies 64 rows of the
-// 128 x TileN tile (wgmma, operands in shared memory in any of the four layouts, sums in registers), hands a stage back when its products
-// are done, and finishes its rows while the producer already fills stages for the next tile.
+// One thread of the producer has the copy engine fill stages of 64 of k, ahead of the consumers. Each consumer multiplies its half of the
+// TileM x TileN tile, 64 rows of it or, where those are all, half of the columns (wgmma, operands in shared memory in any of the four
+// layouts, sums in registers), hands a stage back when its products are done, and finishes its half while the producer already fills stages
+// for the next tile.
 //
 // Two blocks of a cluster compute tiles below each other. They need the same tile of b: each fetches half of it for both. So a stage is
 // full when what both have fetched is there, and empty when the consumers of both are done with it.
@@ -12,6 +13,7 @@
 #include <cuda.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "common/types.cuh"
 #include "matmul/hopper_finish.cuh"
@@ -46,31 +48,34 @@ struct Ring {
   }
 };
 
-template <int TileN>
+template <int TileM, int TileN>
 struct HopperShared {
-  static constexpr int kStages = TileN == kHopperWide ? 4 : 6;
-  static constexpr int kBytesA = kHopperTileM * 128, kBytesB = TileN * 128;
+  static constexpr int kBytesA = TileM * 128, kBytesB = TileN * 128;
+  static constexpr int kStages = 192 * 1024 / (kBytesA + kBytesB);
   unsigned char a[kStages][kBytesA], b[kStages][kBytesB];
   unsigned char staging[kConsumerWarps][kWarpStaging];
   uint64_t full[kStages], empty[kStages], arrived[kConsumerWarps][2];
   uint32_t ticket;
 };
 
-// One operand's tiles, Rows of m or n by 64 of k, as the copy engine puts them into a stage: K-major in one box, otherwise a slab of 64 of
+// One operand's tiles, of m or n by 64 of k, as the copy engine puts them into a stage: K-major in one box, otherwise a slab of 64 of
 // m or n after another.
-template <int Rows, bool KMajor>
+template <bool KMajor>
 struct BoxLoader {
   const CUtensorMap* map;
   int row, batch0, batch1;
 
-  // Rows first .. first + Count - 1 of the tile, to every block of the cluster in `blocks`; 0: to this one.
+  // Rows first .. first + Count - 1 of the tile, or Count of k of a slab that is the whole tile, to every block of the cluster in `blocks`;
+  // 0: to this one.
   template <int Count>
   __device__ void load(uint32_t stage, uint32_t full, int first, int k, uint16_t blocks) const {
+    constexpr bool kPart = !KMajor && Count < 64;
     constexpr int kBoxRows = KMajor ? Count : 64;
 #pragma unroll
     for (int at = 0; at < Count; at += kBoxRows) {
       const uint32_t to = stage + (first + at) * 128;
-      const int x = KMajor ? k : row + first + at, y = KMajor ? row + first + at : k;
+      const int along = kPart ? 0 : first + at, deep = kPart ? first : 0;
+      const int x = KMajor ? k : row + along, y = KMajor ? row + along : k + deep;
       if (blocks)
         ptx::load_box_multicast(to, map, full, blocks, x, y, batch1, batch0);
       else
@@ -79,9 +84,11 @@ struct BoxLoader {
   }
 };
 
-template <class T, int TileN, bool AKMajor, bool BKMajor>
+template <class T, int TileM, int TileN, bool AKMajor, bool BKMajor>
 struct HopperKernel {
-  using Shared = HopperShared<TileN>;
+  using Shared = HopperShared<TileM, TileN>;
+  static constexpr bool kAcross = TileM == 64;  // the consumers stand beside each other
+  static constexpr int kWidth = kAcross ? TileN / 2 : TileN;
   using Stages = Ring<Shared::kStages>;
   const MatmulProblem& p;
   Shared& shared;
@@ -90,8 +97,8 @@ struct HopperKernel {
 
   static __device__ uint32_t address(const void* x) { return ptx::shared_address(x); }
   __device__ MatmulBlock block(uint32_t unit) const {
-    MatmulBlock at(p, unit, kHopperTileM * static_cast<int>(blocks), TileN);
-    at.m += rank * kHopperTileM;
+    MatmulBlock at(p, unit, TileM * static_cast<int>(blocks), TileN);
+    at.m += rank * TileM;
     return at;
   }
   static __device__ int steps(const MatmulBlock& at) {
@@ -105,14 +112,14 @@ struct HopperKernel {
       const MatmulBlock at = block(unit);
       const int i = static_cast<int>(at.product / p.batch1), j = static_cast<int>(at.product % p.batch1);
       // a broadcast dimension has one place
-      const BoxLoader<kHopperTileM, AKMajor> a{map_a, static_cast<int>(at.m), p.a_batch[0] ? i : 0, p.a_batch[1] ? j : 0};
-      const BoxLoader<TileN, BKMajor> b{map_b, static_cast<int>(at.n), p.b_batch[0] ? i : 0, p.b_batch[1] ? j : 0};
+      const BoxLoader<AKMajor> a{map_a, static_cast<int>(at.m), p.a_batch[0] ? i : 0, p.a_batch[1] ? j : 0};
+      const BoxLoader<BKMajor> b{map_b, static_cast<int>(at.n), p.b_batch[0] ? i : 0, p.b_batch[1] ? j : 0};
       int k = static_cast<int>(at.k_first);
       for (int step = steps(at); step > 0; --step, k += kHopperDepth, to.next()) {
         ptx::barrier_wait<true>(address(&shared.empty[to.stage]), to.parity ^ 1);  // the first lap finds them empty
         const uint32_t full = address(&shared.full[to.stage]);
         ptx::barrier_expect(full, Shared::kBytesA + Shared::kBytesB);
-        a.template load<kHopperTileM>(address(shared.a[to.stage]), full, 0, k, 0);
+        a.template load<TileM>(address(shared.a[to.stage]), full, 0, k, 0);
         if (blocks == 2)
           b.template load<TileN / 2>(address(shared.b[to.stage]), full, static_cast<int>(rank) * (TileN / 2), k, 3);
         else
@@ -131,17 +138,19 @@ struct HopperKernel {
 
   __device__ void consume(const BoxMaps* maps) const {
     Stages from;
-    float sum[TileN / 2];
+    float sum[kWidth / 2];
     const int warp = static_cast<int>(threadIdx.x) / 32, consumer = warp / 4;
-    BoxFinish<T, TileN> boxes(p, maps, address(shared.staging[warp]), address(shared.arrived[warp]));
+    const uint32_t half = consumer * kSlab, half_a = kAcross ? 0 : half, half_b = kAcross ? half * (kWidth / 64) : 0;
+    BoxFinish<T, kWidth> boxes(p, maps, address(shared.staging[warp]), address(shared.arrived[warp]));
     for (uint32_t unit = first; unit < units(); unit += stride) {
-      const MatmulBlock at = block(unit);
+      MatmulBlock at = block(unit);
+      if (kAcross) at.n += consumer * kWidth;
       const int total = steps(at), late = min(total, 4);
       int last = -1;  // the stage whose products may still be under way
       for (int left = total; left > 0; --left, from.next()) {
         if (p.box_stores && left == late) boxes.prefetch(at, row_of(at, warp));
         ptx::barrier_wait<true>(address(&shared.full[from.stage]), from.parity);
-        multiply(sum, address(shared.a[from.stage]) + consumer * kSlab, address(shared.b[from.stage]), left < total);
+        multiply(sum, address(shared.a[from.stage]) + half_a, address(shared.b[from.stage]) + half_b, left < total);
         ptx::wgmma_wait<1>();
         if (last >= 0) hand_back(last);
         last = from.stage;
@@ -158,7 +167,7 @@ struct HopperKernel {
   }
 
   // 64 of k.
-  static __device__ void multiply(float (&sum)[TileN / 2], uint32_t a, uint32_t b, int accumulate) {
+  static __device__ void multiply(float (&sum)[kWidth / 2], uint32_t a, uint32_t b, int accumulate) {
     const uint64_t first_a = ptx::matrix_descriptor(a, kSlab), first_b = ptx::matrix_descriptor(b, kSlab);
     ptx::hold_registers(sum);
     ptx::wgmma_fence();
@@ -170,22 +179,22 @@ struct HopperKernel {
   }
 
   // Whoever waits for a turn finishes its rows at once: what of c was there before is read.
-  __device__ void finish(const MatmulBlock& at, int warp, const float (&sum)[TileN / 2]) const {
+  __device__ void finish(const MatmulBlock& at, int warp, const float (&sum)[kWidth / 2]) const {
     const uint32_t piece = rank * kConsumerWarps + warp;
     const bool turns = !AKMajor && p.turns && threadIdx.x % 32 == 0;
     if (turns) wait_for_turn(p, at, piece);
-    finish_rows<T, TileN>(p, at, row_of(at, warp), sum, address(shared.staging[warp]));
+    finish_rows<T, kWidth>(p, at, row_of(at, warp), sum, address(shared.staging[warp]));
     if (turns) pass_turn(p, at, piece);
   }
-  static __device__ int64_t row_of(const MatmulBlock& at, int warp) { return at.m + warp * 16; }
+  static __device__ int64_t row_of(const MatmulBlock& at, int warp) { return at.m + warp % (TileM / 16) * 16; }
 };
 
-template <class T, int TileN, bool AKMajor, bool BKMajor>
+template <class T, int TileM, int TileN, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     matmul_hopper_kernel(const __grid_constant__ MatmulProblem p, const __grid_constant__ CUtensorMap map_a,
                          const __grid_constant__ CUtensorMap map_b, const __grid_constant__ BoxMaps maps) {
   extern __shared__ __align__(1024) unsigned char bytes[];
-  using Kernel = HopperKernel<T, TileN, AKMajor, BKMajor>;
+  using Kernel = HopperKernel<T, TileM, TileN, AKMajor, BKMajor>;
   auto& shared = *reinterpret_cast<typename Kernel::Shared*>(bytes);
   Kernel kernel{p, shared, ptx::cluster_rank(), ptx::cluster_size(), 0, 0};
   if (threadIdx.x == 0) {
@@ -220,10 +229,11 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   ptx::cluster_sync();  // the other block may still signal this one's barriers
 }
 
+// box_rows: what a load takes; of an operand along m or n, at most a slab of 64.
 inline TensorBox box_of(const void* base, DType type, bool k_major, int64_t rows, int64_t K, int64_t ld, const int64_t (&batch)[2],
                         const int64_t (&stride)[2], int box_rows) {
-  return {
-      type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, 64, k_major ? box_rows : 64};
+  const int most = k_major ? box_rows : std::min(box_rows, 64);
+  return {type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, 64, most};
 }
 
 // Maps of what a warp finishes at a time; of tensors that are not there, nothing.
@@ -236,35 +246,33 @@ inline BoxMaps finish_maps(const MatmulPlan& plan, const MatmulArgs& g) {
   const int64_t dense[2] = {g.batch[1] * g.M * g.N, g.M * g.N};
   maps.c = map(g.c, g.c_m, g.c_batch);
   if (g.pre) maps.pre = map(g.pre, g.N, dense);
-  if (g.residual) maps.residual = map(g.residual, g.N, dense);
+  if (const void* residual = g.derivative_at ? g.derivative_at : g.residual) maps.residual = map(residual, g.N, dense);
   return maps;
 }
 
-template <class T, int TileN>
+template <class T, int TileM, int TileN>
 void launch_hopper_tile(const char* name, const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& g) {
-  constexpr decltype(&matmul_hopper_kernel<T, TileN, true, true>) kernels[2][2] = {
-      {matmul_hopper_kernel<T, TileN, false, false>, matmul_hopper_kernel<T, TileN, false, true>},
-      {matmul_hopper_kernel<T, TileN, true, false>, matmul_hopper_kernel<T, TileN, true, true>}};
+  constexpr decltype(&matmul_hopper_kernel<T, TileM, TileN, true, true>) kernels[2][2] = {
+      {matmul_hopper_kernel<T, TileM, TileN, false, false>, matmul_hopper_kernel<T, TileM, TileN, false, true>},
+      {matmul_hopper_kernel<T, TileM, TileN, true, false>, matmul_hopper_kernel<T, TileM, TileN, true, true>}};
   const auto kernel = kernels[plan.a_k_major][plan.b_k_major];
-  const CUtensorMap a = tensor_map(box_of(g.a, g.type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, kHopperTileM));
+  const CUtensorMap a = tensor_map(box_of(g.a, g.type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, TileM));
   const CUtensorMap b = tensor_map(box_of(g.b, g.type, plan.b_k_major, g.N, g.K, plan.ldb, g.batch, g.b_batch, TileN / 2));
   // Persistent: as many as run at once share the units. With turns each takes one.
   const uint32_t units = p.tiles_m * p.tiles_n * p.products * p.chunks;
-  const size_t shared = sizeof(HopperShared<TileN>);
+  const size_t shared = sizeof(HopperShared<TileM, TileN>);
   const auto most =
       p.turns ? units : static_cast<uint32_t>(resident_clusters(reinterpret_cast<const void*>(kernel), plan.cluster, plan.threads, shared));
   launch_clusters(name, kernel, plan.cluster, std::min(units, most) * static_cast<uint32_t>(plan.cluster), kHopperThreads, shared, p, a, b,
                   finish_maps(plan, g));
 }
 
-// all: names of the wide tile, the narrow one; the same where blocks take turns.
-template <class T>
-void launch_hopper(const char* const (&all)[2][2], const MatmulPlan& plan, const MatmulProblem& p, const MatmulArgs& g) {
-  const auto& names = all[p.turns != nullptr];
-  if (plan.tile_n == kHopperWide)
-    launch_hopper_tile<T, kHopperWide>(names[0], plan, p, g);
-  else
-    launch_hopper_tile<T, kHopperNarrow>(names[1], plan, p, g);
+// all: names of the tiles in their order; the same where blocks take turns.
+template <class T, size_t... I>
+void launch_hopper(const char* const (&all)[2][kHopperTileCount], std::index_sequence<I...>, const MatmulPlan& plan, const MatmulProblem& p,
+                   const MatmulArgs& g) {
+  constexpr decltype(&launch_hopper_tile<T, 128, 128>) tiles[] = {launch_hopper_tile<T, kHopperTiles[I].m, kHopperTiles[I].n>...};
+  tiles[plan.hopper_tile](all[p.turns != nullptr][plan.hopper_tile], plan, p, g);
 }
 
 }  // namespace heddle::cuda

@@ -75,7 +75,7 @@ class BoxFinish {
   __device__ void prefetch(const MatmulBlock& at, int64_t row) {
     if (!p_.residual) return;
 #pragma unroll
-    for (int k = 0; k < 2; ++k) fetch(at, row, k * 64);
+    for (int k = 0; k < TileN / 64 && k < 2; ++k) fetch(at, row, k * 64, slab_ ^ k);
   }
 
   __device__ void run(const MatmulBlock& at, int64_t row, const float (&sum)[TileN / 2]) {
@@ -90,15 +90,15 @@ class BoxFinish {
       }
       if (p_.bias) add_bias(at.n + column, v);
       if (p_.pre) store(&maps_->pre, at, row, column, v);
-      activate(p_.activation, v);
+      if (!p_.derivative) activate(p_.activation, v);
       if (p_.residual) {
         ptx::barrier_wait<false>(arrived_ + slab_ * 8, parity_ >> slab_ & 1);
         parity_ ^= 1u << slab_;
-        add_residual(v);
+        finish_with_residual(v);
       }
       store(&maps_->c, at, row, column, v);
       // Into the slab of the piece before this one, which has had this piece's time to be read.
-      if (p_.residual && column > 0 && column + 64 < TileN) fetch(at, row, column + 64);
+      if (p_.residual && column > 0 && column + 64 < TileN) fetch(at, row, column + 64, slab_);
     }
   }
 
@@ -116,9 +116,8 @@ class BoxFinish {
   __device__ int batch(const MatmulBlock& at, int d) const { return static_cast<int>(d ? at.product % p_.batch1 : at.product / p_.batch1); }
 
   // Columns `column` on of the residual, into the slab that will hold them. The lane that stored from it before knows when it is free.
-  __device__ void fetch(const MatmulBlock& at, int64_t row, int column) const {
+  __device__ void fetch(const MatmulBlock& at, int64_t row, int column, int to) const {
     if (lane() != 0) return;
-    const int to = column / 64 % 2;
     if (column == 0) ptx::wait_stores_read<0>();
     if (column > 64) ptx::wait_stores_read<1>();
     ptx::barrier_expect(arrived_ + to * 8, kSlabBytes);
@@ -143,17 +142,20 @@ class BoxFinish {
     const int row = lane() % 16, chunk = 2 * i + lane() / 16;
     return slab(slab_) + row * 128 + (chunk ^ row % 8) * 16;
   }
-  __device__ void add_residual(float (&v)[32]) const {
+  __device__ void finish_with_residual(float (&v)[32]) const {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       uint32_t r[4];
       ptx::load_matrices(r, place(i));
+      float piece[8], other[8];
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        const auto pair = __builtin_bit_cast(Pair, r[k]);
-        v[i * 8 + k * 2] = v[i * 8 + k * 2] + to_float(pair.x[0]);
-        v[i * 8 + k * 2 + 1] = v[i * 8 + k * 2 + 1] + to_float(pair.x[1]);
+      for (int k = 0; k < 8; ++k) {
+        piece[k] = v[i * 8 + k];
+        other[k] = to_float(__builtin_bit_cast(Pair, r[k / 2]).x[k % 2]);
       }
+      add_or_multiply(p_, piece, other);
+#pragma unroll
+      for (int k = 0; k < 8; ++k) v[i * 8 + k] = piece[k];
     }
     __syncwarp();  // all have read before one writes
   }

@@ -36,7 +36,8 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.c = g.c;
   p.pre = g.pre;
   p.bias = g.bias;
-  p.residual = g.residual;
+  p.derivative = g.derivative_at != nullptr;
+  p.residual = p.derivative ? g.derivative_at : g.residual;
   p.c_m = g.c_m;
   p.activation = g.activation;
   p.accumulate = g.accumulate;
@@ -82,14 +83,6 @@ size_t matmul_workspace(const MatmulArgs& args, int index) {
 
 void matmul(const MatmulArgs& args) {
   if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return;
-  if (args.derivative_at) {
-    MatmulArgs product = args;
-    product.derivative_at = nullptr;
-    product.activation = Activation::none;
-    matmul(product);
-    unary_backward({unary_of(args.activation), args.type, args.derivative_at, args.c, args.c, args.M * args.N, false});
-    return;
-  }
   const MatmulArgs g = flatten(args);
   const Card& card = *queue().card;
   if (g.type == DType::bf16 && !card.has_bf16())

@@ -19,12 +19,12 @@ struct MatmulProblem {
   int stages;
 
   void *c, *pre;
-  const void *bias, *residual;
-  uint32_t* turns;  // turns.cuh; null: blocks wait for nobody
-  uint32_t pieces;  // of a unit's tile
+  const void *bias, *residual;  // residual: with `derivative` what the activation's derivative is taken at
+  uint32_t* turns;              // turns.cuh; null: blocks wait for nobody
+  uint32_t pieces;              // of a unit's tile
   int64_t c_m;
   Activation activation;
-  bool accumulate, c_f32, vector_stores, box_stores;
+  bool accumulate, derivative, c_f32, vector_stores, box_stores;
 };
 
 // A unit of work is a tile of c and a chunk of K. They walk down 8 tiles of M before the next tile of N, so that what they read of both
@@ -88,6 +88,14 @@ __device__ inline void store_row(T* p, int count, bool vector, const float (&v)[
   }
 }
 
+// The last of the epilogue: v + x, or v activation'(x).
+template <int W>
+__device__ inline void add_or_multiply(const MatmulProblem& p, float (&v)[W], const float (&x)[W]) {
+  if (p.derivative) return multiply_by_derivative(p.activation, v, x);
+#pragma unroll
+  for (int i = 0; i < W; ++i) v[i] = v[i] + x[i];
+}
+
 // Columns n .. n + W - 1 of row m, summed: the epilogue, then c. T is the type of bias, pre and residual.
 template <class T, int W>
 __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, float (&v)[W]) {
@@ -110,11 +118,10 @@ __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at,
     for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
   }
   if (p.pre) store_row<W>(static_cast<T*>(p.pre) + dense, count, vector, v);
-  activate(p.activation, v);
+  if (!p.derivative) activate(p.activation, v);
   if (p.residual) {
     load_row<W>(static_cast<const T*>(p.residual) + dense, count, vector, other);
-#pragma unroll
-    for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
+    add_or_multiply(p, v, other);
   }
   if (p.c_f32)
     store_row<W>(static_cast<float*>(p.c) + c, count, vector, v);

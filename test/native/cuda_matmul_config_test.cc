@@ -96,6 +96,9 @@ void alignment() {
   g.bias = memory + 8;
   IS(!stores(g));
   g = linear(DType::bf16, 64, 64, 64);
+  g.derivative_at = memory + 2;
+  IS(!stores(g));
+  g = linear(DType::bf16, 64, 64, 64);
   g.b_batch[1] = 12;  // of a batch of one: never taken
   IS(loads(g));
   g.batch[1] = 2;
@@ -196,11 +199,6 @@ void hopper() {
   g.a = memory + 8;
   IS(!hopper(g));
 
-  const auto tile = [](const MatmulArgs& h) { return plan_matmul(h, kHopper).tile_n; };
-  IS(tile(linear(DType::bf16, 65536, 2304, 768)) == 256);
-  IS(tile(linear(DType::bf16, 512, 768, 768)) == 128);  // 12 wide tiles would leave most multiprocessors idle
-  IS(tile(linear(DType::bf16, 65536, 128, 768)) == 128);
-  IS(tile(gradient(DType::bf16, 768, 768, 65536)) == 256);  // 18 tiles, 8 chunks each
   // what leaves by the copy engine: 16 bits, in aligned rows, not added to anything, and one more tensor beside c at most
   const auto boxes = [](const MatmulArgs& h) { return plan_matmul(h, kHopper).box_stores; };
   g = linear(DType::bf16, 64, 64, 64);
@@ -211,15 +209,46 @@ void hopper() {
   IS(!boxes(g));
   g.residual = nullptr;
   IS(boxes(g));
+  g.derivative_at = memory;
+  IS(boxes(g));
   g.accumulate = true;
   IS(!boxes(g));
   IS(!boxes(linear(DType::bf16, 64, 50257, 64)));
   IS(!boxes(gradient(DType::bf16, 64, 64, 64)));
 
   MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 300, 64), kHopper);
-  IS(p.cluster == 2 && p.tile_m == 128 && p.tiles_m == 2 && p.tiles_n == 3 && p.threads == 384);
+  IS(p.cluster == 2 && p.tile_m == 128 && p.tile_n == 64 && p.tiles_m == 2 && p.tiles_n == 5 && p.threads == 384);
   p = plan_matmul(linear(DType::bf16, 128, 300, 64), kHopper);
   IS(p.cluster == 1 && p.tiles_m == 1);
+}
+
+// Of a product whose operands Hopper's copy engine takes, by shape and card.
+void hopper_tiles() {
+  const auto is_tile = [](const MatmulArgs& g, int m, int n) {
+    const MatmulPlan p = plan_matmul(g, kHopper);
+    return p.tile_m == m && p.tile_n == n && kHopperTiles[p.hopper_tile].m == m && kHopperTiles[p.hopper_tile].n == n;
+  };
+  for (const int64_t N : {768, 2304, 3072, 50304}) IS(is_tile(linear(DType::bf16, 65536, N, 768), 128, 256));
+  IS(is_tile(linear(DType::bf16, 65536, 128, 768), 128, 128));     // half of a wide one would be empty
+  IS(is_tile(gradient(DType::bf16, 3072, 768, 65536), 128, 256));  // 72 tiles, 8 chunks each: 4.4 waves
+  IS(is_tile(gradient(DType::bf16, 768, 768, 65536), 128, 128));   // 18 of the wide ones: 1.1 waves, of smaller ones 2.2
+  IS(is_tile(linear(DType::bf16, 512, 768, 768), 128, 64));        // 48 blocks of 132
+  IS(is_tile(linear(DType::bf16, 8, 768, 768), 128, 64));
+  IS(is_tile(linear(DType::bf16, 64, 50304, 768), 64, 128));  // half of 128 rows would be empty
+
+  // A card that was measured is looked up by its name.
+  constexpr HopperTuning kCards[] = {{"NVIDIA H100 SXM", {{9, 9}, {9, 9}, {9, 9}, {1, 1}}}, {"", {{1, 1}, {9, 9}, {9, 9}, {9, 9}}}};
+  IS(&tuning_of("NVIDIA H100 SXM", kCards) == &kCards[0] && &tuning_of("NVIDIA H200", kCards) == &kCards[1]);
+  IS(hopper_tile_of(512, 512, 1, 12, 132, kCards[0]) == 3 && hopper_tile_of(512, 512, 1, 12, 132, kCards[1]) == 0);
+  // Waves of blocks, in clusters of two: 3 tiles below each other are 4 blocks.
+  constexpr HopperTuning kEqual = {"", {{1, 0}, {1, 0}, {1, 0}, {1, 0}}};
+  IS(hopper_tile_of(384, 256, 1, 10, 4, kEqual) == 0);  // one wave; of smaller tiles two
+  constexpr HopperTuning kSmall = {"", {{4, 0}, {2, 0}, {1.5, 0}, {4, 0}}};
+  IS(hopper_tile_of(384, 256, 1, 10, 4, kSmall) == 0 && hopper_tile_of(384, 256, 1, 10, 16, kSmall) == 2);
+  IS(hopper_tile_of(384, 256, 1, 10, 8, kSmall) == 1);  // 2 for one wave, 1.5 for each of two
+
+  IS(forced_hopper_tile(nullptr) == -1 && forced_hopper_tile("") == -1 && forced_hopper_tile("128x96") == -1);
+  IS(forced_hopper_tile("128x256") == 0 && forced_hopper_tile("64x128") == 3 && forced_hopper_tile("64x128x64") == -1);
 }
 
 void flattening() {
@@ -249,6 +278,7 @@ int main() {
   tiles();
   chunks();
   hopper();
+  hopper_tiles();
   flattening();
   return check::result();
 }

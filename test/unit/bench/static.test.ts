@@ -158,7 +158,7 @@ test('a product of whole tiles: its waves, its epilogue', (t) => {
   t.is(wholeShare(kernel, loop, { name: 'one over', M: 128 * 217, N: 128, K: 768 }, o).fill, 217 / 432);
   const slow = wholeShare(kernel, loop, { name: 'epilogue', M: 128 * 216, N: 128, K: 768 }, { ...o, outside: 4 * 24 * 512 });
   t.is(slow.share, 0.5); // as long outside of the loop as in it: 24 iterations of 512 cycles a block
-  t.deepEqual(tileOf('matmul_hopper_kernel<bf16,256,1,1>'), { tile: [128, 256, 64], persistent: true });
+  t.deepEqual(tileOf('matmul_hopper_kernel<bf16,128,256,1,1>'), { tile: [128, 256, 64], persistent: true });
   t.is(tileOf('norm_warp<bf16,0,8,3>'), undefined);
   t.is(chunksOf('dW', 65536), 8);
   t.is(chunksOf('forward', 65536), 1);
