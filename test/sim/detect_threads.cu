@@ -67,6 +67,7 @@ void check_sparse() {
     simSetSeed(seed);
     simSetLast(3);
     uneven<<<64, 64>>>(values.get());
+    cudaDeviceSynchronize();
     simSetLast(0);
     const std::vector<unsigned> v = values.read();
     bool right = true;
