@@ -79,19 +79,23 @@ class Resampled {
 }
 
 /** The examples of both reports side by side. */
-function* pairs(a: ReportHead, b: ReportHead): Generator<[SampleLine, SampleLine]> {
+function* pairs(a: ReportHead, b: ReportHead): Generator<[SampleLine, SampleLine], void> {
   const second = readSamples(b);
-  for (const one of readSamples(a)) {
-    const { value: other, done } = second.next();
-    if (done) throw new FileError(b.folder, `its samples must be those of ${a.folder}, but end before ${one.where} of it`);
-    if (other.id !== one.id)
-      throw new FileError(
-        other.file,
-        `${other.where}: id must be ${JSON.stringify(one.id)} as in ${one.file}, got ${JSON.stringify(other.id)}`,
-      );
-    yield [one, other];
+  try {
+    for (const one of readSamples(a)) {
+      const { value: other, done } = second.next();
+      if (done) throw new FileError(b.folder, `its samples must be those of ${a.folder}, but end before ${one.where} of it`);
+      if (other.id !== one.id)
+        throw new FileError(
+          other.file,
+          `${other.where}: id must be ${JSON.stringify(one.id)} as in ${one.file}, got ${JSON.stringify(other.id)}`,
+        );
+      yield [one, other];
+    }
+    if (!second.next().done) throw new FileError(b.folder, `its samples must be those of ${a.folder}, but are more`);
+  } finally {
+    second.return(undefined);
   }
-  if (!second.next().done) throw new FileError(b.folder, `its samples must be those of ${a.folder}, but are more`);
 }
 
 function check(options: Required<CompareOptions>): void {

@@ -1,5 +1,90 @@
+import { closeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { openForReading } from '../data/text_file.ts';
 import { FileError } from '../util/errors.ts';
-import { fileError, namingAsync } from '../util/files.ts';
+
+/**
+ * What reads a file, in a thread of its own: on a damaged file hyparquet may leave a promise that nobody waits for, which would end the
+ * process. A row group goes over for each message that asks.
+ */
+const READER = `
+const { parentPort, workerData } = require('node:worker_threads');
+const { closeSync, fstatSync, openSync, readSync } = require('node:fs');
+(async () => {
+  const { parquetMetadataAsync, parquetReadObjects } = await import(workerData.library);
+  const fd = openSync(workerData.path, 'r');
+  const { size } = fstatSync(fd);
+  const file = {
+    byteLength: size,
+    slice(start, end = size) {
+      if (!(start >= 0 && start <= end && end <= size)) throw new Error('it points to bytes ' + start + ' to ' + end + ' of its ' + size);
+      const bytes = new Uint8Array(end - start);
+      for (let at = 0; at < bytes.length; ) {
+        const got = readSync(fd, bytes, at, bytes.length - at, start + at);
+        if (got === 0) throw new Error('it became shorter while it was read');
+        at += got;
+      }
+      return bytes.buffer;
+    },
+  };
+  const metadata = await parquetMetadataAsync(file);
+  let [group, start] = [0, 0];
+  const next = async () => {
+    if (group === metadata.row_groups.length) return null;
+    const end = start + Number(metadata.row_groups[group++].num_rows);
+    const rows = await parquetReadObjects({ file, metadata, rowStart: start, rowEnd: end });
+    start = end;
+    return rows;
+  };
+  parentPort.on('message', () => next().then((rows) => parentPort.postMessage(rows), fail));
+  parentPort.postMessage('ready');
+})().catch(fail);
+function fail(error) { throw error; }
+`;
+
+/** The reader of a file: what it sends, and what ended it, also between two questions. */
+class Reader {
+  readonly #path: string;
+  readonly #worker: Worker;
+  #why: Error | undefined;
+  #wake: () => void = () => {};
+  readonly #sent: unknown[] = [];
+
+  constructor(path: string) {
+    this.#path = path;
+    const workerData = { path, library: import.meta.resolve('hyparquet') };
+    this.#worker = new Worker(READER, { eval: true, workerData, execArgv: [] });
+    const end = (error: Error): void => {
+      this.#why ??= error;
+      this.#wake();
+    };
+    this.#worker.on('message', (value) => {
+      this.#sent.push(value);
+      this.#wake();
+    });
+    this.#worker.on('error', end);
+    this.#worker.on('exit', (code) => end(new Error(`its reader ended with ${code}`)));
+  }
+
+  /** The next message. @throws FileError for what ended the reader */
+  async next(): Promise<unknown> {
+    while (this.#sent.length === 0) {
+      if (this.#why) throw new FileError(this.#path, `must be a Parquet file: ${this.#why.message}`, { cause: this.#why });
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#sent.shift();
+  }
+
+  ask(): void {
+    this.#worker.postMessage('next');
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
 
 /**
  * The rows of a Parquet file, a row group in memory at a time; `row` counts from 1. Read by hyparquet, which is loaded for the first such
@@ -7,22 +92,17 @@ import { fileError, namingAsync } from '../util/files.ts';
  * @throws FileError naming the file, for what is no Parquet or is compressed in another way
  */
 export async function* readParquetRows(path: string): AsyncGenerator<{ value: unknown; row: number }> {
-  const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } = await import('hyparquet');
-  const file = await namingAsync(path, 'read', () => asyncBufferFromFile(path));
-  const reading = async <T>(task: () => Promise<T>): Promise<T> => {
-    try {
-      return await task();
-    } catch (error) {
-      if (error instanceof Error && 'syscall' in error) throw fileError(path, 'read', error);
-      throw new FileError(path, `must be a Parquet file: ${error instanceof Error ? error.message : error}`, { cause: error });
+  closeSync(openForReading(path)); // that there is no such file is told as everywhere
+  const reader = new Reader(path);
+  try {
+    await reader.next(); // it is ready
+    for (let row = 1; ; ) {
+      reader.ask();
+      const rows = (await reader.next()) as readonly unknown[] | null;
+      if (rows === null) return;
+      for (const value of rows) yield { value, row: row++ };
     }
-  };
-  const metadata = await reading(() => parquetMetadataAsync(file));
-  let start = 0;
-  for (const group of metadata.row_groups) {
-    const end = start + Number(group.num_rows);
-    const rows = await reading(() => parquetReadObjects({ file, metadata, rowStart: start, rowEnd: end }));
-    for (const [i, value] of rows.entries()) yield { value, row: start + i + 1 };
-    start = end;
+  } finally {
+    await reader.end();
   }
 }

@@ -2,6 +2,7 @@ import type { Format } from '../format.ts';
 import { corpusArchive } from './archive.ts';
 import { best, checkpoint, resume } from './checkpoint.ts';
 import { config } from './config.ts';
+import { benchmarks, report } from './evaluation.ts';
 import { gguf } from './gguf.ts';
 import { llmcModel, llmcTokens } from './llmc.ts';
 import { metrics } from './metrics.ts';
@@ -29,6 +30,8 @@ const all: readonly Format[] = [
     conversations,
     metrics,
     corpusArchive,
+    ...benchmarks,
+    report,
   ],
   ...plantedFormats,
 ];

@@ -263,7 +263,7 @@ test('Parquet: the rows of JSONL', async (t) => {
     writeFileSync(path, bytes);
     await t.throwsAsync(items('mmlu', path), { code: 'ERR_HEDDLE_FILE', message: /x\.parquet: must be a Parquet file: / });
   }
-  await t.throwsAsync(items('mmlu', 'none.parquet'), { code: 'ERR_HEDDLE_FILE', message: /^none\.parquet: cannot read: ENOENT/ });
+  await t.throwsAsync(items('mmlu', 'none.parquet'), { code: 'ERR_HEDDLE_FILE', message: /^none\.parquet: cannot be read: ENOENT/ });
   writeFileSync(path, good);
   await t.throwsAsync(items('lambada', path), { message: /x\.parquet: row 1: text must be a text, got nothing/ });
 });
