@@ -12,6 +12,7 @@ export { type GroupsBatch, GroupsLoader, type GroupsLoaderOptions, type GroupsSt
 export { type LLMCTokensOptions, readLLMCTokens } from './llmc.ts';
 export { type Batch, IGNORE, Loader, type LoaderOptions, type LoaderState, windowBatches, windows } from './loader.ts';
 export { ngramBitsPerByte } from './ngram.ts';
+export { type PairBatch, pairBatch, type TokenPair } from './pairs.ts';
 export { type Prepared, type PrepareOptions, type PrepareProgress, prepare } from './prepare.ts';
 export { type OpenPrepared, openPrepared, type PreparedMeta, type PreparedPart } from './prepared.ts';
 export {

@@ -30,3 +30,11 @@ export {
 export { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
 export { type PresetName, presetNames } from './presets.ts';
 export { countParameters, flopsPerToken, type ParameterCount } from './size.ts';
+export {
+  CrossAttention,
+  Transformer,
+  type TransformerConfig,
+  type TransformerForward,
+  type TransformerOptions,
+  transformerConfig,
+} from './transformer.ts';
