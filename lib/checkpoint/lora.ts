@@ -1,11 +1,12 @@
 // LoRA's changes in PEFT's files: adapter_config.json and adapter_model.safetensors, under the names that the family's model has there.
 import { join } from 'node:path';
+import { noGrad } from '../autograd/index.ts';
 import { type AddLoRAOptions, addLoRA, type GPT, type LoRATarget, lorasOf, removeLoRA } from '../models/index.ts';
-import type { LoRA, Parameter } from '../nn/index.ts';
-import { copyInto } from '../ops/index.ts';
+import { type LoRA, Parameter } from '../nn/index.ts';
+import { copyInto, slice } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
 import { sameShape, shapeText } from '../tensor/shape.ts';
-import { scope } from '../tensor/tensor.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError, FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 import { makeFolders, nodeFileSystem } from './filesystem.ts';
@@ -42,16 +43,24 @@ function placesOf(model: GPT): Place[] {
   return places;
 }
 
+/** The lengths of a part's rows: a view. */
+function magnitudeOf({ magnitude, b }: LoRA, part: number): Tensor {
+  const rows = b.map((p) => p.shape[0] as number);
+  const start = rows.slice(0, part).reduce((sum, n) => sum + n, 0);
+  return noGrad(() => slice(magnitude as Parameter, 0, start, start + (rows[part] as number)));
+}
+
 /** The parameters behind PEFT's names of tensors. */
-function tensorsOf(model: GPT): Map<string, Parameter> {
+function tensorsOf(model: GPT): Map<string, Tensor> {
   const loras = new Map<string, LoRA>([...lorasOf(model)].map(({ block, target, lora }) => [`${block} ${target}`, lora]));
-  return new Map(
+  return new Map<string, Tensor>(
     placesOf(model).flatMap(({ module, block, target, part }) => {
       const lora = loras.get(`${block} ${target}`);
       if (!lora) return [];
       return [
         [`${module}.lora_A.weight`, lora.a[part] as Parameter],
         [`${module}.lora_B.weight`, lora.b[part] as Parameter],
+        ...(lora.magnitude ? [[`${module}.lora_magnitude_vector`, magnitudeOf(lora, part)] as const] : []),
       ] as const;
     }),
   );
@@ -80,10 +89,11 @@ export async function saveLoRA(model: GPT, folder: string, options: SaveLoRAOpti
     return { name, dtype: 'F32', shape: [...p.shape], bytes: async () => floatBytes((await p.data()) as Float32Array) };
   });
   const gpt = isGPT(familyOf(model.config));
-  const modules = new Set([...tensors.keys()].map((name) => moduleName(name.replace(/\.lora_[AB]\.weight$/, ''), gpt)));
+  const modules = new Set([...tensors.keys()].map((name) => moduleName(name.replace(/\.lora_([AB]\.weight|magnitude_vector)$/, ''), gpt)));
   const config = {
     ...{ peft_type: 'LORA', task_type: 'CAUSAL_LM', base_model_name_or_path: options.base ?? null, inference_mode: true },
     ...{ r: first.lora.rank, lora_alpha: first.lora.alpha, lora_dropout: first.lora.dropout, bias: 'none' },
+    ...(first.lora.magnitude && { use_dora: true }),
     ...{ fan_in_fan_out: gpt, target_modules: [...modules] },
   };
   await makeFolders(nodeFileSystem, folder);
@@ -94,7 +104,6 @@ export async function saveLoRA(model: GPT, folder: string, options: SaveLoRAOpti
 /** Keys of adapter_config.json that change what is computed, and the values with which they do not. */
 const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
   bias: ['none'],
-  use_dora: [false],
   modules_to_save: [null],
   rank_pattern: [null, {}],
   alpha_pattern: [null, {}],
@@ -106,7 +115,7 @@ const PLAIN: Readonly<Record<string, readonly unknown[]>> = {
   alora_invocation_tokens: [null],
 };
 
-function readConfig(file: string, json: unknown): { rank: number; alpha: number; dropout: number } {
+function readConfig(file: string, json: unknown): { rank: number; alpha: number; dropout: number; dora: boolean } {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new FileError(file, `must be a JSON object, got ${show(json)}`);
   const c = json as Record<string, unknown>;
@@ -121,19 +130,23 @@ function readConfig(file: string, json: unknown): { rank: number; alpha: number;
   const dropout = c.lora_dropout ?? 0;
   if (!(typeof dropout === 'number' && dropout >= 0 && dropout < 1))
     throw new FileError(file, `lora_dropout must be at least 0 and below 1, got ${show(dropout)}`);
-  return { rank: r as number, alpha: c.use_rslora === true ? alpha * Math.sqrt(r as number) : alpha, dropout };
+  if (c.use_dora !== undefined && typeof c.use_dora !== 'boolean')
+    throw new FileError(file, `use_dora must be true or false, got ${show(c.use_dora)}`);
+  const dora = c.use_dora === true;
+  return { dora, rank: r as number, alpha: c.use_rslora === true ? alpha * Math.sqrt(r as number) : alpha, dropout };
 }
 
 /** Which of our matrices the file's tensors change. @throws FileError for a tensor that has no place, or one without its other half */
-function targetsIn(file: SafetensorsFile, model: GPT): LoRATarget[] {
+function targetsIn(file: SafetensorsFile, model: GPT, dora: boolean): LoRATarget[] {
   const places = new Map(placesOf(model).map((p) => [p.module, p]));
   const targets = new Set<LoRATarget>();
   for (const name of file.tensors.keys()) {
-    const [, module = '', half] = /^(.*)\.lora_([AB])\.weight$/.exec(name) ?? [];
+    const [, module = '', half = 'M'] = /^(.*)\.lora_(?:([AB])\.weight|magnitude_vector)$/.exec(name) ?? [];
     const place = places.get(module);
-    if (!place) throw new FileError(file.file, `tensor ${show(name)} is no change of a matrix of this model`);
-    const other = `${module}.lora_${half === 'A' ? 'B' : 'A'}.weight`;
-    if (!file.tensors.has(other)) throw new FileError(file.file, `tensor ${show(other)} is missing`);
+    if (!place || (half === 'M' && !dora)) throw new FileError(file.file, `tensor ${show(name)} is no change of a matrix of this model`);
+    const others = [`${module}.lora_A.weight`, `${module}.lora_B.weight`, ...(dora ? [`${module}.lora_magnitude_vector`] : [])];
+    const missing = others.find((other) => !file.tensors.has(other));
+    if (missing !== undefined) throw new FileError(file.file, `tensor ${show(missing)} is missing`);
     targets.add(place.target);
   }
   if (targets.size === 0) throw new FileError(file.file, 'must hold changes of matrices, got no tensor');
@@ -143,12 +156,12 @@ function targetsIn(file: SafetensorsFile, model: GPT): LoRATarget[] {
 async function fill(model: GPT, file: SafetensorsFile): Promise<void> {
   const tensors = tensorsOf(model);
   for (const [name, { shape }] of file.tensors) {
-    const parameter = tensors.get(name) as Parameter;
+    const parameter = tensors.get(name) as Tensor;
     if (!sameShape(shape, parameter.shape))
       throw new FileError(file.file, `tensor ${show(name)}: shape must be ${shapeText(parameter.shape)}, got ${shapeText(shape)}`);
     const values = await readFloats(file, name);
     scope(() => copyInto(parameter, tensor(values, { shape: [...shape], device: parameter.device })));
-    parameter.refreshCompute();
+    if (parameter instanceof Parameter) parameter.refreshCompute();
   }
 }
 
@@ -161,7 +174,7 @@ export async function loadLoRA(model: GPT, folder: string): Promise<void> {
   const config = readConfig(join(folder, CONFIG), await readJSON(join(folder, CONFIG)));
   const file = await openSafetensors(join(folder, WEIGHTS));
   try {
-    const options: AddLoRAOptions = { ...config, targets: targetsIn(file, model) };
+    const options: AddLoRAOptions = { ...config, targets: targetsIn(file, model, config.dora) };
     addLoRA(model, options);
     try {
       await fill(model, file);

@@ -1,14 +1,16 @@
 // LoRA on a GPT: its matrices freeze, and a change of low rank of each is learned.
 import { noGrad } from '../autograd/index.ts';
-import { type Linear, LoRA, type LoRAOptions, type Parameter, seedsFrom } from '../nn/index.ts';
-import { add, copyInto, matmul, mul, slice } from '../ops/index.ts';
+import { type Linear, LoRA, type LoRAOptions, seedsFrom } from '../nn/index.ts';
+import { copyInto } from '../ops/index.ts';
 import { scope } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { GPTConfig } from './config.ts';
 import type { GPT } from './gpt.ts';
 import { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
 
-export interface AddLoRAOptions extends Omit<LoRAOptions, 'device'> {
+export interface AddLoRAOptions extends Omit<LoRAOptions, 'device' | 'dora'> {
+  /** DoRA: the lengths of the changed matrices' rows are learned apart from their directions. Default false. */
+  dora?: boolean;
   /** Default: all four. */
   targets?: readonly LoRATarget[];
   /** The same seed gives the same initial changes. Default: the sequence that `manualSeed` starts. */
@@ -21,6 +23,7 @@ export interface LoRAConfig {
   readonly alpha: number;
   readonly dropout: number;
   readonly targets: readonly LoRATarget[];
+  readonly dora: boolean;
 }
 
 /** Seeds of the changes begin here: not with those of the model's own parameters. */
@@ -59,16 +62,23 @@ export function loraConfigOf(model: GPT): LoRAConfig | null {
   const loras = [...lorasOf(model)];
   const [first] = loras;
   if (!first) return null;
-  const { rank, alpha, dropout } = first.lora;
-  return { rank, alpha, dropout, targets: LORA_TARGETS.filter((target) => loras.some((l) => l.target === target)) };
+  const { rank, alpha, dropout, magnitude } = first.lora;
+  return {
+    rank,
+    alpha,
+    dropout,
+    dora: magnitude !== null,
+    targets: LORA_TARGETS.filter((target) => loras.some((l) => l.target === target)),
+  };
 }
 
 /** Numbers that the changes of a model consist of. */
-export function countLoRA(c: GPTConfig, { rank, targets }: Pick<LoRAConfig, 'rank' | 'targets'>): number {
+export function countLoRA(c: GPTConfig, { rank, targets, dora }: Pick<LoRAConfig, 'rank' | 'targets' | 'dora'>): number {
   const inputs = { qkv: c.width, proj: c.heads * c.headSize, up: c.width, down: c.ffnWidth };
   const sizes = targets.map((target) => {
     const parts = loraParts(c, target);
-    return rank * (parts.length * inputs[target] + parts.reduce((sum, rows) => sum + rows, 0));
+    const rows = parts.reduce((sum, n) => sum + n, 0);
+    return rank * (parts.length * inputs[target] + rows) + (dora ? rows : 0);
   });
   return c.layers * sizes.reduce((sum, size) => sum + size, 0);
 }
@@ -85,7 +95,7 @@ export function requireNoLoRA(model: GPT, what: string): void {
  * @throws ArgumentError when the model has changes already
  */
 export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number; all: number } {
-  const { targets = LORA_TARGETS, seed, ...own } = options;
+  const { targets = LORA_TARGETS, seed, dora = false, ...own } = options;
   const seeds = own.seeds ?? seedsFrom(seed, FIRST_SEED);
   for (const target of targets)
     if (!LORA_TARGETS.includes(target))
@@ -102,7 +112,15 @@ export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number;
         if (!targets.includes(target)) continue;
         const linear = linearOf(model, block, target);
         const inFeatures = linear.weight.shape[1] as number;
-        made.push({ linear, lora: new LoRA(inFeatures, loraParts(model.config, target), { ...own, seeds, device: model.device }) });
+        made.push({
+          linear,
+          lora: new LoRA(inFeatures, loraParts(model.config, target), {
+            ...own,
+            seeds,
+            device: model.device,
+            ...(dora && { dora: linear.weight }),
+          }),
+        });
       }
     for (const { linear, lora } of made) lora.computeIn(linear.compute);
   } catch (error) {
@@ -131,16 +149,10 @@ export function removeLoRA(model: GPT): void {
 /** Adds the changes to the matrices, W + (alpha / r) B A: a model like any other, which computes the same. */
 export function mergeLoRA(model: GPT): void {
   noGrad(() => {
-    for (const { linear, lora } of lorasOf(model))
-      scope(() => {
-        let row = 0;
-        for (const [i, b] of lora.b.entries()) {
-          const rows = slice(linear.weight, 0, row, row + (b.shape[0] as number));
-          copyInto(rows, add(rows, mul(matmul(b, lora.a[i] as Parameter), lora.scale)));
-          row += b.shape[0] as number;
-        }
-        linear.weight.refreshCompute();
-      });
+    for (const { linear, lora } of lorasOf(model)) {
+      scope(() => copyInto(linear.weight, lora.merged(linear.weight)));
+      linear.weight.refreshCompute();
+    }
   });
   removeLoRA(model);
 }

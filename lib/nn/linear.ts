@@ -1,4 +1,4 @@
-import { type Activation, add, gelu, linear, relu, relu2, silu } from '../ops/index.ts';
+import { type Activation, add, cast, gelu, linear, mul, relu, relu2, silu } from '../ops/index.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import type { LoRA } from './lora.ts';
@@ -43,6 +43,13 @@ export class Linear extends Module {
     const { activation = 'none', residual = null, random = null } = options;
     if (!lora) return linear(x, this.weight.compute, { ...own, activation, residual });
     return scope(() => {
+      if (lora.magnitude) {
+        const plain = lora.addTo(linear(x, this.weight.compute, { precision }), x, random);
+        const lengths = lora.lengthen(this.weight);
+        const whole = mul(plain, lengths.dtype === plain.dtype ? lengths : cast(lengths, plain.dtype));
+        const y = ACTIVATIONS[activation](own.bias ? add(whole, own.bias) : whole);
+        return residual ? add(y, residual) : y;
+      }
       if (activation === 'none') return lora.addTo(linear(x, this.weight.compute, { ...own, residual }), x, random);
       const y = ACTIVATIONS[activation](lora.addTo(linear(x, this.weight.compute, own), x, random));
       return residual ? add(y, residual) : y;

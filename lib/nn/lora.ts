@@ -1,4 +1,5 @@
-import { add, concat, dropout, linear, mul } from '../ops/index.ts';
+import { noGrad } from '../autograd/index.ts';
+import { add, clone, concat, div, dropout, linear, matmul, mul, reshape, sqrt, square, sum } from '../ops/index.ts';
 import { rand } from '../tensor/create.ts';
 import { nextSeed, type RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
@@ -12,7 +13,15 @@ export interface LoRAOptions extends InitOptions {
   alpha?: number;
   /** Share of the inputs of A that is dropped while training. Default 0. */
   dropout?: number;
+  /**
+   * DoRA (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024): the length of each row of the changed matrix is learned apart from its
+   * direction, and begins as that of this matrix, (out, in).
+   */
+  dora?: Tensor;
 }
+
+/** ‖row‖ of a matrix (out, in): (out). */
+const rowNorms = (w: Tensor): Tensor => sqrt(sum(square(w), { dim: 1 }));
 
 /** A (r, in), uniform within ±1/√in as PEFT begins. */
 function downParameter(rank: number, inFeatures: number, options: InitOptions): Parameter {
@@ -34,11 +43,13 @@ export class LoRA extends Module {
   readonly rank: number;
   readonly alpha: number;
   readonly dropout: number;
+  /** (out): the lengths of the rows, of DoRA. */
+  readonly magnitude: Parameter | null;
 
   /** `parts`: the rows of each of the matrix's parts. */
   constructor(inFeatures: number, parts: readonly number[], options: LoRAOptions) {
     super();
-    const { rank, alpha = rank, dropout: p = 0, ...init } = options;
+    const { rank, alpha = rank, dropout: p = 0, dora, ...init } = options;
     if (!(Number.isSafeInteger(rank) && rank >= 1)) throw new ArgumentError(`LoRA: rank must be a positive integer, got ${rank}`);
     if (!(Number.isFinite(alpha) && alpha > 0)) throw new ArgumentError(`LoRA: alpha must be a positive number, got ${alpha}`);
     if (!(p >= 0 && p < 1)) throw new ArgumentError(`LoRA: dropout must be at least 0 and below 1, got ${p}`);
@@ -48,6 +59,44 @@ export class LoRA extends Module {
     this.scale = alpha / rank;
     this.a = parts.map(() => downParameter(rank, inFeatures, init));
     this.b = parts.map((rows) => constantParameter([rows, rank], 0, init));
+    this.magnitude = dora ? new Parameter(noGrad(() => scope(() => clone(rowNorms(dora))))) : null;
+  }
+
+  /** w (out, in) with the change added, without DoRA's lengths; outside the graph. */
+  changed(w: Tensor): Tensor {
+    return noGrad(() =>
+      scope(() =>
+        add(
+          w,
+          mul(
+            concat(
+              this.b.map((b, i) => matmul(b, this.a[i] as Parameter)),
+              0,
+            ),
+            this.scale,
+          ),
+        ),
+      ),
+    );
+  }
+
+  /**
+   * The factor (out) that gives each row of the changed matrix its learned length. The lengths that it has are taken for constants, as in the
+   * paper (4.3): no gradient goes through them.
+   */
+  lengthen(w: Tensor): Tensor {
+    const norms = noGrad(() => scope(() => rowNorms(this.changed(w))));
+    return div(this.magnitude as Parameter, norms);
+  }
+
+  /** w (out, in) as it computes with the change; outside the graph. */
+  merged(w: Tensor): Tensor {
+    return noGrad(() =>
+      scope(() => {
+        const changed = this.changed(w);
+        return this.magnitude ? mul(changed, reshape(this.lengthen(w), w.shape[0] as number, 1)) : changed;
+      }),
+    );
   }
 
   /** x (..., in) → base (..., out) + x times the change. `random` draws dropout's masks; without it, or in eval mode, nothing is dropped. */

@@ -129,6 +129,7 @@ function build({ z }: typeof import('zod')) {
       alpha: positive,
       dropout: fraction,
       targets: z.array(choice(LORA_TARGETS), { error: `a list of ${LORA_TARGETS.join(', ')}` }).min(1, { error: 'a list of at least one' }),
+      dora: flag,
       merge: flag,
     }),
     head: section({ lmWeight: notNegative, dropout: fraction }),

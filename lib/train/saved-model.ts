@@ -62,6 +62,7 @@ function readLoRA(file: string, json: unknown): LoRAConfig | null {
     rank: field('rank', 'a positive integer', (x): x is number => Number.isSafeInteger(x) && (x as number) >= 1),
     alpha: field('alpha', 'a positive number', (x): x is number => Number.isFinite(x) && (x as number) > 0),
     dropout: field('dropout', 'at least 0 and below 1', (x): x is number => typeof x === 'number' && x >= 0 && x < 1),
+    dora: json.dora === undefined ? false : field('dora', 'true or false', (x): x is boolean => typeof x === 'boolean'),
     targets: field(
       'targets',
       `a list of different ones of ${LORA_TARGETS.join(', ')}`,

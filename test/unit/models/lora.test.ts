@@ -5,10 +5,13 @@ import test, { type ExecutionContext } from 'ava';
 import {
   type AddLoRAOptions,
   addLoRA,
+  backward,
+  countLoRA,
   data,
   GPT,
   type GPTConfigInput,
   gptConfig,
+  LORA_TARGETS,
   loadLoRA,
   lorasOf,
   mergeLoRA,
@@ -109,6 +112,76 @@ for (const [name, make] of Object.entries(MODELS)) {
   });
 }
 
+for (const [name, make] of Object.entries(MODELS))
+  test(`${name}: DoRA begins without a change, is trained, merged and saved as PEFT does`, async (t) => {
+    const path = folder(t);
+    const model = make();
+    const before = logits(model);
+    const gradientOf = (dora: boolean): Float32Array => {
+      const fresh = make();
+      addLoRA(fresh, { rank: 3, alpha: 6, seed: 1, dora });
+      scope(() => backward(fresh.loss(tensor(IDS, { shape: [2, 12] }), tensor(IDS, { shape: [2, 12] }))));
+      const [first] = lorasOf(fresh);
+      const gradient = first?.lora.b[0]?.grad?.dataSync() as Float32Array;
+      fresh.dispose();
+      return gradient;
+    };
+    t.true(largest([...gradientOf(true)], [...gradientOf(false)]) < 1e-5, 'where the lengths are those of the matrix, B learns as without');
+
+    const { learned } = addLoRA(model, { rank: 3, alpha: 6, seed: 1, dora: true });
+    t.is(learned, countLoRA(model.config, { rank: 3, targets: LORA_TARGETS, dora: true }));
+    t.true(largest(logits(model), before) < 1e-5);
+    change(model);
+    const [{ linear, lora } = t.fail() as never] = lorasOf(model);
+    const magnitude = lora.magnitude as NonNullable<typeof lora.magnitude>;
+    const lengths = magnitude.dataSync() as Float32Array;
+    magnitude.set(lengths.map((m, i) => m * (1 + 0.3 * Math.sin(i))));
+
+    // W' = m (W + s B A) / ‖W + s B A‖, row by row, in doubles.
+    const x = Float32Array.from({ length: 32 }, (_, i) => Math.cos(i));
+    const [w, y] = [
+      linear.weight.dataSync() as Float32Array,
+      scope(() => noGrad(() => linear.forward(tensor(x, { shape: [1, 32] })).dataSync())),
+    ];
+    const [a, b] = [lora.a[0]?.dataSync() as Float32Array, lora.b[0]?.dataSync() as Float32Array];
+    const own = magnitude.dataSync() as Float32Array;
+    for (const row of [0, 5, 31]) {
+      const changed = Array.from({ length: 32 }, (_, i) => {
+        const delta = [0, 1, 2].reduce((sum, r) => sum + (b[row * 3 + r] as number) * (a[r * 32 + i] as number), 0);
+        return (w[row * 32 + i] as number) + 2 * delta;
+      });
+      const length = Math.sqrt(changed.reduce((sum, v) => sum + v * v, 0));
+      const product = changed.reduce((sum, v, i) => sum + v * (x[i] as number), 0);
+      t.true(Math.abs((y[row] as number) - ((own[row] as number) / length) * product) < 1e-5, `row ${row}`);
+    }
+
+    // The gradient of a length is that of central differences.
+    const loss = () => model.loss(tensor(IDS, { shape: [2, 12] }), tensor(IDS.toReversed(), { shape: [2, 12] }));
+    const value = (): number => noGrad(() => scope(() => loss().dataSync()[0] as number));
+    scope(() => backward(loss()));
+    const gradient = magnitude.grad?.dataSync() as Float32Array;
+    const most = Math.max(...gradient.map(Math.abs));
+    for (const place of [0, 3, 17]) {
+      const at = (h: number): number => {
+        magnitude.set(own.map((m, i) => (i === place ? m + h : m)));
+        return value();
+      };
+      const numeric = (at(0.01) - at(-0.01)) / 0.02;
+      t.true(Math.abs(numeric - (gradient[place] as number)) < 0.03 * most + 1e-5, `${numeric} ${gradient[place]}`);
+    }
+    magnitude.set(own);
+
+    const apart = logits(model);
+    await saveLoRA(model, path);
+    t.is(JSON.parse(readFileSync(join(path, 'adapter_config.json'), 'utf8')).use_dora, true);
+    const again = make();
+    await loadLoRA(again, path);
+    t.is(largest(logits(again), apart), 0);
+    mergeLoRA(model);
+    t.true(largest(logits(model), apart) < 1e-5 && largest(apart, before) > 0.01);
+    for (const m of [model, again]) m.dispose();
+  });
+
 test('dropout of the changes: while training alone, of the part (1 - p) kept and scaled, the base untouched', (t) => {
   const model = (MODELS.gpt2 as () => GPT)();
   addLoRA(model, { rank: 4, dropout: 0.5, seed: 3 });
@@ -191,7 +264,8 @@ test('what is wrong is named, and leaves the model as it was', async (t) => {
     ['peft_type', 'IA3', 'peft_type must be "LORA", got "IA3"'],
     ['r', 0, 'r must be a positive integer, got 0'],
     ['lora_alpha', 'x', 'lora_alpha must be a positive number, got "x"'],
-    ['use_dora', true, 'use_dora must be false, got true: heddle has no such changes'],
+    ['use_dora', 'yes', 'use_dora must be true or false, got "yes"'],
+    ['use_dora', true, /lora_magnitude_vector" is missing$/],
     ['rank_pattern', { c_attn: 4 }, 'rank_pattern must be null, got {"c_attn":4}: heddle has no such changes'],
     ['r', 5, /lora_A\.weight": shape must be \(5, 32\), got \(2, 32\)/],
   ] as const) {

@@ -44,7 +44,7 @@ const largest = (a: readonly number[], b: readonly number[]): number => Math.max
 test('the section of a configuration: defaults of PEFT, errors with their place', (t) => {
   t.is(parseRunConfig('finetune: {}', 'x.yaml').finetune.lora, undefined);
   t.deepEqual(parseRunConfig('finetune: { lora: { alpha: 16, targets: [down, qkv] } }', 'x.yaml').finetune.lora, {
-    ...{ rank: 8, alpha: 16, dropout: 0, targets: ['qkv', 'down'], merge: false },
+    ...{ rank: 8, alpha: 16, dropout: 0, targets: ['qkv', 'down'], dora: false, merge: false },
   });
   for (const [text, said] of [
     ['{ rank: 0 }', 'finetune.lora.rank must be a positive integer, got 0'],
@@ -70,7 +70,7 @@ test.serial('a checkpoint opens with its changes; the adapter on the model that 
   t.is(result.exported, join(run.out, 'finetune', 'adapter'));
 
   const opened = await openModel(join(run.out, 'finetune'));
-  t.deepEqual(loraConfigOf(opened.model), { rank: 2, alpha: 8, dropout: 0, targets: ['qkv', 'up'] });
+  t.deepEqual(loraConfigOf(opened.model), { rank: 2, alpha: 8, dropout: 0, dora: false, targets: ['qkv', 'up'] });
   const base = await openModel(run.out);
   t.true(largest(logits(base.model), logits(opened.model)) > 0.1);
   await loadLoRA(base.model, result.exported as string);
@@ -98,7 +98,7 @@ test.serial('merged, it is a checkpoint of the same model without changes', asyn
 });
 
 test.serial('stopped and resumed, with dropout, it has the same bits; another alpha is no resuming', async (t) => {
-  const run = config(t, '{ rank: 2, dropout: 0.3 }');
+  const run = config(t, '{ rank: 2, dropout: 0.3, dora: true }');
   await pretrain(run);
   const whole: number[] = [];
   const { checkpoint } = await finetune(run, { examples, onEvent: (e) => void (e.type === 'step' && whole.push(e.loss)) });
