@@ -1,7 +1,7 @@
 // What finetuning reaches: every example of `heddle finetune --example` with several seeds, each beside the untouched model and simple baselines,
 // in a table and in bench/finetune.json. Fails where a finetuned model does not beat all of them.
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { EXAMPLES, type ExampleName, type ExampleResult, runExample, version } from '../lib/index.ts';
@@ -59,7 +59,7 @@ for (const example of values.examples.split(',') as ExampleName[]) {
 }
 if (!values.short) {
   mkdirSync(dirname(values.out), { recursive: true });
-  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: cpus().length };
+  const machine = { processor: cpus()[0]?.model ?? 'unknown', cores: cpus().length, load: Math.round(loadavg()[0] as number) };
   const record = {
     heddle: version,
     date: new Date().toISOString().slice(0, 10),
