@@ -65,16 +65,17 @@ async function chatTemplateOf(checkpoint: Checkpoint, tokenizer: Tokenizer | nul
 export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string): Promise<OpenModel> {
   const { config: shape, lora, head: reader } = await readModel(checkpoint);
   const model = new GPT(shape, { seed: 0, ...(device !== undefined && { device }) });
+  let head: ScoredGPT | null = null;
   try {
     if (lora) addLoRA(model, { ...lora, seed: 0 });
-    const head = reader && makeHead(model, reader, 0);
+    head = reader && makeHead(model, reader, 0);
     await restoreTensors(checkpoint.path('model.safetensors'), (head ?? model).namedParameters());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
     const chatTemplate = await chatTemplateOf(checkpoint, tokenizer);
     const { config, step: steps } = checkpoint.manifest;
     return { model, head, tokenizer, chatTemplate, checkpoint: checkpoint.folder, config, steps };
   } catch (error) {
-    model.dispose();
+    (head ?? model).dispose();
     throw error;
   }
 }

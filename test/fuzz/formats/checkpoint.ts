@@ -2,10 +2,14 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { bestCheckpoint, saveCheckpoint, setBestCheckpoint } from '../../../lib/checkpoint/index.ts';
+import { tensorEntries } from '../../../lib/checkpoint/tensors.ts';
 import { Loader, MemoryTokens } from '../../../lib/data/index.ts';
+import { addLoRA, GPTForSequenceClassification } from '../../../lib/models/index.ts';
+import { defaultChatTemplate } from '../../../lib/tokenizer/index.ts';
 import { runConfigFromJSON } from '../../../lib/train/config.ts';
 import { fillTrain } from '../../../lib/train/config-defaults.ts';
 import { findCheckpoint, modelOfCheckpoint } from '../../../lib/train/open.ts';
+import { encodeChatTemplate, encodeModel } from '../../../lib/train/saved-model.ts';
 import { Trainer } from '../../../lib/train/trainer.ts';
 import type { Draw } from '../draw.ts';
 import type { Files, Format } from '../format.ts';
@@ -78,6 +82,26 @@ async function saved(): Promise<Files> {
   });
 }
 
+/** A classifier with changes of its matrices, and a chat template. */
+async function savedClassifier(): Promise<Files> {
+  return filesMade(async (folder) => {
+    const tokenizer = charTokenizer();
+    const model = tinyModel({ vocabSize: tokenizer.vocabSize });
+    addLoRA(model, { rank: 1, dora: true, seed: 1 });
+    const head = new GPTForSequenceClassification(model, ['a', 'b'], { seed: 1 });
+    await saveCheckpoint(folder, {
+      ...{ step: 1, config: {}, loader: {}, rng: {}, state: {} },
+      files: {
+        'model.safetensors': { tensors: tensorEntries(head.namedParameters()) },
+        'config.json': encodeModel(model, head),
+        'tokenizer.json': JSON.stringify(tokenizer.toJSON()),
+        'tokenizer_config.json': encodeChatTemplate(defaultChatTemplate(tokenizer)),
+      },
+    });
+    head.dispose();
+  });
+}
+
 /** The files of the only checkpoint of a folder of checkpoints, at the top. */
 function inside(files: Files): Files {
   return new Map([...files].map(([name, content]) => [name.replace(/^step-\d+\//, ''), content]));
@@ -87,25 +111,27 @@ const FILES = {
   'checkpoint.json': { weight: 6, mutate: mutateJSON },
   'config.json': { weight: 3, mutate: mutateJSON },
   'tokenizer.json': { weight: 2, mutate: mutateJSON },
+  'tokenizer_config.json': { weight: 1, mutate: mutateJSON },
   'model.safetensors': { weight: 2, mutate: mutateSafetensors },
   'optimizer.safetensors': { weight: 2, mutate: mutateSafetensors },
 };
 
 export const checkpoint: Format = {
   name: 'checkpoint',
-  seeds: async () => [inside(await saved())],
+  seeds: async () => [inside(await saved()), inside(await savedClassifier())],
   mutators: FILES,
   seal,
   async read(folder) {
     const found = await findCheckpoint(folder);
-    const { model, tokenizer, config } = await modelOfCheckpoint(found);
+    const { model, head, tokenizer, chatTemplate, config } = await modelOfCheckpoint(found);
     try {
       useModel(model);
+      chatTemplate?.render([{ role: 'user', content: 'a' }]);
       if (tokenizer) useTokenizer(tokenizer);
       assert(Number.isSafeInteger(found.manifest.step) && found.manifest.step >= 0);
       runConfigFromJSON(config, join(folder, 'checkpoint.json')); // as `heddle generate` does
     } finally {
-      model.dispose();
+      (head ?? model).dispose();
     }
   },
 };
