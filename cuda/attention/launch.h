@@ -1,23 +1,22 @@
 #pragma once
-// Attention composed of matmuls and kernels over rows of scores. A part is what fits into the workspace at once: some batches, key
-// heads and query heads of their groups; its scores are [batch][key head][head of the group][Tq][ld], a row per query.
-#include "ops/backend.h"
+// The ways to compute attention. config.h chooses; each lies in a file of its own.
+#include "attention/config.h"
 
 namespace heddle::cuda {
 
-struct AttentionPart {
-  int64_t b, batches, kv, kv_heads, g, heads;  // first and count of each
-  int64_t rows(const AttentionShape& s) const { return batches * kv_heads * heads * s.Tq; }
-};
+void attention_composed(const AttentionArgs&);
+void attention_backward_composed(const AttentionBackwardArgs&);
+size_t attention_composed_workspace(const AttentionShape&);
+size_t attention_backward_composed_workspace(const AttentionShape&);
 
-struct RowStrides {
-  int64_t x[3];  // of B, T, H
-};
+void attention_fused(const AttentionArgs&, const AttentionPlan&);
+void attention_backward_fused(const AttentionBackwardArgs&, const AttentionPlan&);
+size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&);
+size_t attention_backward_fused_workspace(const AttentionShape&, const AttentionPlan&);
 
-void launch_attention_softmax(const AttentionShape&, const AttentionPart&, const float* scores, void* p, float* lse, int64_t ld);
-void launch_attention_gradient(const AttentionBackwardArgs&, const AttentionPart&, const float* scores, const float* dp, void* p, void* ds,
-                               int64_t ld);
-void launch_attention_add(DType type, const float* x, void* y, const RowStrides& strides, int64_t batches, int64_t heads, int64_t Tk,
-                          int64_t D, bool accumulate);
+void attention_hopper(const AttentionArgs&, const AttentionPlan&);
+void attention_backward_hopper(const AttentionBackwardArgs&, const AttentionPlan&);
+size_t attention_hopper_workspace(const AttentionShape&, const AttentionPlan&);
+size_t attention_backward_hopper_workspace(const AttentionShape&, const AttentionPlan&);
 
 }  // namespace heddle::cuda

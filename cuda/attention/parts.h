@@ -2,7 +2,7 @@
 // How composed attention is cut, and where a part's arrays lie in the workspace. Pure functions of the shape.
 #include <algorithm>
 
-#include "attention/launch.h"
+#include "attention/rows.h"
 
 namespace heddle::cuda {
 

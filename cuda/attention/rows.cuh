@@ -1,6 +1,6 @@
 #pragma once
 // What the kernels over rows of scores share: which query a row is, what it sees, dropout.
-#include "attention/launch.h"
+#include "attention/rows.h"
 #include "ops/backend.h"
 
 namespace heddle::cuda {

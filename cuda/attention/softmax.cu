@@ -3,8 +3,8 @@
 // may read whole vectors.
 #include <algorithm>
 
-#include "attention/launch.h"
 #include "attention/rows.cuh"
+#include "attention/rows.h"
 #include "common/exp.cuh"
 #include "runtime/launch.cuh"
 
