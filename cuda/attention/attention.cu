@@ -10,10 +10,21 @@ bool empty(const AttentionShape& s) { return s.B == 0 || s.H == 0 || s.Tq == 0; 
 
 }  // namespace
 
-size_t attention_workspace(const AttentionArgs& a, int) { return empty(a.s) ? 0 : attention_composed_workspace(a.s); }
+void attention_fused(const AttentionArgs& a, const AttentionPlan& plan) {
+  a.s.type == DType::bf16 ? attention_forward_bf16(a, plan) : attention_forward_f16(a, plan);
+}
+size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&) { return 0; }
+
+size_t attention_workspace(const AttentionArgs& a, int index) {
+  if (empty(a.s)) return 0;
+  const AttentionPlan plan = plan_attention(a, card(index));
+  return plan.kernel == AttentionKernel::composed ? attention_composed_workspace(a.s) : attention_fused_workspace(a.s, plan);
+}
 
 void attention(const AttentionArgs& a) {
-  if (!empty(a.s)) attention_composed(a);
+  if (empty(a.s)) return;
+  const AttentionPlan plan = plan_attention(a, *queue().card);
+  plan.kernel == AttentionKernel::composed ? attention_composed(a) : attention_fused(a, plan);
 }
 
 size_t attention_backward_workspace(const AttentionBackwardArgs& a, int) {

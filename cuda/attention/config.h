@@ -1,7 +1,7 @@
 #pragma once
 // How attention is computed: kernel, tiles, shared memory. Pure functions of the arguments and the card, tested without a GPU.
 //
-// The fused kernels keep scores in registers, on the tensor cores, in 16-bit types: mma.sync (fused.cuh), or Hopper's own (hopper*.cuh).
+// The fused kernels keep scores in registers, on the tensor cores, in 16-bit types: mma.sync (forward.cuh), or Hopper's own (hopper*.cuh).
 // Composed of matmuls is what they don't take: f32, bf16 before sm_80, heads whose rows are not whole vectors of 16 bytes.
 #include <cstdint>
 
@@ -30,10 +30,12 @@ struct AttentionTiles {
 
 constexpr int kAttentionHeads[] = {32, 64, 96, 128, 256};
 constexpr int kAttentionThreads = 128;
+constexpr int attention_head_index(int head) { return head == 32 ? 0 : head == 64 ? 1 : head == 96 ? 2 : head == 128 ? 3 : 4; }
 
 constexpr AttentionTiles attention_tiles(int head) {
   if (head <= 64) return {128, 64, 128, 32, 128, 32};
-  if (head <= 128) return {128, 64, 64, 32, 128, 32};
+  if (head == 96) return {128, 64, 64, 32, 128, 32};
+  if (head == 128) return {128, 32, 64, 32, 128, 32};
   return {64, 32, 64, 32, 64, 32};
 }
 
@@ -77,7 +79,7 @@ inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   const int head = head_for(s.D);
   const AttentionTiles tiles = attention_tiles(head);
   const size_t shared = static_cast<size_t>(head * 2 * (tiles.tile_q + 2 * tiles.tile_k));
-  if (shared > card.shared_per_block) return p;
+  if (shared > card.shared_per_block || (head > 128 && card.sm < 80)) return p;  // sm_75 passes tiles through registers: too few there
   p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared};
   return p;
 }

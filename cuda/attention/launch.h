@@ -14,6 +14,10 @@ void attention_backward_fused(const AttentionBackwardArgs&, const AttentionPlan&
 size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&);
 size_t attention_backward_fused_workspace(const AttentionShape&, const AttentionPlan&);
 
+// The same by type: they are long to compile.
+void attention_forward_bf16(const AttentionArgs&, const AttentionPlan&);
+void attention_forward_f16(const AttentionArgs&, const AttentionPlan&);
+
 void attention_hopper(const AttentionArgs&, const AttentionPlan&);
 void attention_backward_hopper(const AttentionBackwardArgs&, const AttentionPlan&);
 size_t attention_hopper_workspace(const AttentionShape&, const AttentionPlan&);

@@ -5,15 +5,20 @@
 
 namespace heddle::cuda {
 
+// 2^x by ex2.approx, denormal results 0; 2^-inf is 0.
+__device__ inline float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // e^x. f32: within 2 ulp. bf16 and f16: one multiplication and one ex2.approx, off by about 1e-7 * (1 + |x|).
 template <class T>
 __device__ inline float exp_for(float x) {
   if constexpr (sizeof(T) == 4) {
     return expf(x);
   } else {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504088896341f));
-    return y;
+    return exp2_fast(x * 1.44269504088896341f);
   }
 }
 

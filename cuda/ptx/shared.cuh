@@ -1,5 +1,5 @@
 #pragma once
-// Loads and stores of several words by shared memory's own addresses (PTX ISA, ld and st): what is reached through a struct in shared
+// Loads and stores by shared memory's own addresses (PTX ISA, ld and st): what is reached through a struct in shared
 // memory, the compiler otherwise takes for memory of any kind, word by word.
 #include <cuda_runtime.h>
 
@@ -7,6 +7,12 @@
 
 namespace heddle::cuda::ptx {
 
+__device__ inline void store_word(uint32_t address, uint32_t x) {
+  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(x) : "memory");
+}
+__device__ inline void store_four(uint32_t address, const uint4& v) {
+  asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+}
 __device__ inline void store_pair(uint32_t address, float a, float b) {
   asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(address), "f"(a), "f"(b) : "memory");
 }

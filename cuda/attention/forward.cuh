@@ -1,0 +1,280 @@
+#pragma once
+// Fused attention forward on mma.sync (Dao, "FlashAttention-2", 2023, algorithm 1): a block of 4 warps computes a tile of queries of one
+// head, a warp 32 of them (16 where heads are large). Keys come a tile at a time, the last first; scores stay in registers:
+//   S = Q K^T;  m' = max(m, rowmax S);  P = 2^(c (S - m'));  l = 2^(c (m - m')) l + rowsum P;  O = 2^(c (m - m')) O + P V
+// with c = scale * log2 e, and in the end o = O / l, lse = scale m + ln l. Accumulators of S are the A fragments of P as they lie.
+//
+// K and V have one tile each in shared memory: V's arrives while S is computed, the next K's during the rest.
+#include "attention/fused.h"
+#include "attention/launch.h"
+#include "common/exp.cuh"
+#include "runtime/launch.cuh"
+#include "tile/heads.cuh"
+
+namespace heddle::cuda {
+
+// What the keys of a tile of queries are, tile by tile from the last.
+struct KeyTiles {
+  Interval seen;  // by the block's queries
+  DocumentRange documents;
+
+  // The last tile before `tile` of which something is seen, or one below `first`.
+  template <int Keys>
+  __device__ int before(const AttentionMask& mask, int tile) const {
+    const int first = seen.low / Keys;
+    for (--tile; tile >= first; --tile)
+      if (!mask.k_documents || !documents.apart(document_range(mask.k_documents, tile * Keys, Keys, mask.Tk))) break;
+    return tile;
+  }
+};
+
+// The rows of a warp: M times 16. A lane has 2 M of them, row r = m * 16 + half * 8 + lane / 4.
+template <class T, int Head, int M, int N>
+struct ForwardRows {
+  float s[M][N][4], o[M][Head / 8][4];
+  float top[M][2], sum[M][2];  // m in units of S; a lane's part of l
+
+  __device__ ForwardRows() : o{}, sum{} {
+#pragma unroll
+    for (int m = 0; m < M; ++m) top[m][0] = top[m][1] = kNegativeInfinity;
+  }
+
+  // Hides what query first + r does not see of the keys from `key` on.
+  __device__ void hide(const AttentionMask& mask, int first, int key) {
+    const int lane = ptx::lane();
+    key += lane % 4 * 2;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int i = first + m * 16 + half * 8 + lane / 4;
+        const int position = mask.position(i), low = position - mask.behind, high = min(mask.Tk, position + mask.ahead);
+#pragma unroll
+        for (int j = 0; j < N; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e)
+            if (key + j * 8 + e < low || key + j * 8 + e >= high) s[m][j][2 * half + e] = kNegativeInfinity;
+      }
+    if (!mask.q_documents) return;
+    int32_t document[M][2];
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) document[m][half] = mask.q_documents[min(first + m * 16 + half * 8 + lane / 4, mask.Tq - 1)];
+#pragma unroll
+    for (int j = 0; j < N; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        const int32_t other = mask.k_documents[min(key + j * 8 + e, mask.Tk - 1)];
+#pragma unroll
+        for (int m = 0; m < M; ++m)
+#pragma unroll
+          for (int half = 0; half < 2; ++half)
+            if (document[m][half] != other) s[m][j][2 * half + e] = kNegativeInfinity;
+      }
+  }
+
+  // S to P, with what belongs to it.
+  __device__ void softmax(float scale_log2) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float most = s[m][0][2 * half];
+#pragma unroll
+        for (int j = 0; j < N; ++j) most = fmaxf(most, fmaxf(s[m][j][2 * half], s[m][j][2 * half + 1]));
+        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
+        most = fmaxf(fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2)), top[m][half]);
+        const float base = most == kNegativeInfinity ? 0.0f : most * scale_log2;  // nothing seen yet: 2^(-inf - 0) = 0
+        const float keep = exp2_fast(fmaf(top[m][half], scale_log2, -base));
+        top[m][half] = most;
+        float part = sum[m][half] * keep;
+#pragma unroll
+        for (int j = 0; j < N; ++j)
+#pragma unroll
+          for (int e = 2 * half; e < 2 * half + 2; ++e) {
+            s[m][j][e] = exp2_fast(fmaf(s[m][j][e], scale_log2, -base));
+            part += s[m][j][e];
+          }
+        sum[m][half] = part;
+#pragma unroll
+        for (int j = 0; j < Head / 8; ++j) {
+          o[m][j][2 * half] *= keep;
+          o[m][j][2 * half + 1] *= keep;
+        }
+      }
+  }
+
+  // Dropout's bits of the keys from `key` on: of row m, tile j, element e in bit e % 2 of pair (e / 2) N + j.
+  __device__ static void draw(uint32_t (&keep)[M], const AttentionDropout& dropout, int64_t row, int Tk, int key) {
+    static_assert(N <= 8, "32 bits");
+    const RandomState state = *dropout.random;
+    const int lane = ptx::lane();
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      keep[m] = 0;
+#pragma unroll 1
+      for (int pair = 0; pair < 2 * N; ++pair) {
+        const int64_t i = row + m * 16 + pair / N * 8 + lane / 4;
+        keep[m] |= dropout.keeps_pair(state, i * Tk + key + pair % N * 8 + lane % 4 * 2) << 2 * pair;
+      }
+    }
+  }
+  __device__ void drop(const uint32_t (&keep)[M]) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          if (!(keep[m] >> (2 * (e / 2 * N + j) + e % 2) & 1)) s[m][j][e] = 0;
+  }
+};
+
+template <class T, int Head>
+__global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel(const __grid_constant__ FusedForward<T> p) {
+  if constexpr (has_fused<T, Head>()) {
+    constexpr AttentionTiles kTiles = attention_tiles(Head);
+    constexpr int kQueries = kTiles.tile_q, kKeys = kTiles.tile_k, kRows = kQueries / 4, M = kRows / 16, N = kKeys / 8;
+    constexpr bool kKeepQ = Head <= 64;  // Q's fragments, where registers suffice
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const uint32_t tile_q = ptx::shared_address(shared), tile_k = tile_q + kQueries * Head * 2, tile_v = tile_k + kKeys * Head * 2;
+
+    const int bh = static_cast<int>(blockIdx.x) / p.s.tiles, first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x) % p.s.tiles) * kQueries;
+    const int b = bh / p.s.H, h = bh % p.s.H, warp_row = threadIdx.x / 32 * kRows;
+    const AttentionMask mask = p.s.mask.of_batch(b);
+    KeyTiles tiles{mask.keys(first, min(first + kQueries, mask.Tq)), {}};
+    if (mask.q_documents) tiles.documents = document_range(mask.q_documents, first, kQueries, mask.Tq);
+    const Interval seen = first + warp_row < mask.Tq ? mask.keys(first + warp_row, min(first + warp_row + kRows, mask.Tq)) : Interval{0, 0};
+
+    const HeadRows<const T> k_rows = p.k.head(b, h / p.s.group, mask.Tk, p.s.D), v_rows = p.v.head(b, h / p.s.group, mask.Tk, p.s.D);
+    ForwardRows<T, Head, M, N> rows;
+    uint32_t q[kKeepQ ? Head / 16 : 1][M][4];
+    int tile = tiles.seen.empty() ? -1 : tiles.before<kKeys>(mask, (tiles.seen.high + kKeys - 1) / kKeys);
+    const int last = tiles.seen.low / kKeys;
+    if (tile >= last && !tiles.seen.empty()) {
+      load_rows<Head, kQueries, kAttentionThreads>(tile_q, p.q.head(b, h, mask.Tq, p.s.D), first);
+      load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, tile * kKeys);
+      ptx::commit_copies();
+      bool fresh = true;
+#pragma unroll 1
+      do {
+        const int key = tile * kKeys;
+        const bool sees = key < seen.high && key + kKeys > seen.low;  // the warp
+        ptx::wait_copies<0>();
+        __syncthreads();  // K is there, V has been read
+        load_rows<Head, kKeys, kAttentionThreads>(tile_v, v_rows, key);
+        ptx::commit_copies();
+        const HeadFragments<Head, Operand::a> read_q(warp_row);
+        if (kKeepQ && fresh) {
+#pragma unroll
+          for (int c = 0; c < Head / 16; ++c)
+#pragma unroll
+            for (int m = 0; m < M; ++m) read_q.read(q[kKeepQ ? c : 0][m], tile_q, m, c);
+          fresh = false;
+        }
+        uint32_t keep[M];
+        if (sees) {
+          const HeadFragments<Head, Operand::b> read_k(0);
+          if (p.s.dropout.random) rows.draw(keep, p.s.dropout, static_cast<int64_t>(bh) * mask.Tq + first + warp_row, mask.Tk, key);
+#pragma unroll
+          for (int m = 0; m < M; ++m)
+#pragma unroll
+            for (int j = 0; j < N; ++j)
+#pragma unroll
+              for (int e = 0; e < 4; ++e) rows.s[m][j][e] = 0;
+#pragma unroll
+          for (int c = 0; c < Head / 16; ++c) {
+            if constexpr (!kKeepQ)
+#pragma unroll
+              for (int m = 0; m < M; ++m) read_q.read(q[0][m], tile_q, m, c);
+#pragma unroll
+            for (int j = 0; j < N / 2; ++j) {
+              uint32_t k[4];
+              read_k.read(k, tile_k, j, c);
+#pragma unroll
+              for (int m = 0; m < M; ++m) {
+                ptx::mma<T>(rows.s[m][2 * j], q[kKeepQ ? c : 0][m], k[0], k[1]);
+                ptx::mma<T>(rows.s[m][2 * j + 1], q[kKeepQ ? c : 0][m], k[2], k[3]);
+              }
+            }
+          }
+        }
+        ptx::wait_copies<0>();
+        __syncthreads();  // V is there, K has been read
+        const int next = tiles.before<kKeys>(mask, tile);
+        if (next >= last) load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, next * kKeys);
+        ptx::commit_copies();
+        if (sees) {
+          const bool all = mask.full(first + warp_row, kRows, key, kKeys) &&
+                           (!mask.k_documents || tiles.documents.same(document_range(mask.k_documents, key, kKeys, mask.Tk)));
+          if (!all) rows.hide(mask, first + warp_row, key);
+          rows.softmax(p.s.scale_log2);
+          if (p.s.dropout.random) rows.drop(keep);
+          const HeadFragments<Head, Operand::b_across> read_v(0);
+#pragma unroll
+          for (int c = 0; c < kKeys / 16; ++c) {
+            uint32_t weights[M][4];
+#pragma unroll
+            for (int m = 0; m < M; ++m)
+#pragma unroll
+              for (int e = 0; e < 4; ++e)
+                weights[m][e] = pack<T>(rows.s[m][2 * c + e / 2][e % 2 * 2], rows.s[m][2 * c + e / 2][e % 2 * 2 + 1]);
+#pragma unroll
+            for (int j = 0; j < Head / 16; ++j) {
+              uint32_t v[4];
+              read_v.read(v, tile_v, c, j);
+#pragma unroll
+              for (int m = 0; m < M; ++m) {
+                ptx::mma<T>(rows.o[m][2 * j], weights[m], v[0], v[1]);
+                ptx::mma<T>(rows.o[m][2 * j + 1], weights[m], v[2], v[3]);
+              }
+            }
+          }
+        }
+        tile = next;
+      } while (tile >= last);
+      ptx::wait_copies<0>();
+    }
+
+    // a warp's own rows of Q become its results'
+    const int lane = ptx::lane();
+    __syncwarp();
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      float factor[2];
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float sum = rows.sum[m][half];
+        sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+        sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+        factor[half] = sum == 0.0f ? 0.0f : p.s.dropout.scale / sum;
+        const int i = first + warp_row + m * 16 + half * 8 + lane / 4;
+        if (lane % 4 == 0 && i < mask.Tq)
+          p.lse[static_cast<int64_t>(bh) * mask.Tq + i] = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
+      }
+      keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);
+    }
+    __syncwarp();
+    write_rows<Head, kRows>(shared, first, warp_row, p.o.head(b, h, mask.Tq, p.s.D), false);
+  }
+}
+
+template <class T>
+void launch_attention_forward(const char* const (&names)[5], const AttentionArgs& a, const AttentionPlan& plan) {
+  const int64_t tiles = attention_config::ceil_div(a.s.Tq, plan.tile_q);
+  FusedForward<T> p{};
+  p.s = FusedShape(a.s, static_cast<int>(tiles));
+  p.q = heads_of<const T>(a.q, a.q_stride);
+  p.k = heads_of<const T>(a.k, a.k_stride);
+  p.v = heads_of<const T>(a.v, a.v_stride);
+  p.o = heads_of<T>(a.o, a.o_stride);
+  p.lse = a.lse;
+  constexpr decltype(&attention_forward_kernel<T, 32>) kernels[] = {attention_forward_kernel<T, 32>, attention_forward_kernel<T, 64>,
+                                                                    attention_forward_kernel<T, 96>, attention_forward_kernel<T, 128>,
+                                                                    attention_forward_kernel<T, 256>};
+  const int which = attention_head_index(plan.head);
+  launch(names[which], kernels[which], static_cast<unsigned>(tiles * a.s.B * a.s.H), static_cast<unsigned>(plan.threads), plan.shared, p);
+}
+
+}  // namespace heddle::cuda
