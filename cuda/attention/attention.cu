@@ -13,7 +13,13 @@ bool empty(const AttentionShape& s) { return s.B == 0 || s.H == 0 || s.Tq == 0; 
 void attention_fused(const AttentionArgs& a, const AttentionPlan& plan) {
   a.s.type == DType::bf16 ? attention_forward_bf16(a, plan) : attention_forward_f16(a, plan);
 }
+void attention_backward_fused(const AttentionBackwardArgs& a, const AttentionBackwardPlan& plan) {
+  a.s.type == DType::bf16 ? attention_backward_bf16(a, plan) : attention_backward_f16(a, plan);
+}
 size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&) { return 0; }
+size_t attention_backward_fused_workspace(const AttentionShape& s, const AttentionBackwardPlan& plan) {
+  return static_cast<size_t>(s.B * s.H * plan.row_count) * sizeof(float2);
+}
 
 size_t attention_workspace(const AttentionArgs& a, int index) {
   if (empty(a.s)) return 0;
@@ -27,12 +33,17 @@ void attention(const AttentionArgs& a) {
   plan.kernel == AttentionKernel::composed ? attention_composed(a) : attention_fused(a, plan);
 }
 
-size_t attention_backward_workspace(const AttentionBackwardArgs& a, int) {
-  return empty(a.s) ? 0 : attention_backward_composed_workspace(a.s);
+size_t attention_backward_workspace(const AttentionBackwardArgs& a, int index) {
+  if (empty(a.s)) return 0;
+  const AttentionBackwardPlan plan = plan_attention_backward(a, card(index));
+  return plan.kernel == AttentionKernel::composed ? attention_backward_composed_workspace(a.s)
+                                                  : attention_backward_fused_workspace(a.s, plan);
 }
 
 void attention_backward(const AttentionBackwardArgs& a) {
-  if (!empty(a.s)) attention_backward_composed(a);
+  if (empty(a.s)) return;
+  const AttentionBackwardPlan plan = plan_attention_backward(a, *queue().card);
+  plan.kernel == AttentionKernel::composed ? attention_backward_composed(a) : attention_backward_fused(a, plan);
 }
 
 }  // namespace heddle::cuda

@@ -20,23 +20,43 @@ struct AttentionPlan {
   size_t shared;  // bytes of dynamic shared memory
 };
 
-// What a fused kernel is made for, by its head size. Forward: a block of 4 warps computes `tile_q` queries, `tile_k` keys a step.
-// Backward: a block computes `rows` keys (dK, dV) or queries (dQ), `columns` of the others a step.
+struct AttentionBackwardPlan {
+  AttentionKernel kernel;
+  int head;
+  int threads;
+  int key_stages, query_stages;  // of the kernels of dK and dV, and of dQ
+  int64_t row_count;             // Tq in whole tiles
+};
+constexpr int kRowTile = 32;
+
+// What the fused kernels of a head size are made for. Forward: a block of 4 warps computes `tile_q` queries, `tile_k` keys a step.
+// Backward: a block computes dK and dV of `key_rows` keys, `key_columns` queries a step, or dQ of `query_rows` queries, `query_columns`
+// keys a step. As large as registers allow.
 struct AttentionTiles {
   int tile_q, tile_k;
-  int key_rows, key_columns;      // of the kernel of dK and dV
-  int query_rows, query_columns;  // of the kernel of dQ
+  int key_rows, key_columns;
+  int query_rows, query_columns;
 };
 
 constexpr int kAttentionHeads[] = {32, 64, 96, 128, 256};
 constexpr int kAttentionThreads = 128;
+// sm_75 passes tiles through registers, and multiplies in steps of half the depth: larger heads would spill there.
+constexpr int kMostHeadBefore80 = 128, kMostBackwardHeadBefore80 = 32;
+
 constexpr int attention_head_index(int head) { return head == 32 ? 0 : head == 64 ? 1 : head == 96 ? 2 : head == 128 ? 3 : 4; }
 
 constexpr AttentionTiles attention_tiles(int head) {
   if (head <= 64) return {128, 64, 128, 32, 128, 32};
   if (head == 96) return {128, 64, 64, 32, 128, 32};
-  if (head == 128) return {128, 32, 64, 32, 128, 32};
+  if (head == 128) return {128, 32, 64, 32, 128, 16};
   return {64, 32, 64, 32, 64, 32};
+}
+// Elements of a head that a block of backward sums: registers hold no more.
+constexpr int attention_width(int head, bool keys) { return keys && head == 256 ? 128 : head; }
+// Dynamic shared memory of backward: the block's own tiles, and stages of the others with 8 bytes for each query.
+constexpr int attention_backward_shared(int head, bool keys, int stages) {
+  const AttentionTiles t = attention_tiles(head);
+  return 2 * (keys ? t.key_rows : t.query_rows) * head * 2 + stages * (keys ? t.key_columns : t.query_columns) * (2 * head * 2 + 8);
 }
 
 namespace attention_config {
@@ -59,11 +79,10 @@ inline int head_for(int64_t D) {
 
 // What both kernels of the portable path ask of a problem, its operands' addresses apart.
 inline bool fits(const AttentionShape& s, const Card& card) {
-  constexpr int64_t kMostPositions = int64_t{1} << 28, kMostBlocks = 0x7fffffff;
+  constexpr int64_t kMostPositions = int64_t{1} << 28, kMostBlocks = 65535;  // of a grid's second and third dimension
   const bool type = s.type == DType::f16 || (s.type == DType::bf16 && card.has_bf16());
   const bool head = s.D >= 16 && s.D <= 256 && s.D % 8 == 0;
-  const bool sizes =
-      s.Tq <= kMostPositions && s.Tk <= kMostPositions && s.B * s.H * (ceil_div(s.Tq > s.Tk ? s.Tq : s.Tk, 32) + 1) <= kMostBlocks;
+  const bool sizes = s.Tq <= kMostPositions && s.Tk <= kMostPositions && s.B <= kMostBlocks && s.H <= kMostBlocks;
   return type && head && sizes && s.scale > 0;  // the running maximum is one of unscaled scores
 }
 
@@ -79,11 +98,30 @@ inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   const int head = head_for(s.D);
   const AttentionTiles tiles = attention_tiles(head);
   const size_t shared = static_cast<size_t>(head * 2 * (tiles.tile_q + 2 * tiles.tile_k));
-  if (shared > card.shared_per_block || (head > 128 && card.sm < 80)) return p;  // sm_75 passes tiles through registers: too few there
+  if (shared > card.shared_per_block || (head > kMostHeadBefore80 && card.sm < 80)) return p;
   p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared};
   return p;
 }
 
-inline AttentionPlan plan_attention_backward(const AttentionBackwardArgs&, const Card&) { return {}; }
+inline AttentionBackwardPlan plan_attention_backward(const AttentionBackwardArgs& a, const Card& card) {
+  using namespace attention_config;
+  const AttentionShape& s = a.s;
+  AttentionBackwardPlan p{};
+  const bool aligned = rows_aligned(a.q, a.q_stride, s.B, s.Tq, s.H) && rows_aligned(a.k, a.k_stride, s.B, s.Tk, s.Hkv) &&
+                       rows_aligned(a.v, a.v_stride, s.B, s.Tk, s.Hkv) && rows_aligned(a.o, a.o_stride, s.B, s.Tq, s.H) &&
+                       rows_aligned(a.d_o, a.do_stride, s.B, s.Tq, s.H) && rows_aligned(a.dq, a.dq_stride, s.B, s.Tq, s.H) &&
+                       rows_aligned(a.dk, a.dk_stride, s.B, s.Tk, s.Hkv) && rows_aligned(a.dv, a.dv_stride, s.B, s.Tk, s.Hkv);
+  if (!fits(s, card) || !aligned) return p;
+  const int head = head_for(s.D);
+  if (head > kMostBackwardHeadBefore80 && card.sm < 80) return p;
+  const auto stages = [&](bool keys) {
+    int most = 2;
+    while (most > 0 && static_cast<size_t>(attention_backward_shared(head, keys, most)) > card.shared_per_block) --most;
+    return most;
+  };
+  p = {AttentionKernel::fused, head, kAttentionThreads, stages(true), stages(false), ceil_div(s.Tq, kRowTile) * kRowTile};
+  if (p.key_stages == 0 || p.query_stages == 0) return {};
+  return p;
+}
 
 }  // namespace heddle::cuda

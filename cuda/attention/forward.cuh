@@ -140,8 +140,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t tile_q = ptx::shared_address(shared), tile_k = tile_q + kQueries * Head * 2, tile_v = tile_k + kKeys * Head * 2;
 
-    const int bh = static_cast<int>(blockIdx.x) / p.s.tiles, first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x) % p.s.tiles) * kQueries;
-    const int b = bh / p.s.H, h = bh % p.s.H, warp_row = threadIdx.x / 32 * kRows;
+    // blocks: tile, head, batch; the last queries, which in a causal mask see most, first
+    const int first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x)) * kQueries, h = static_cast<int>(blockIdx.y),
+              b = static_cast<int>(blockIdx.z);
+    const int warp_row = static_cast<int>(threadIdx.x) / 32 * kRows;
+    const int64_t lse_row = (static_cast<int64_t>(b) * p.s.H + h) * p.s.mask.Tq;
     const AttentionMask mask = p.s.mask.of_batch(b);
     KeyTiles tiles{mask.keys(first, min(first + kQueries, mask.Tq)), {}};
     if (mask.q_documents) tiles.documents = document_range(mask.q_documents, first, kQueries, mask.Tq);
@@ -176,7 +179,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
         uint32_t keep[M];
         if (sees) {
           const HeadFragments<Head, Operand::b> read_k(0);
-          if (p.s.dropout.random) rows.draw(keep, p.s.dropout, static_cast<int64_t>(bh) * mask.Tq + first + warp_row, mask.Tk, key);
+          if (p.s.dropout.random) rows.draw(keep, p.s.dropout, lse_row + first + warp_row, mask.Tk, key);
 #pragma unroll
           for (int m = 0; m < M; ++m)
 #pragma unroll
@@ -250,13 +253,12 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         factor[half] = sum == 0.0f ? 0.0f : p.s.dropout.scale / sum;
         const int i = first + warp_row + m * 16 + half * 8 + lane / 4;
-        if (lane % 4 == 0 && i < mask.Tq)
-          p.lse[static_cast<int64_t>(bh) * mask.Tq + i] = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
+        if (lane % 4 == 0 && i < mask.Tq) p.lse[lse_row + i] = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
       }
       keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);
     }
     __syncwarp();
-    write_rows<Head, kRows>(shared, first, warp_row, p.o.head(b, h, mask.Tq, p.s.D), false);
+    write_rows<Head, kRows>(shared + warp_row * Head * 2, first + warp_row, p.o.head(b, h, mask.Tq, p.s.D));
   }
 }
 
@@ -274,7 +276,8 @@ void launch_attention_forward(const char* const (&names)[5], const AttentionArgs
                                                                     attention_forward_kernel<T, 96>, attention_forward_kernel<T, 128>,
                                                                     attention_forward_kernel<T, 256>};
   const int which = attention_head_index(plan.head);
-  launch(names[which], kernels[which], static_cast<unsigned>(tiles * a.s.B * a.s.H), static_cast<unsigned>(plan.threads), plan.shared, p);
+  launch(names[which], kernels[which], dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B)),
+         static_cast<unsigned>(plan.threads), plan.shared, p);
 }
 
 }  // namespace heddle::cuda

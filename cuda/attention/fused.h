@@ -1,5 +1,6 @@
 #pragma once
 // What the fused kernels are told.
+#include "attention/config.h"
 #include "attention/mask.cuh"
 #include "tile/heads.cuh"
 
@@ -17,13 +18,23 @@ HeadsOf<T> heads_of(P* data, const int64_t (&stride)[3]) {
   return {static_cast<T*>(data), {stride[0], stride[1], stride[2]}};
 }
 
+constexpr float kLog2e = 1.44269504088896341f;
+
 // Whether the kernels of this head size exist on the architecture that is compiled (config.h asks for no others).
 template <class T, int Head>
 constexpr bool has_fused() {
 #if __CUDA_ARCH__ >= 800
   return true;
 #else
-  return ptx::has_mma<T>() && Head <= 128;
+  return ptx::has_mma<T>() && Head <= kMostHeadBefore80;
+#endif
+}
+template <class T, int Head>
+constexpr bool has_fused_backward() {
+#if __CUDA_ARCH__ >= 800
+  return true;
+#else
+  return ptx::has_mma<T>() && Head <= kMostBackwardHeadBefore80;
 #endif
 }
 
@@ -43,7 +54,7 @@ struct FusedShape {
         D(static_cast<int>(s.D)),
         tiles(count),
         scale(s.scale),
-        scale_log2(s.scale * 1.44269504088896341f) {}
+        scale_log2(s.scale * kLog2e) {}
 };
 
 template <class T>

@@ -10,17 +10,19 @@ size_t attention_composed_workspace(const AttentionShape&);
 size_t attention_backward_composed_workspace(const AttentionShape&);
 
 void attention_fused(const AttentionArgs&, const AttentionPlan&);
-void attention_backward_fused(const AttentionBackwardArgs&, const AttentionPlan&);
+void attention_backward_fused(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
 size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&);
-size_t attention_backward_fused_workspace(const AttentionShape&, const AttentionPlan&);
+size_t attention_backward_fused_workspace(const AttentionShape&, const AttentionBackwardPlan&);
 
 // The same by type: they are long to compile.
 void attention_forward_bf16(const AttentionArgs&, const AttentionPlan&);
 void attention_forward_f16(const AttentionArgs&, const AttentionPlan&);
+void attention_backward_bf16(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
+void attention_backward_f16(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
 
 void attention_hopper(const AttentionArgs&, const AttentionPlan&);
-void attention_backward_hopper(const AttentionBackwardArgs&, const AttentionPlan&);
+void attention_backward_hopper(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
 size_t attention_hopper_workspace(const AttentionShape&, const AttentionPlan&);
-size_t attention_backward_hopper_workspace(const AttentionShape&, const AttentionPlan&);
+size_t attention_backward_hopper_workspace(const AttentionShape&, const AttentionBackwardPlan&);
 
 }  // namespace heddle::cuda

@@ -100,9 +100,32 @@ class HeadFragments {
   uint32_t place_;
 };
 
-// Rows of a warp's accumulators, 16 a piece: to their places in a tile, from which whole chunks go to global memory.
+// A warp's accumulators of 16 rows, the first of them row `first` of `to`: times `factor`, and what is there added.
+template <int Head, class T>
+__device__ inline void scale_rows(float (&x)[Head / 8][4], float factor, int first, const HeadRows<T>& to, bool accumulate) {
+#pragma unroll
+  for (int j = 0; j < Head / 8; ++j)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) x[j][e] *= factor;
+  if (!accumulate) return;
+  const int lane = ptx::lane();
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const int r = first + half * 8 + lane / 4;
+    if (r >= to.rows) continue;
+    const T* from = to.data + r * to.stride + lane % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < Head / 8; ++j) {
+      if (j * 8 >= to.D) continue;
+      const auto before = load_vector<T, 2>(from + j * 8);
+      x[j][2 * half] += to_float(before.x[0]);
+      x[j][2 * half + 1] += to_float(before.x[1]);
+    }
+  }
+}
+// They, rounded, to rows first, first + 1, ... of a tile, from which whole chunks go to global memory.
 template <class T, int Head>
-__device__ inline void keep_rows(uint32_t tile, int first, const float (&x)[Head / 8][4], float upper, float lower) {
+__device__ inline void keep_rows(uint32_t tile, int first, const float (&x)[Head / 8][4], float upper = 1, float lower = 1) {
   using Row = HeadRow<Head>;
   const int lane = ptx::lane(), row = first + lane / 4;
   const uint32_t at = tile + static_cast<uint32_t>(row * Row::kBytes + lane % 4 * 4);
@@ -114,27 +137,22 @@ __device__ inline void keep_rows(uint32_t tile, int first, const float (&x)[Head
     ptx::store_word(place + 8 * Row::kBytes, pack<T>(x[j][2] * lower, x[j][3] * lower));
   }
 }
-// Rows [row, row + Rows) of a tile, whose first is row `first` of `to`, by one warp; added to what is there where `accumulate`.
+// The first Rows rows of a tile to rows first, first + 1, ... of `to`, by one warp.
 template <int Head, int Rows, class T>
-__device__ inline void write_rows(const unsigned char* tile, int first, int row, const HeadRows<T>& to, bool accumulate) {
+__device__ inline void write_rows(const unsigned char* tile, int first, const HeadRows<T>& to) {
   using Row = HeadRow<Head>;
   constexpr int kStep = 32 / Row::kSlabChunks;
   const int lane = ptx::lane(), chunk = lane % Row::kSlabChunks;
 #pragma unroll 1
-  for (int r = row + lane / Row::kSlabChunks; r < row + Rows; r += kStep) {
+  for (int r = lane / Row::kSlabChunks; r < Rows; r += kStep) {
     if (first + r >= to.rows) break;
 #pragma unroll
     for (int s = 0; s < Row::kSlabs; ++s) {
       const int d = (s * Row::kSlabChunks + chunk) * 8;
-      if (d >= to.D) continue;
-      auto v = load_vector(reinterpret_cast<const T*>(tile + r * Row::kBytes + s * Row::kSlabBytes + (chunk ^ Row::swizzle(r)) * 16));
-      T* at = to.data + (first + r) * to.stride + d;
-      if (accumulate) {
-        const auto before = load_vector(at);
-#pragma unroll
-        for (int j = 0; j < 8; ++j) v.x[j] = from_float<T>(to_float(before.x[j]) + to_float(v.x[j]));
-      }
-      store_vector(at, v);
+      if (d < to.D)
+        store_vector(
+            to.data + (first + r) * to.stride + d,
+            load_vector(reinterpret_cast<const T*>(tile + r * Row::kBytes + s * Row::kSlabBytes + (chunk ^ Row::swizzle(r)) * 16)));
     }
   }
 }

@@ -1,0 +1,414 @@
+#pragma once
+// Fused attention backward on mma.sync. With c = scale * log2 e, k = 0 or 1 / (1 - p) of dropout and delta = rowsum(dO o), for each pair
+// of tiles (Dao, "FlashAttention-2", 2023, algorithm 2):
+//   P = 2^(c Q K^T - lse log2 e);  dP = dO V^T;  dS = P (k dP - delta);  dV += (k P)^T dO;  dK += scale dS^T Q;  dQ += scale dS K
+// Two kernels of one form, each of which owns what it sums, so that nothing is added by atomics and the order is fixed: one walks the
+// queries of a tile of keys, head after head of its group, for dK and dV; one walks the keys of a tile of queries, for dQ. P and dS are
+// computed in both.
+//
+// A block's own tiles are A operands: 32 or 16 rows a warp. What it walks ("columns") comes 32 or 16 at a time, in two stages where shared
+// memory suffices. For dK and dV scores are transposed, so that accumulators of P^T and dS^T are A fragments as they lie.
+#include "attention/fused.h"
+#include "attention/launch.h"
+#include "common/exp.cuh"
+#include "ptx/shared.cuh"
+#include "runtime/launch.cuh"
+#include "tile/heads.cuh"
+
+namespace heddle::cuda {
+
+template <class T>
+struct FusedBackward {
+  FusedShape s;
+  HeadsOf<const T> q, k, v, d_o;
+  HeadsOf<T> first, second;  // dK and dV, or dQ
+  bool add_first, add_second;
+  const float2* rows;  // [B * H][row_count] of RowSums
+  int row_count;       // Tq in whole tiles
+  int stages;
+};
+
+// What is known of a query: lse * log2 e, or +inf where P is 0, because nothing is seen or there is no such query; delta.
+template <class T>
+struct RowSums {
+  HeadsOf<const T> o, d_o;
+  const float* lse;
+  float2* rows;
+  int H, Tq, D, row_count;
+  int64_t all;  // B * H * row_count
+};
+
+constexpr int kRowLanes = 8;  // of a row
+
+template <class T>
+__global__ void __launch_bounds__(256) attention_delta_kernel(const __grid_constant__ RowSums<T> p) {
+  const int lane = threadIdx.x % kRowLanes;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (256 / kRowLanes) + threadIdx.x / kRowLanes;
+  if (row >= p.all) return;  // whole warps: row_count is a multiple of 32
+  const int i = static_cast<int>(row % p.row_count), bh = static_cast<int>(row / p.row_count);
+  float delta = 0, lse = -kNegativeInfinity;
+  if (i < p.Tq) {
+    const auto o = p.o.head(bh / p.H, bh % p.H, p.Tq, p.D), d_o = p.d_o.head(bh / p.H, bh % p.H, p.Tq, p.D);
+    for (int d = lane * 8; d < p.D; d += kRowLanes * 8) {
+      const auto x = load_vector(o.data + i * o.stride + d), y = load_vector(d_o.data + i * d_o.stride + d);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) delta = fmaf(to_float(x.x[j]), to_float(y.x[j]), delta);
+    }
+    const float natural = p.lse[static_cast<int64_t>(bh) * p.Tq + i];
+    if (natural != kNegativeInfinity) lse = natural * kLog2e;
+  }
+#pragma unroll
+  for (int offset = kRowLanes / 2; offset > 0; offset /= 2) delta += __shfl_xor_sync(0xffffffffu, delta, offset);
+  if (lane == 0) p.rows[row] = {lse, delta};
+}
+
+// Of the tiles of columns [begin, end) those of which something is seen, for each head of a group.
+struct ColumnWalk {
+  int begin, end, heads;
+  const int32_t* documents;  // of columns, or null
+  int count;                 // of columns
+  DocumentRange own;
+  int head, tile;
+
+  __device__ bool done() const { return head >= heads; }
+  template <int Columns>
+  __device__ void start() {
+    head = begin < end ? 0 : heads;
+    tile = begin - 1;
+    if (!done()) next<Columns>();
+  }
+  template <int Columns>
+  __device__ void next() {
+    do {
+      if (++tile < end) continue;
+      tile = begin;
+      ++head;
+    } while (!done() && documents && own.apart(document_range(documents, tile * Columns, Columns, count)));
+  }
+};
+
+// A warp's scores: M times 16 of the block's rows by N times 8 columns. Keys: rows are keys and columns queries, else the reverse.
+template <class T, int Head, bool Keys, int M, int N>
+struct BackwardScores {
+  float p[M][N][4], dp[M][N][4];  // P, dP; then k P, dS
+
+  // x = own tile times columns^T.
+  static __device__ void multiply(float (&x)[M][N][4], uint32_t own, int warp_row, uint32_t columns) {
+    const HeadFragments<Head, Operand::a> read_own(warp_row);
+    const HeadFragments<Head, Operand::b> read_columns(0);
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) x[m][j][e] = 0;
+#pragma unroll
+    for (int c = 0; c < Head / 16; ++c) {
+      uint32_t a[M][4];
+#pragma unroll
+      for (int m = 0; m < M; ++m) read_own.read(a[m], own, m, c);
+#pragma unroll
+      for (int j = 0; j < N / 2; ++j) {
+        uint32_t b[4];
+        read_columns.read(b, columns, j, c);
+#pragma unroll
+        for (int m = 0; m < M; ++m) {
+          ptx::mma<T>(x[m][2 * j], a[m], b[0], b[1]);
+          ptx::mma<T>(x[m][2 * j + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // sum += x times `Width` elements of the columns.
+  template <int Width>
+  static __device__ void add(float (&sum)[M][Width / 8][4], const float (&x)[M][N][4], uint32_t columns) {
+    const HeadFragments<Head, Operand::b_across> read_columns(0);
+#pragma unroll
+    for (int c = 0; c < N / 2; ++c) {
+      uint32_t a[M][4];
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) a[m][e] = pack<T>(x[m][2 * c + e / 2][e % 2 * 2], x[m][2 * c + e / 2][e % 2 * 2 + 1]);
+#pragma unroll
+      for (int j = 0; j < Width / 16; ++j) {
+        uint32_t b[4];
+        read_columns.read(b, columns, c, j);
+#pragma unroll
+        for (int m = 0; m < M; ++m) {
+          ptx::mma<T>(sum[m][2 * j], a[m], b[0], b[1]);
+          ptx::mma<T>(sum[m][2 * j + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  // Hides scores of what isn't seen; the block's rows from `row`, columns from `column`.
+  __device__ void hide(const AttentionMask& mask, int row, int column) {
+    const int lane = ptx::lane();
+    row += lane / 4;
+    column += lane % 4 * 2;
+    const int32_t *row_documents = Keys ? mask.k_documents : mask.q_documents,
+                  *column_documents = Keys ? mask.q_documents : mask.k_documents;
+    const int last_row = (Keys ? mask.Tk : mask.Tq) - 1, last_column = (Keys ? mask.Tq : mask.Tk) - 1;
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int r = row + m * 16 + half * 8;
+        const int32_t document = row_documents ? row_documents[min(r, last_row)] : 0;
+#pragma unroll
+        for (int j = 0; j < N; ++j)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            const int c = column + j * 8 + e, key = Keys ? r : c, query = Keys ? c : r;
+            bool sees = mask.near(key - mask.position(query)) && key < mask.Tk;
+            if (row_documents) sees = sees && column_documents[min(c, last_column)] == document;
+            if (!sees) p[m][j][2 * half + e] = kNegativeInfinity;
+          }
+      }
+  }
+
+  // Dropout's bits: of row m, tile j, element e in bit (m N + j) 4 + e. `head`: of b, h.
+  static __device__ uint32_t draw(const AttentionDropout& dropout, int64_t head, int Tq, int Tk, int row, int column) {
+    static_assert(M * N * 4 <= 32, "32 bits");
+    const RandomState state = *dropout.random;
+    const int lane = ptx::lane();
+    uint32_t keep = 0;
+#pragma unroll 1
+    for (int pair = 0; pair < 2 * M * N; ++pair) {
+      const int r = row + pair / (2 * N) * 16 + pair % 2 * 8 + lane / 4, c = column + pair / 2 % N * 8 + lane % 4 * 2;
+      uint32_t bits;
+      if constexpr (Keys) {
+        const int64_t element = (head * Tq + c) * Tk + r;
+        bits = (dropout.keeps(state, element) ? 1u : 0u) | (dropout.keeps(state, element + Tk) ? 2u : 0u);
+      } else {
+        bits = dropout.keeps_pair(state, (head * Tq + r) * Tk + c);
+      }
+      keep |= bits << 2 * pair;
+    }
+    return keep;
+  }
+  static __device__ void drop(float (&x)[M][N][4], uint32_t keep, float scale) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) x[m][j][e] = keep >> ((m * N + j) * 4 + e) & 1 ? x[m][j][e] * scale : 0.0f;
+  }
+};
+
+template <class T, int Head, bool Keys>
+__global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kernel(const __grid_constant__ FusedBackward<T> a) {
+  if constexpr (has_fused_backward<T, Head>()) {
+    constexpr AttentionTiles kTiles = attention_tiles(Head);
+    constexpr int kOwn = Keys ? kTiles.key_rows : kTiles.query_rows, kColumns = Keys ? kTiles.key_columns : kTiles.query_columns;
+    constexpr int kRows = kOwn / 4, M = kRows / 16, N = kColumns / 8, kWidth = attention_width(Head, Keys);
+    constexpr int kOwnBytes = kOwn * Head * 2, kColumnBytes = kColumns * Head * 2, kStage = 2 * kColumnBytes + kColumns * 8;
+    using Scores = BackwardScores<T, Head, Keys, M, N>;
+    extern __shared__ __align__(1024) unsigned char shared[];
+    const uint32_t own = ptx::shared_address(shared), stages = own + 2 * kOwnBytes;
+
+    // blocks: tile and part of the width, head (of keys or queries), batch
+    constexpr int kParts = Head / kWidth;
+    const int part = static_cast<int>(blockIdx.x) % kParts, block = static_cast<int>(blockIdx.x) / kParts;
+    const int head = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+    const int tile = Keys ? block : a.s.tiles - 1 - block;  // the most work first
+    const int first = tile * kOwn, warp_row = static_cast<int>(threadIdx.x) / 32 * kRows, row = first + warp_row;
+    const AttentionMask mask = a.s.mask.of_batch(b);
+    const int row_count = Keys ? mask.Tk : mask.Tq, column_count = Keys ? mask.Tq : mask.Tk;
+    const auto seen_by = [&](int from, int count) {
+      if (from >= row_count) return Interval{0, 0};
+      const int to = min(from + count, row_count);
+      return Keys ? mask.queries(from, to) : mask.keys(from, to);
+    };
+    const Interval all = seen_by(first, kOwn);
+
+    ColumnWalk walk{};
+    walk.begin = all.low / kColumns;
+    walk.end = all.empty() ? walk.begin : (all.high + kColumns - 1) / kColumns;
+    walk.heads = Keys ? a.s.group : 1;
+    walk.documents = Keys ? mask.q_documents : mask.k_documents;
+    walk.count = column_count;
+    if (walk.documents) walk.own = document_range(Keys ? mask.k_documents : mask.q_documents, first, kOwn, row_count);
+    walk.start<kColumns>();
+
+    const auto load_columns = [&](uint32_t stage) {
+      const int h = Keys ? head * a.s.group + walk.head : head / a.s.group;
+      const int at = walk.tile * kColumns;
+      const auto& x = Keys ? a.q : a.k;
+      const auto& y = Keys ? a.d_o : a.v;
+      load_rows<Head, kColumns, kAttentionThreads>(stage, x.head(b, h, column_count, a.s.D), at);
+      load_rows<Head, kColumns, kAttentionThreads>(stage + kColumnBytes, y.head(b, h, column_count, a.s.D), at);
+      if constexpr (Keys) {
+        const int thread = ptx::thread();
+        if (thread < kColumns / 2)
+          move_chunk(stage + 2 * kColumnBytes + thread * 16, a.rows + (static_cast<int64_t>(b) * a.s.H + h) * a.row_count + at + thread * 2,
+                     true);
+      }
+    };
+
+    float first_sum[M][kWidth / 8][4] = {}, second_sum[Keys ? M : 1][Keys ? kWidth / 8 : 1][4] = {};
+    float lse[Keys ? 1 : M][2], delta[Keys ? 1 : M][2];  // of rows
+    if constexpr (!Keys) {
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          const int i = row + m * 16 + half * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
+          const float2 of =
+              i < mask.Tq ? a.rows[(static_cast<int64_t>(b) * a.s.H + head) * a.row_count + i] : float2{-kNegativeInfinity, 0};
+          lse[m][half] = of.x;
+          delta[m][half] = of.y;
+        }
+    }
+
+    if (!walk.done()) {
+      const auto& x = Keys ? a.k : a.q;
+      const auto& y = Keys ? a.v : a.d_o;
+      load_rows<Head, kOwn, kAttentionThreads>(own, x.head(b, head, row_count, a.s.D), first);
+      load_rows<Head, kOwn, kAttentionThreads>(own + kOwnBytes, y.head(b, head, row_count, a.s.D), first);
+      load_columns(stages);
+      ptx::commit_copies();
+      uint32_t stage = 0;
+#pragma unroll 1
+      do {
+        const int column = walk.tile * kColumns;
+        const uint32_t columns = stages + stage;
+        const int64_t dropout_head = static_cast<int64_t>(b) * a.s.H + (Keys ? head * a.s.group + walk.head : head);
+        ptx::wait_copies<0>();
+        __syncthreads();  // these columns are there, the other stage has been read
+        walk.next<kColumns>();
+        if (a.stages == 2) {
+          stage = kStage - stage;
+          if (!walk.done()) load_columns(stages + stage);
+          ptx::commit_copies();
+        }
+        const Interval seen = seen_by(row, kRows);  // by the warp
+        if (column < seen.high && column + kColumns > seen.low) {
+          Scores x;
+          uint32_t keep = 0;
+          if (a.s.dropout.random) keep = Scores::draw(a.s.dropout, dropout_head, mask.Tq, mask.Tk, row, column);
+          Scores::multiply(x.p, own, warp_row, columns);
+          const bool full = (Keys ? mask.full(column, kColumns, row, kRows) : mask.full(row, kRows, column, kColumns)) &&
+                            (!walk.documents || walk.own.same(document_range(walk.documents, column, kColumns, column_count)));
+          if (!full) x.hide(mask, row, column);
+          Scores::multiply(x.dp, own + kOwnBytes, warp_row, columns + kColumnBytes);
+          if (a.s.dropout.random) x.drop(x.dp, keep, a.s.dropout.scale);
+          const uint32_t sums = columns + 2 * kColumnBytes + ptx::lane() % 4 * 16;
+#pragma unroll
+          for (int j = 0; j < N; ++j) {
+            float of[4];  // lse, delta of the lane's two columns
+            if constexpr (Keys) ptx::load_four(of, sums + j * 64);
+#pragma unroll
+            for (int m = 0; m < M; ++m)
+#pragma unroll
+              for (int e = 0; e < 4; ++e) {
+                x.p[m][j][e] = exp2_fast(fmaf(x.p[m][j][e], a.s.scale_log2, -(Keys ? of[e % 2 * 2] : lse[Keys ? 0 : m][e / 2])));
+                x.dp[m][j][e] = x.p[m][j][e] * (x.dp[m][j][e] - (Keys ? of[e % 2 * 2 + 1] : delta[Keys ? 0 : m][e / 2]));
+              }
+          }
+          if (Keys && a.s.dropout.random) x.drop(x.p, keep, 1);
+          const uint32_t offset = part * kWidth * 2;
+          if constexpr (Keys) Scores::template add<kWidth>(second_sum, x.p, columns + kColumnBytes + offset);
+          Scores::template add<kWidth>(first_sum, x.dp, columns + offset);
+        }
+        if (a.stages == 1) {
+          __syncthreads();
+          if (!walk.done()) load_columns(stages);
+          ptx::commit_copies();
+        }
+      } while (!walk.done());
+      ptx::wait_copies<0>();
+    }
+
+    // a warp's own rows become its results'
+    const auto finish = [&](float (&sum)[M][kWidth / 8][4], float factor, uint32_t place, const HeadsOf<T>& out, bool accumulate) {
+      HeadRows<T> to = out.head(b, head, row_count, a.s.D);
+      to.data += part * kWidth;
+      to.D -= part * kWidth;
+      place += warp_row * Head * 2;
+      __syncwarp();
+#pragma unroll
+      for (int m = 0; m < M; ++m) {
+        scale_rows<kWidth>(sum[m], factor, row + m * 16, to, accumulate);
+        keep_rows<T, kWidth>(own + place, m * 16, sum[m]);
+      }
+      __syncwarp();
+      write_rows<kWidth, kRows>(shared + place, row, to);
+    };
+    finish(first_sum, a.s.scale, 0, a.first, a.add_first);
+    if constexpr (Keys) finish(second_sum, a.s.dropout.scale, kOwnBytes, a.second, a.add_second);
+  }
+}
+
+template <class T>
+struct FusedBackwardLaunch {
+  RowSums<T> rows;
+  FusedBackward<T> keys, queries;
+  dim3 key_blocks, query_blocks;
+
+  FusedBackwardLaunch(const AttentionBackwardArgs& a, const AttentionBackwardPlan& plan) {
+    const AttentionShape& s = a.s;
+    const AttentionTiles tiles = attention_tiles(plan.head);
+    const auto q = heads_of<const T>(a.q, a.q_stride), k = heads_of<const T>(a.k, a.k_stride), v = heads_of<const T>(a.v, a.v_stride),
+               o = heads_of<const T>(a.o, a.o_stride), d_o = heads_of<const T>(a.d_o, a.do_stride);
+    const auto dq = heads_of<T>(a.dq, a.dq_stride), dk = heads_of<T>(a.dk, a.dk_stride), dv = heads_of<T>(a.dv, a.dv_stride);
+    FusedBackward<T> common{};
+    common.q = q;
+    common.k = k;
+    common.v = v;
+    common.d_o = d_o;
+    common.rows = rows.rows = static_cast<float2*>(a.workspace);
+    common.row_count = rows.row_count = static_cast<int>(plan.row_count);
+
+    rows.o = o;
+    rows.d_o = d_o;
+    rows.lse = a.lse;
+    rows.H = static_cast<int>(s.H);
+    rows.Tq = static_cast<int>(s.Tq);
+    rows.D = static_cast<int>(s.D);
+    rows.all = s.B * s.H * plan.row_count;
+
+    const int64_t key_tiles = attention_config::ceil_div(s.Tk, tiles.key_rows),
+                  query_tiles = attention_config::ceil_div(s.Tq, tiles.query_rows);
+    keys = queries = common;
+    keys.s = FusedShape(s, static_cast<int>(key_tiles));
+    keys.first = dk;
+    keys.second = dv;
+    keys.add_first = a.accumulate_dk;
+    keys.add_second = a.accumulate_dv;
+    keys.stages = plan.key_stages;
+    queries.s = FusedShape(s, static_cast<int>(query_tiles));
+    queries.first = dq;
+    queries.add_first = a.accumulate_dq;
+    queries.stages = plan.query_stages;
+    const auto grid = [&](int64_t tiles_and_parts, int64_t heads) {
+      return dim3(static_cast<unsigned>(tiles_and_parts), static_cast<unsigned>(heads), static_cast<unsigned>(s.B));
+    };
+    key_blocks = grid(key_tiles * (plan.head / attention_width(plan.head, true)), s.Hkv);
+    query_blocks = grid(query_tiles, s.H);
+  }
+};
+
+// names: of the kernels of dK and dV, of dQ.
+template <class T>
+void launch_attention_backward(const char* delta, const char* const (&names)[2][5], const AttentionBackwardArgs& a,
+                               const AttentionBackwardPlan& plan) {
+  constexpr decltype(&attention_backward_kernel<T, 32, true>) kernels[2][5] = {
+      {attention_backward_kernel<T, 32, true>, attention_backward_kernel<T, 64, true>, attention_backward_kernel<T, 96, true>,
+       attention_backward_kernel<T, 128, true>, attention_backward_kernel<T, 256, true>},
+      {attention_backward_kernel<T, 32, false>, attention_backward_kernel<T, 64, false>, attention_backward_kernel<T, 96, false>,
+       attention_backward_kernel<T, 128, false>, attention_backward_kernel<T, 256, false>}};
+  const FusedBackwardLaunch<T> p(a, plan);
+  const int which = attention_head_index(plan.head);
+  const auto threads = static_cast<unsigned>(plan.threads);
+  const auto shared = [&](bool keys, int stages) { return static_cast<size_t>(attention_backward_shared(plan.head, keys, stages)); };
+  launch(delta, attention_delta_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(p.rows.all, 256 / kRowLanes)), 256, 0, p.rows);
+  launch(names[0][which], kernels[0][which], p.key_blocks, threads, shared(true, plan.key_stages), p.keys);
+  launch(names[1][which], kernels[1][which], p.query_blocks, threads, shared(false, plan.query_stages), p.queries);
+}
+
+}  // namespace heddle::cuda
