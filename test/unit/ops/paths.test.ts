@@ -6,6 +6,7 @@ import { native } from '../../../lib/native/addon.ts';
 import * as ops from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
 import { type Device, full, gpuInfo, randn, scope, Tensor, tensor } from '../../../lib/tensor/index.ts';
+import { RandomSource } from '../../../lib/tensor/random.ts';
 import { Draw } from '../../cases/case.ts';
 import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
 import { scaledError } from '../../run/error.ts';
@@ -215,6 +216,56 @@ agrees(
     return withGradients(ops.add(ops.attention(a, b, c, { causal: true }), ops.attention(a, b, c, { window: 9 })), q, k, v);
   },
   { dtypes: SOME },
+);
+
+/** Ids that rise every few tokens, so that documents begin and end within tiles and across them. */
+const documents = (m: Maker, B: number, T: number): Tensor =>
+  tensor(
+    Int32Array.from({ length: B * T }, (_, i) => Math.floor(((i % T) + 13 * Math.floor(i / T)) / 37)),
+    { shape: [B, T], device: m.full(0, 1).device },
+  );
+
+// Fused kernels of every head size: several tiles of queries and keys, edges within tiles, tiles of which nothing or everything is seen,
+// queries that see nothing.
+for (const [what, { B = 1, Tq, Tk = Tq, H, Hkv = H, D, ids = false, p = 0, ...options }] of Object.entries({
+  'causal, grouped heads': { Tq: 270, H: 4, Hkv: 2, D: 64, causal: true },
+  'more keys than queries': { Tq: 40, Tk: 210, H: 2, D: 96, causal: true },
+  'more queries than keys': { Tq: 210, Tk: 40, H: 1, D: 32, causal: true },
+  'a window within a tile': { Tq: 200, H: 1, D: 64, causal: true, window: 20 },
+  'a window on both sides': { Tq: 150, Tk: 170, H: 1, D: 128, window: 50 },
+  documents: { B: 2, Tq: 150, H: 1, D: 128, ids: true },
+  'documents, causal, a window': { B: 2, Tq: 200, H: 2, Hkv: 1, D: 40, ids: true, causal: true, window: 30 },
+  'large heads': { Tq: 70, Tk: 75, H: 2, Hkv: 1, D: 256, causal: true },
+  'large heads, not whole': { Tq: 70, H: 1, D: 200 },
+  dropout: { B: 2, Tq: 75, Tk: 90, H: 2, Hkv: 1, D: 64, causal: true, p: 0.3 },
+  'dropout, rows that begin anywhere': { Tq: 30, Tk: 77, H: 2, D: 16, p: 0.2 },
+} as Record<
+  string,
+  ops.AttentionOptions & { B?: number; Tq: number; Tk?: number; H: number; Hkv?: number; D: number; ids?: boolean; p?: number }
+>))
+  agrees(
+    `fused attention, ${what}`,
+    (m) => {
+      const [q, k, v] = [m.draw(B, Tq, H, D), m.draw(B, Tk, Hkv, D), m.draw(B, Tk, Hkv, D)];
+      const random = new RandomSource(7, q.device);
+      const drop = p > 0 ? { dropout: p, random } : {};
+      const y = ops.attention(q, k, v, { ...options, ...drop, documents: ids ? [documents(m, B, Tq), documents(m, B, Tk)] : null });
+      const all = withGradients(y, q, k, v);
+      random.dispose();
+      return all;
+    },
+    { dtypes: ['bf16', 'f16'] },
+  );
+
+agrees(
+  'fused attention of views of one tensor',
+  (m) => {
+    const [B, T, H, D] = [2, 70, 2, 32];
+    const packed = m.draw(B, T, 3 * H, D);
+    const [q, k, v] = [0, 1, 2].map((i) => ops.slice(packed, 2, i * H, (i + 1) * H)) as [Tensor, Tensor, Tensor];
+    return withGradients(ops.attention(q, k, v, { causal: true }), packed);
+  },
+  { dtypes: ['bf16', 'f16'] },
 );
 
 agrees('layerNorm far from zero', (m) => {
