@@ -136,6 +136,31 @@ for (const device of CARDS) {
     }
   });
 
+  // Scores never reach memory.
+  test(`attention in 16 bits is fused${onDevice(device)}`, (t) =>
+    scope(() => {
+      const make = (heads: number): Tensor => {
+        const x = ops.cast(randn([1, 9, heads, 32], { seed: heads, device }), 'f16').detach();
+        x.requiresGrad = true;
+        return x;
+      };
+      const [q, k, v] = [make(4), make(2), make(2)];
+      let y = q;
+      const forward = names(
+        launches(device, () => {
+          y = ops.attention(q, k, v, { causal: true });
+        }),
+      );
+      t.is(forward.length, 1);
+      t.regex(forward[0] as string, /^attention f16 /);
+      const back = names(launches(device, () => backward(ops.sum(ops.mul(y, y)))));
+      t.true(back.some((name) => name.startsWith('attention ')));
+      t.deepEqual(
+        back.filter((name) => /^matmul|softmax|scores/.test(name)),
+        [],
+      );
+    }));
+
   // Plain, bias, activation, both with the activation's input kept for backward, residual, and adding to an f32 gradient.
   test(`a product and its epilogue are one launch${onDevice(device)}`, (t) => {
     for (const dtype of ['f32', 'bf16', 'f16'] as const) {
