@@ -3,7 +3,8 @@
 
     triton_kernels.py OUT SM JOB ...    a line of JSON for each kernel: job, name, tile, cubin, threads, shared; or its error
 
-JOB: forward, dX, dW (products of bf16 operands with a bf16 or f32 result), layernorm, softmax, cross-entropy, adamw. The tiles, warps and
+JOB: forward, dX, dW (products of bf16 operands with a bf16 or f32 result), attention-64 and -128 (forward, by
+head size), layernorm, softmax, cross-entropy, adamw. The tiles, warps and
 stages that are tried stand in configs(); what is in OUT already is not compiled again.
 """
 import json
@@ -16,6 +17,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 PRODUCTS = {"forward": (False, True), "dX": (False, False), "dW": (True, False)}  # a transposed, b transposed
+HEADS = {"attention-64": 64, "attention-128": 128}
 
 
 @triton.jit
@@ -113,6 +115,37 @@ def adamw(p, m, v, g, copy, lr, c1, c2, decay, n, B: tl.constexpr):
     tl.store(copy + i, x.to(tl.bfloat16), mask=ok)
 
 
+@triton.jit
+def attention(o, lse, q, k, v, T, C, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+    """Causal, forward: rows of C elements, a head of D of them; whole tiles without a mask, then those on the diagonal."""
+    first, h = tl.program_id(0) * BM, tl.program_id(1)
+    i, d, n = first + tl.arange(0, BM), tl.arange(0, D), tl.arange(0, BN)
+    x = tl.load(q + h * D + i[:, None] * C + d[None, :], mask=i[:, None] < T, other=0.0)
+    keys, values = k + h * D + n[None, :] * C + d[:, None], v + h * D + n[:, None] * C + d[None, :]
+    top, total = tl.full((BM,), -float("inf"), tl.float32), tl.zeros((BM,), tl.float32)
+    out = tl.zeros((BM, D), tl.float32)
+    scale *= 1.44269504
+    for j in range(0, first, BN):
+        s = tl.dot(x, tl.load(keys + j * C))
+        new = tl.maximum(top, tl.max(s, 1) * scale)
+        p = tl.math.exp2(s * scale - new[:, None])
+        keep = tl.math.exp2(top - new)
+        total = total * keep + tl.sum(p, 1)
+        out = tl.dot(p.to(tl.bfloat16), tl.load(values + j * C), out * keep[:, None])
+        top = new
+    for j in range(first, tl.minimum(first + BM, T), BN):
+        s = tl.dot(x, tl.load(keys + j * C, mask=j + n[None, :] < T, other=0.0))
+        s = tl.where(j + n[None, :] <= i[:, None], s, -float("inf"))
+        new = tl.maximum(top, tl.max(s, 1) * scale)
+        p = tl.math.exp2(s * scale - new[:, None])
+        keep = tl.math.exp2(top - new)
+        total = total * keep + tl.sum(p, 1)
+        out = tl.dot(p.to(tl.bfloat16), tl.load(values + j * C, mask=j + n[:, None] < T, other=0.0), out * keep[:, None])
+        top = new
+    tl.store(o + h * D + i[:, None] * C + d[None, :], (out / total[:, None]).to(tl.bfloat16), mask=i[:, None] < T)
+    tl.store(lse + h * T + i, (top + tl.math.log2(total)) * 0.69314718, mask=i < T)
+
+
 def kinds(bf16="", fp32="", ints="", floats=""):
     lists = (("*bf16", bf16), ("*fp32", fp32), ("i32", ints), ("fp32", floats))
     return {name: kind for kind, names in lists for name in names.split()}
@@ -136,6 +169,10 @@ def configs(job, sm):
             tensors = {p: f"tensordesc<{out if p == 'c' else 'bf16'}[{x},{y}]>" for p, (x, y) in boxes.items()}
             name = f"{m}x{n}x{k} TMA, {warps} warps, {stages} stages"
             yield name, (m, n, k), matmul_tma, tensors | kinds(ints="M N K"), dict(TA=ta, TB=tb, BM=m, BN=n, BK=k), warps, stages
+    elif job in HEADS:
+        for m, n, warps, stages in [(64, 32, 4, 3), (64, 64, 4, 3), (128, 32, 4, 3), (128, 64, 4, 2), (128, 64, 4, 3), (128, 64, 8, 3), (128, 128, 8, 2)]:
+            signature = kinds("o q k v", "lse", "T C", "scale")
+            yield f"{m}x{n}, {warps} warps, {stages} stages", None, attention, signature, dict(BM=m, BN=n, D=HEADS[job]), warps, stages
     elif job == "layernorm":
         for warps in (2, 4, 8):
             yield f"{warps} warps", None, layernorm, kinds("y x w b", "mean rstd", "C"), dict(B=1024), warps, 2

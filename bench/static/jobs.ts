@@ -54,14 +54,23 @@ const product = (name: 'forward' | 'dX' | 'dW', kind: string, transA: boolean, t
   },
 });
 
-function attention(make: Make, gradients: boolean): Prepared {
-  const [q, k, v] = [0, 1, 2].map(() => make([1, 1024, 1, 64], 'bf16', gradients)) as [Tensor, Tensor, Tensor];
+function attention(make: Make, D: number, dtype: 'bf16' | 'f32', gradients: boolean): Prepared {
+  const [q, k, v] = [0, 1, 2].map(() => make([1, 512, 1, D], dtype, gradients)) as [Tensor, Tensor, Tensor];
   const run = (): void => {
     const y = ops.attention(q, k, v, { causal: true });
     if (gradients) backward(ops.sum(y));
   };
   return { run, bytes: 0 };
 }
+
+const fused = (what: 'forward' | 'dK and dV' | 'dQ', D: number): Job => ({
+  ...{ subject: 'attention', name: `${what}, D = ${D}`, shape: `1x512x1x${D}, bf16` },
+  kernel:
+    what === 'forward' ? /^attention_forward_kernel</ : new RegExp(`^attention_backward_kernel<.*${what === 'dQ' ? 'false' : 'true'}`),
+  sources: [what === 'forward' ? 'cuda/attention/forward_bf16.cu' : 'cuda/attention/backward_bf16.cu'],
+  ...(what === 'forward' ? { peer: `attention-${D}` } : {}),
+  prepare: (make) => attention(make, D, 'bf16', what !== 'forward'),
+});
 
 function layerNorm(make: Make, gradients: boolean): Prepared {
   const [x, residual, w, b, dy] = [
@@ -106,13 +115,29 @@ export const JOBS: readonly Job[] = [
   product('forward', 'X W^T', false, true),
   product('dX', 'dY W', false, false),
   product('dW', 'dY^T X', true, false),
+  fused('forward', 64),
+  fused('forward', 128),
+  fused('dK and dV', 64),
+  fused('dQ', 64),
+  fused('dK and dV', 128),
+  fused('dQ', 128),
   {
-    ...{ subject: 'attention', name: 'rows of scores to probabilities', shape: '1x1024x1x64, bf16', kernel: /^attention_softmax_kernel/ },
-    ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, false) },
+    ...{
+      subject: 'attention',
+      name: 'composed: rows of scores to probabilities',
+      shape: '1x512x1x64, f32',
+      kernel: /^attention_softmax_kernel/,
+    },
+    ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, 64, 'f32', false) },
   },
   {
-    ...{ subject: 'attention', name: 'gradient of rows of scores', shape: '1x1024x1x64, bf16', kernel: /^attention_gradient_kernel/ },
-    ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, true) },
+    ...{
+      subject: 'attention',
+      name: 'composed: gradient of rows of scores',
+      shape: '1x512x1x64, f32',
+      kernel: /^attention_gradient_kernel/,
+    },
+    ...{ sources: ['cuda/attention/softmax.cu'], prepare: (make) => attention(make, 64, 'f32', true) },
   },
   {
     ...{ subject: 'layernorm', name: 'residual and norm', shape: `${ROWS}x${C}, bf16`, kernel: /^norm_(warp|block)</, peer: 'layernorm' },

@@ -16,7 +16,7 @@ void attention_fused(const AttentionArgs& a, const AttentionPlan& plan) {
 void attention_backward_fused(const AttentionBackwardArgs& a, const AttentionBackwardPlan& plan) {
   a.s.type == DType::bf16 ? attention_backward_bf16(a, plan) : attention_backward_f16(a, plan);
 }
-size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&) { return 0; }
+size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan& plan) { return plan.workspace; }
 size_t attention_backward_fused_workspace(const AttentionShape& s, const AttentionBackwardPlan& plan) {
   return static_cast<size_t>(s.B * s.H * plan.row_count) * sizeof(float2);
 }

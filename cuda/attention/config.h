@@ -17,7 +17,9 @@ struct AttentionPlan {
   int head;            // D rounded up to one that the kernel is made for; what is beyond D is 0 in shared memory
   int tile_q, tile_k;  // forward: queries of a block, keys of a step
   int threads;
-  size_t shared;  // bytes of dynamic shared memory
+  size_t shared;      // bytes of dynamic shared memory
+  int chunk, chunks;  // few queries: keys are cut into chunks of so many, computed side by side and put together in order
+  size_t workspace;   // of what the chunks give
 };
 
 struct AttentionBackwardPlan {
@@ -59,6 +61,10 @@ constexpr int attention_backward_shared(int head, bool keys, int stages) {
   return 2 * (keys ? t.key_rows : t.query_rows) * head * 2 + stages * (keys ? t.key_columns : t.query_columns) * (2 * head * 2 + 8);
 }
 
+// Decoding has few queries, whose blocks would leave most of a card idle: then keys are cut. Into how many chunks depends on the number of
+// keys alone, so a row of a batch has the bits that it has alone.
+constexpr int kFewQueries = 16, kChunkKeys = 256, kMostChunks = 16;
+
 namespace attention_config {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -99,7 +105,13 @@ inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   const AttentionTiles tiles = attention_tiles(head);
   const size_t shared = static_cast<size_t>(head * 2 * (tiles.tile_q + 2 * tiles.tile_k));
   if (shared > card.shared_per_block || (head > kMostHeadBefore80 && card.sm < 80)) return p;
-  p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared};
+  p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared, static_cast<int>(s.Tk), 1, 0};
+  if (s.Tq <= kFewQueries && s.Tk > kChunkKeys) {
+    const int64_t chunk = ceil_div(ceil_div(s.Tk, kMostChunks), kChunkKeys) * kChunkKeys;
+    p.chunk = static_cast<int>(chunk);
+    p.chunks = static_cast<int>(ceil_div(s.Tk, chunk));
+    p.workspace = static_cast<size_t>(p.chunks * s.B * s.H * s.Tq * (s.D + 1)) * sizeof(float);
+  }
   return p;
 }
 

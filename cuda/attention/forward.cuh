@@ -140,13 +140,15 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t tile_q = ptx::shared_address(shared), tile_k = tile_q + kQueries * Head * 2, tile_v = tile_k + kKeys * Head * 2;
 
-    // blocks: tile, head, batch; the last queries, which in a causal mask see most, first
-    const int first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x)) * kQueries, h = static_cast<int>(blockIdx.y),
-              b = static_cast<int>(blockIdx.z);
+    // blocks: tile and chunk of keys, head, batch; the last queries, which in a causal mask see most, first
+    const int chunk = static_cast<int>(blockIdx.x) / p.s.tiles, h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+    const int first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x) % p.s.tiles) * kQueries;
     const int warp_row = static_cast<int>(threadIdx.x) / 32 * kRows;
     const int64_t lse_row = (static_cast<int64_t>(b) * p.s.H + h) * p.s.mask.Tq;
     const AttentionMask mask = p.s.mask.of_batch(b);
     KeyTiles tiles{mask.keys(first, min(first + kQueries, mask.Tq)), {}};
+    tiles.seen.low = max(tiles.seen.low, chunk * p.chunk);
+    tiles.seen.high = min(tiles.seen.high, (chunk + 1) * p.chunk);
     if (mask.q_documents) tiles.documents = document_range(mask.q_documents, first, kQueries, mask.Tq);
     const Interval seen = first + warp_row < mask.Tq ? mask.keys(first + warp_row, min(first + warp_row + kRows, mask.Tq)) : Interval{0, 0};
 
@@ -240,8 +242,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
       ptx::wait_copies<0>();
     }
 
-    // a warp's own rows of Q become its results'
     const int lane = ptx::lane();
+    const int64_t part_row = static_cast<int64_t>(chunk) * gridDim.z * p.s.H * mask.Tq + lse_row;
     __syncwarp();
 #pragma unroll
     for (int m = 0; m < M; ++m) {
@@ -253,31 +255,82 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         factor[half] = sum == 0.0f ? 0.0f : p.s.dropout.scale / sum;
         const int i = first + warp_row + m * 16 + half * 8 + lane / 4;
-        if (lane % 4 == 0 && i < mask.Tq) p.lse[lse_row + i] = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
+        if (i >= mask.Tq) continue;
+        const float lse = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
+        if (lane % 4 == 0) (p.parts ? p.part_lse[part_row + i] : p.lse[lse_row + i]) = lse;
+        if (!p.parts) continue;
+        float* to = p.parts + (part_row + i) * p.s.D + lane % 4 * 2;
+#pragma unroll
+        for (int j = 0; j < Head / 8; ++j)
+          if (j * 8 < p.s.D)
+            *reinterpret_cast<float2*>(to + j * 8) = {rows.o[m][j][2 * half] * factor[half], rows.o[m][j][2 * half + 1] * factor[half]};
       }
-      keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);
+      if (!p.parts) keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);  // in place of the warp's rows of Q
     }
+    if (p.parts) return;
     __syncwarp();
     write_rows<Head, kRows>(shared + warp_row * Head * 2, first + warp_row, p.o.head(b, h, mask.Tq, p.s.D));
   }
 }
 
+// Chunks of keys put together in order, a warp a query: o = sum_c e^(lse_c - lse) o_c, lse = ln sum_c e^lse_c.
 template <class T>
-void launch_attention_forward(const char* const (&names)[5], const AttentionArgs& a, const AttentionPlan& plan) {
-  const int64_t tiles = attention_config::ceil_div(a.s.Tq, plan.tile_q);
+__global__ void __launch_bounds__(kAttentionThreads)
+    attention_combine_kernel(const __grid_constant__ FusedForward<T> p, int chunks, int64_t all) {
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * (kAttentionThreads / 32) + threadIdx.x / 32;
+  if (row >= all) return;
+  const int lane = threadIdx.x % 32, Tq = p.s.mask.Tq, i = static_cast<int>(row % Tq), bh = static_cast<int>(row / Tq);
+  float top = kNegativeInfinity, sum = 0;
+  for (int c = 0; c < chunks; ++c) top = fmaxf(top, p.part_lse[c * all + row]);
+  const float base = top == kNegativeInfinity ? 0.0f : top;
+  for (int c = 0; c < chunks; ++c) sum += expf(p.part_lse[c * all + row] - base);
+  const float factor = sum == 0.0f ? 0.0f : 1.0f / sum;
+  const HeadRows<T> o = p.o.head(bh / p.s.H, bh % p.s.H, Tq, p.s.D);
+  for (int d = lane * 2; d < p.s.D; d += 64) {
+    float2 x{0, 0};
+    for (int c = 0; c < chunks; ++c) {
+      const float weight = expf(p.part_lse[c * all + row] - base);
+      const float2 part = *reinterpret_cast<const float2*>(p.parts + (c * all + row) * p.s.D + d);
+      x.x = fmaf(weight, part.x, x.x);
+      x.y = fmaf(weight, part.y, x.y);
+    }
+    *reinterpret_cast<Vector<T, 2>*>(o.data + i * o.stride + d) = {{from_float<T>(x.x * factor), from_float<T>(x.y * factor)}};
+  }
+  if (lane == 0) p.lse[row] = sum == 0.0f ? kNegativeInfinity : top + logf(sum);
+}
+
+template <class T>
+FusedForward<T> fused_forward(const AttentionArgs& a, const AttentionPlan& plan) {
   FusedForward<T> p{};
-  p.s = FusedShape(a.s, static_cast<int>(tiles));
+  p.s = FusedShape(a.s, static_cast<int>(attention_config::ceil_div(a.s.Tq, plan.tile_q)));
   p.q = heads_of<const T>(a.q, a.q_stride);
   p.k = heads_of<const T>(a.k, a.k_stride);
   p.v = heads_of<const T>(a.v, a.v_stride);
   p.o = heads_of<T>(a.o, a.o_stride);
   p.lse = a.lse;
+  p.chunk = plan.chunk;
+  if (plan.chunks > 1) {
+    p.parts = static_cast<float*>(a.workspace);
+    p.part_lse = p.parts + plan.chunks * a.s.B * a.s.H * a.s.Tq * a.s.D;
+  }
+  return p;
+}
+
+// combine: the name of what puts chunks together.
+template <class T>
+void launch_attention_forward(const char* const (&names)[5], const char* combine, const AttentionArgs& a, const AttentionPlan& plan) {
+  const FusedForward<T> p = fused_forward<T>(a, plan);
   constexpr decltype(&attention_forward_kernel<T, 32>) kernels[] = {attention_forward_kernel<T, 32>, attention_forward_kernel<T, 64>,
                                                                     attention_forward_kernel<T, 96>, attention_forward_kernel<T, 128>,
                                                                     attention_forward_kernel<T, 256>};
   const int which = attention_head_index(plan.head);
-  launch(names[which], kernels[which], dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B)),
+  launch(names[which], kernels[which],
+         dim3(static_cast<unsigned>(p.s.tiles * plan.chunks), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B)),
          static_cast<unsigned>(plan.threads), plan.shared, p);
+  const int64_t rows = a.s.B * a.s.H * a.s.Tq;
+  if (plan.chunks > 1)
+    launch(combine, attention_combine_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(rows, kAttentionThreads / 32)),
+           kAttentionThreads, 0, p, plan.chunks, rows);
 }
 
 }  // namespace heddle::cuda

@@ -63,6 +63,8 @@ struct FusedForward {
   HeadsOf<const T> q, k, v;
   HeadsOf<T> o;
   float* lse;
+  int chunk;                // keys of a block
+  float *parts, *part_lse;  // where there are several chunks: [chunk][B][H][Tq][D] and [chunk][B][H][Tq], in place of o and lse
 };
 
 }  // namespace heddle::cuda

@@ -134,6 +134,22 @@ void shared_memory() {
   IS(plan_attention_backward(backward(DType::bf16, 256), kA100).key_stages == 2);
 }
 
+// Few queries: chunks of keys, as many as the number of keys says.
+void chunks() {
+  IS(plan_attention(forward(DType::bf16, 64, 1, 256), kA100).chunks == 1);
+  IS(plan_attention(forward(DType::bf16, 64, 17, 4096), kA100).chunks == 1);
+  for (const int64_t Tk : {257, 1000, 4096, 4097, 100000}) {
+    AttentionArgs a = forward(DType::bf16, 64, 1, Tk);
+    const AttentionPlan p = plan_attention(a, kA100);
+    IS(p.chunks > 1 && p.chunks <= kMostChunks && p.chunk % p.tile_k == 0);
+    IS(int64_t{p.chunks} * p.chunk >= Tk && int64_t{p.chunks - 1} * p.chunk < Tk);
+    IS(p.workspace == static_cast<size_t>(p.chunks * 2 * 4 * 65 * 4));
+    a.s.B = 7;
+    a.s.H = 2;
+    IS(plan_attention(a, kH100).chunk == p.chunk);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -142,5 +158,6 @@ int main() {
   strides();
   shapes();
   shared_memory();
+  chunks();
   return check::result();
 }

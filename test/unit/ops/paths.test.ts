@@ -208,15 +208,20 @@ for (const device of DEVICES.filter((d) => (gpuInfo(d)?.capability ?? 0) >= 80))
     t.true(y.every((v) => v === 16 * (1 + 2 ** -10)));
   });
 
-agrees(
-  'attention of grouped heads',
-  (m) => {
-    const [q, k, v] = [m.draw(2, 33, 4, 16), m.draw(2, 40, 2, 16), m.draw(2, 40, 2, 16)];
-    const [a, b, c] = [ops.neg(q), ops.neg(k), ops.neg(v)]; // the second gradient of each is added in the type of the operands
-    return withGradients(ops.add(ops.attention(a, b, c, { causal: true }), ops.attention(a, b, c, { window: 9 })), q, k, v);
-  },
-  { dtypes: SOME },
-);
+// Heads of whole vectors are fused in 16 bits, others are not.
+for (const [what, D] of [
+  ['grouped heads', 16],
+  ['grouped heads that are not whole vectors', 12],
+] as const)
+  agrees(
+    `attention of ${what}`,
+    (m) => {
+      const [q, k, v] = [m.draw(2, 33, 4, D), m.draw(2, 40, 2, D), m.draw(2, 40, 2, D)];
+      const [a, b, c] = [ops.neg(q), ops.neg(k), ops.neg(v)]; // the second gradient of each is added in the type of the operands
+      return withGradients(ops.add(ops.attention(a, b, c, { causal: true }), ops.attention(a, b, c, { window: 9 })), q, k, v);
+    },
+    { dtypes: SOME },
+  );
 
 /** Ids that rise every few tokens, so that documents begin and end within tiles and across them. */
 const documents = (m: Maker, B: number, T: number): Tensor =>
@@ -238,6 +243,8 @@ for (const [what, { B = 1, Tq, Tk = Tq, H, Hkv = H, D, ids = false, p = 0, ...op
   'large heads': { Tq: 70, Tk: 75, H: 2, Hkv: 1, D: 256, causal: true },
   'large heads, not whole': { Tq: 70, H: 1, D: 200 },
   dropout: { B: 2, Tq: 75, Tk: 90, H: 2, Hkv: 1, D: 64, causal: true, p: 0.3 },
+  'few queries, keys in chunks': { B: 2, Tq: 1, Tk: 600, H: 4, Hkv: 2, D: 64, causal: true },
+  'few queries, most chunks hidden': { Tq: 3, Tk: 530, H: 1, D: 32, causal: true, window: 40 },
   'dropout, rows that begin anywhere': { Tq: 30, Tk: 77, H: 2, D: 16, p: 0.2 },
 } as Record<
   string,
@@ -256,6 +263,19 @@ for (const [what, { B = 1, Tq, Tk = Tq, H, Hkv = H, D, ids = false, p = 0, ...op
     },
     { dtypes: ['bf16', 'f16'] },
   );
+
+// A row of a batch in decoding has the bits that it has alone.
+for (const device of DEVICES.filter((d) => d !== 'cpu'))
+  test(`fused attention of few queries does not depend on the rest of the batch${onDevice(device)}`, (t) =>
+    scope(() => {
+      const m = new Maker(device, 'f16');
+      const [q, k, v] = [m.draw(3, 1, 2, 64), m.draw(3, 300, 1, 64), m.draw(3, 300, 1, 64)];
+      const all = ops.attention(q, k, v, { causal: true });
+      for (const b of [0, 1, 2]) {
+        const [x, y, z, want] = [q, k, v, all].map((whole) => ops.slice(whole, 0, b, b + 1)) as [Tensor, Tensor, Tensor, Tensor];
+        t.is(worst([ops.attention(x, y, z, { causal: true })], [want.dataSync()]), 0);
+      }
+    }));
 
 agrees(
   'fused attention of views of one tensor',
