@@ -66,7 +66,11 @@ function attention(make: Make, D: number, dtype: 'bf16' | 'f32', gradients: bool
 const fused = (what: 'forward' | 'dK and dV' | 'dQ', D: number): Job => ({
   ...{ subject: 'attention', name: `${what}, D = ${D}`, shape: `1x512x1x${D}, bf16` },
   kernel:
-    what === 'forward' ? /^attention_forward_kernel</ : new RegExp(`^attention_backward_kernel<.*${what === 'dQ' ? 'false' : 'true'}`),
+    what === 'forward'
+      ? /^attention_forward_kernel</
+      : what === 'dQ'
+        ? /^attention_backward_kernel<.*,0>/
+        : /^attention_backward_kernel<.*,1>/,
   sources: [what === 'forward' ? 'cuda/attention/forward_bf16.cu' : 'cuda/attention/backward_bf16.cu'],
   ...(what === 'forward' ? { peer: `attention-${D}` } : {}),
   prepare: (make) => attention(make, D, 'bf16', what !== 'forward'),
