@@ -29,24 +29,12 @@
 #include "runtime/launch.cuh"
 #include "runtime/occupancy.h"
 #include "runtime/tensor_map.h"
+#include "tile/ring.cuh"
 
 namespace heddle::cuda {
 
 constexpr int kHopperThreads = 384, kHopperDepth = 64, kConsumers = 2, kConsumerWarps = 4 * kConsumers;
 constexpr int kSlab = 64 * 128;  // bytes: 64 rows of 128 bytes
-
-// A ring of stages as its producer or a consumer walks through it: which one is next, and the parity of its phase.
-template <int Stages>
-struct Ring {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ void next() {
-    if (++stage == Stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
 
 template <int TileM, int TileN>
 struct HopperShared {

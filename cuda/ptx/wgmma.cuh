@@ -1,5 +1,5 @@
 #pragma once
-// D += A B by a warpgroup of 128 threads, operands in shared memory (PTX ISA, wgmma), sm_90a.
+// D += A B by a warpgroup of 128 threads, operands in shared memory, A also in registers (PTX ISA, wgmma), sm_90a.
 //
 // D is 64 x N: warp w has rows 16 w .. 16 w + 15, and of each 8 columns what mma.sync's D has (matrix.cuh): d[4 j + i] is its d[i] of
 // columns 8 j .. 8 j + 7. An operation runs on while the threads go on; its registers may not be touched before the wait, nor may its
@@ -8,6 +8,7 @@
 // Operands lie in rows of 128 bytes, in TMA's 128-byte swizzle, at multiples of 1024 bytes:
 //   K-major: rows of 64 k, one for each m or n. 16 of k on: 32 bytes on.
 //   MN-major: rows of 64 m or n, one for each k; the next 64 of m or n follow in a slab of their own. 16 of k on: 2048 bytes on.
+// A in registers is what mma.sync's A is (matrix.cuh), of the warp's 16 rows: two neighbouring groups of 8 columns of a D, as pairs.
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -35,6 +36,12 @@ template <int N>
 __device__ inline void hold_registers(float (&d)[N]) {
 #pragma unroll
   for (int i = 0; i < N; ++i) asm volatile("" : "+f"(d[i])::"memory");
+}
+// The same of an A in registers, which must not change before the wait.
+template <int N>
+__device__ inline void hold_registers(uint32_t (&a)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) asm volatile("" : "+r"(a[i])::"memory");
 }
 
 #define HEDDLE_D0 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
@@ -85,6 +92,34 @@ __device__ inline void wgmma(float (&d)[R], uint64_t desc_a, uint64_t desc_b, in
   else
     HEDDLE_WGMMA_256("f16");
 }
+
+#define HEDDLE_WGMMA_A(shape, type, list, list_a, b, scale, tnsp_b, ...)                                                                     \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                                                  \
+               ", 0;\n"                                                                                                                   \
+               "wgmma.mma_async.sync.aligned." shape ".f32." type "." type " {" list "}, {" list_a "}, " b ", p, 1, 1, " tnsp_b ";\n}"         \
+               : __VA_ARGS__                                                                                                              \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(desc_b), "r"(accumulate), "n"(BTransposed)                               \
+               : "memory")
+#define HEDDLE_WGMMA_A_64(type) \
+  HEDDLE_WGMMA_A("m64n64k16", type, HEDDLE_D0 ", " HEDDLE_D1, "%32, %33, %34, %35", "%36", "%37", "%38", HEDDLE_OUT16(0), HEDDLE_OUT16(16))
+#define HEDDLE_WGMMA_A_128(type)                                                                                                    \
+  HEDDLE_WGMMA_A("m64n128k16", type, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64, %65, %66, %67", "%68", "%69",      \
+                 "%70", HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48))
+
+// The same with A, K-major, in registers.
+template <class T, bool BTransposed, int R>
+__device__ inline void wgmma(float (&d)[R], const uint32_t (&a)[4], uint64_t desc_b, int accumulate) {
+  constexpr bool kBf16 = __is_same(T, bf16);
+  static_assert(R == 32 || R == 64, "N of 64 or 128");
+  if constexpr (R == 32 && kBf16)
+    HEDDLE_WGMMA_A_64("bf16");
+  else if constexpr (R == 32)
+    HEDDLE_WGMMA_A_64("f16");
+  else if constexpr (kBf16)
+    HEDDLE_WGMMA_A_128("bf16");
+  else
+    HEDDLE_WGMMA_A_128("f16");
+}
 #undef HEDDLE_D0
 #undef HEDDLE_D1
 #undef HEDDLE_D2
@@ -99,5 +134,8 @@ __device__ inline void wgmma(float (&d)[R], uint64_t desc_a, uint64_t desc_b, in
 #undef HEDDLE_WGMMA_64
 #undef HEDDLE_WGMMA_128
 #undef HEDDLE_WGMMA_256
+#undef HEDDLE_WGMMA_A
+#undef HEDDLE_WGMMA_A_64
+#undef HEDDLE_WGMMA_A_128
 
 }  // namespace heddle::cuda::ptx
