@@ -63,15 +63,19 @@ function attention(make: Make, D: number, dtype: 'bf16' | 'f32', gradients: bool
   return { run, bytes: 0 };
 }
 
-const fused = (what: 'forward' | 'dK and dV' | 'dQ', D: number): Job => ({
+// Of the fused kernels, those on mma.sync and Hopper's own.
+const FUSED = {
+  forward: /^attention_forward_(hopper_)?kernel</,
+  'dK and dV': /^attention_(backward_kernel<.*,1>|keys_hopper_kernel<)/,
+  dQ: /^attention_(backward_kernel<.*,0>|queries_hopper_kernel<)/,
+};
+const fused = (what: keyof typeof FUSED, D: number): Job => ({
   ...{ subject: 'attention', name: `${what}, D = ${D}`, shape: `1x512x1x${D}, bf16` },
-  kernel:
+  kernel: FUSED[what],
+  sources:
     what === 'forward'
-      ? /^attention_forward_kernel</
-      : what === 'dQ'
-        ? /^attention_backward_kernel<.*,0>/
-        : /^attention_backward_kernel<.*,1>/,
-  sources: [what === 'forward' ? 'cuda/attention/forward_bf16.cu' : 'cuda/attention/backward_bf16.cu'],
+      ? ['cuda/attention/forward_bf16.cu', 'cuda/attention/hopper_forward_bf16_sm90.cu']
+      : ['cuda/attention/backward_bf16.cu', 'cuda/attention/hopper_backward_bf16_sm90.cu'],
   ...(what === 'forward' ? { peer: `attention-${D}` } : {}),
   prepare: (make) => attention(make, D, 'bf16', what !== 'forward'),
 });

@@ -24,26 +24,55 @@ size_t attention_backward_fused_workspace(const AttentionShape& s, const Attenti
 size_t attention_workspace(const AttentionArgs& a, int index) {
   if (empty(a.s)) return 0;
   const AttentionPlan plan = plan_attention(a, card(index));
-  return plan.kernel == AttentionKernel::composed ? attention_composed_workspace(a.s) : attention_fused_workspace(a.s, plan);
+  switch (plan.kernel) {
+    case AttentionKernel::composed:
+      return attention_composed_workspace(a.s);
+    case AttentionKernel::fused:
+      return attention_fused_workspace(a.s, plan);
+    case AttentionKernel::hopper:
+      return attention_hopper_workspace(a.s, plan);
+  }
+  return 0;
 }
 
 void attention(const AttentionArgs& a) {
   if (empty(a.s)) return;
   const AttentionPlan plan = plan_attention(a, *queue().card);
-  plan.kernel == AttentionKernel::composed ? attention_composed(a) : attention_fused(a, plan);
+  switch (plan.kernel) {
+    case AttentionKernel::composed:
+      return attention_composed(a);
+    case AttentionKernel::fused:
+      return attention_fused(a, plan);
+    case AttentionKernel::hopper:
+      return attention_hopper(a, plan);
+  }
 }
 
 size_t attention_backward_workspace(const AttentionBackwardArgs& a, int index) {
   if (empty(a.s)) return 0;
   const AttentionBackwardPlan plan = plan_attention_backward(a, card(index));
-  return plan.kernel == AttentionKernel::composed ? attention_backward_composed_workspace(a.s)
-                                                  : attention_backward_fused_workspace(a.s, plan);
+  switch (plan.kernel) {
+    case AttentionKernel::composed:
+      return attention_backward_composed_workspace(a.s);
+    case AttentionKernel::fused:
+      return attention_backward_fused_workspace(a.s, plan);
+    case AttentionKernel::hopper:
+      return attention_backward_hopper_workspace(a.s, plan);
+  }
+  return 0;
 }
 
 void attention_backward(const AttentionBackwardArgs& a) {
   if (empty(a.s)) return;
   const AttentionBackwardPlan plan = plan_attention_backward(a, *queue().card);
-  plan.kernel == AttentionKernel::composed ? attention_backward_composed(a) : attention_backward_fused(a, plan);
+  switch (plan.kernel) {
+    case AttentionKernel::composed:
+      return attention_backward_composed(a);
+    case AttentionKernel::fused:
+      return attention_backward_fused(a, plan);
+    case AttentionKernel::hopper:
+      return attention_backward_hopper(a, plan);
+  }
 }
 
 }  // namespace heddle::cuda

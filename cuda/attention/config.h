@@ -17,7 +17,7 @@ struct AttentionPlan {
   int head;            // D rounded up to one that the kernel is made for; what is beyond D is 0 in shared memory
   int tile_q, tile_k;  // forward: queries of a block, keys of a step
   int threads;
-  size_t shared;      // bytes of dynamic shared memory
+  size_t shared;      // bytes of dynamic shared memory; Hopper's kernels know theirs
   int chunk, chunks;  // few queries: keys are cut into chunks of so many, computed side by side and put together in order
   size_t workspace;   // of what the chunks give
 };
@@ -26,7 +26,7 @@ struct AttentionBackwardPlan {
   AttentionKernel kernel;
   int head;
   int threads;
-  int key_stages, query_stages;  // of the kernels of dK and dV, and of dQ
+  int key_stages, query_stages;  // of the kernels of dK and dV, and of dQ; Hopper's know theirs
   int64_t row_count;             // Tq in whole tiles
 };
 constexpr int kRowTile = 32;
@@ -41,7 +41,8 @@ struct AttentionTiles {
 };
 
 constexpr int kAttentionHeads[] = {32, 64, 96, 128, 256};
-constexpr int kAttentionThreads = 128;
+constexpr int kAttentionThreads = 128, kHopperAttentionThreads = 384;
+constexpr int kHopperAttentionTile = 128;
 // sm_75 passes tiles through registers, and multiplies in steps of half the depth: larger heads would spill there.
 constexpr int kMostHeadBefore80 = 128, kMostBackwardHeadBefore80 = 32;
 
@@ -92,6 +93,27 @@ inline bool fits(const AttentionShape& s, const Card& card) {
   return type && head && sizes && s.scale > 0;  // the running maximum is one of unscaled scores
 }
 
+// Hopper's kernels: heads of one or two rows of their shared memory, operands of which no two rows are the same one, because the copy
+// engine walks through them.
+inline bool hopper_takes(const AttentionShape& s, const Card& card) {
+  constexpr int64_t kMostTiles = int64_t{1} << 31;
+  const int64_t tiles = ceil_div(s.Tq > s.Tk ? s.Tq : s.Tk, kHopperAttentionTile);
+  return card.hopper && (s.D == 64 || s.D == 128) && s.B * s.H * tiles < kMostTiles;
+}
+inline bool rows_apart(const int64_t (&stride)[3], int64_t B, int64_t T, int64_t H) {
+  return (B <= 1 || stride[0] > 0) && (T <= 1 || stride[1] > 0) && (H <= 1 || stride[2] > 0);
+}
+inline bool hopper_takes(const AttentionArgs& a, const Card& card) {
+  const AttentionShape& s = a.s;
+  return hopper_takes(s, card) && rows_apart(a.q_stride, s.B, s.Tq, s.H) && rows_apart(a.k_stride, s.B, s.Tk, s.Hkv) &&
+         rows_apart(a.v_stride, s.B, s.Tk, s.Hkv);
+}
+inline bool hopper_takes(const AttentionBackwardArgs& a, const Card& card) {
+  const AttentionShape& s = a.s;
+  return hopper_takes(s, card) && rows_apart(a.q_stride, s.B, s.Tq, s.H) && rows_apart(a.do_stride, s.B, s.Tq, s.H) &&
+         rows_apart(a.k_stride, s.B, s.Tk, s.Hkv) && rows_apart(a.v_stride, s.B, s.Tk, s.Hkv);
+}
+
 }  // namespace attention_config
 
 inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
@@ -101,12 +123,19 @@ inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   if (!fits(s, card) || !rows_aligned(a.q, a.q_stride, s.B, s.Tq, s.H) || !rows_aligned(a.k, a.k_stride, s.B, s.Tk, s.Hkv) ||
       !rows_aligned(a.v, a.v_stride, s.B, s.Tk, s.Hkv) || !rows_aligned(a.o, a.o_stride, s.B, s.Tq, s.H))
     return p;
+  const bool few = s.Tq <= kFewQueries && s.Tk > kChunkKeys;
+  if (!few && hopper_takes(a, card)) {
+    p = {AttentionKernel::hopper, static_cast<int>(s.D), kHopperAttentionTile, kHopperAttentionTile, kHopperAttentionThreads, 0};
+    p.chunk = static_cast<int>(s.Tk);
+    p.chunks = 1;
+    return p;
+  }
   const int head = head_for(s.D);
   const AttentionTiles tiles = attention_tiles(head);
   const size_t shared = static_cast<size_t>(head * 2 * (tiles.tile_q + 2 * tiles.tile_k));
   if (shared > card.shared_per_block || (head > kMostHeadBefore80 && card.sm < 80)) return p;
   p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared, static_cast<int>(s.Tk), 1, 0};
-  if (s.Tq <= kFewQueries && s.Tk > kChunkKeys) {
+  if (few) {
     const int64_t chunk = ceil_div(ceil_div(s.Tk, kMostChunks), kChunkKeys) * kChunkKeys;
     p.chunk = static_cast<int>(chunk);
     p.chunks = static_cast<int>(ceil_div(s.Tk, chunk));
@@ -124,6 +153,10 @@ inline AttentionBackwardPlan plan_attention_backward(const AttentionBackwardArgs
                        rows_aligned(a.d_o, a.do_stride, s.B, s.Tq, s.H) && rows_aligned(a.dq, a.dq_stride, s.B, s.Tq, s.H) &&
                        rows_aligned(a.dk, a.dk_stride, s.B, s.Tk, s.Hkv) && rows_aligned(a.dv, a.dv_stride, s.B, s.Tk, s.Hkv);
   if (!fits(s, card) || !aligned) return p;
+  if (hopper_takes(a, card)) {
+    const int64_t rows = ceil_div(s.Tq, kHopperAttentionTile) * kHopperAttentionTile;
+    return {AttentionKernel::hopper, static_cast<int>(s.D), kHopperAttentionThreads, 0, 0, rows};
+  }
   const int head = head_for(s.D);
   if (head > kMostBackwardHeadBefore80 && card.sm < 80) return p;
   const auto stages = [&](bool keys) {

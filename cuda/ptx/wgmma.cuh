@@ -93,18 +93,18 @@ __device__ inline void wgmma(float (&d)[R], uint64_t desc_a, uint64_t desc_b, in
     HEDDLE_WGMMA_256("f16");
 }
 
-#define HEDDLE_WGMMA_A(shape, type, list, list_a, b, scale, tnsp_b, ...)                                                                     \
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                                                  \
-               ", 0;\n"                                                                                                                   \
-               "wgmma.mma_async.sync.aligned." shape ".f32." type "." type " {" list "}, {" list_a "}, " b ", p, 1, 1, " tnsp_b ";\n}"         \
-               : __VA_ARGS__                                                                                                              \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(desc_b), "r"(accumulate), "n"(BTransposed)                               \
+#define HEDDLE_WGMMA_A(shape, type, list, list_a, b, scale, tnsp_b, ...)                                                               \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                                               \
+               ", 0;\n"                                                                                                                \
+               "wgmma.mma_async.sync.aligned." shape ".f32." type "." type " {" list "}, {" list_a "}, " b ", p, 1, 1, " tnsp_b ";\n}" \
+               : __VA_ARGS__                                                                                                           \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(desc_b), "r"(accumulate), "n"(BTransposed)                            \
                : "memory")
 #define HEDDLE_WGMMA_A_64(type) \
   HEDDLE_WGMMA_A("m64n64k16", type, HEDDLE_D0 ", " HEDDLE_D1, "%32, %33, %34, %35", "%36", "%37", "%38", HEDDLE_OUT16(0), HEDDLE_OUT16(16))
-#define HEDDLE_WGMMA_A_128(type)                                                                                                    \
-  HEDDLE_WGMMA_A("m64n128k16", type, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64, %65, %66, %67", "%68", "%69",      \
-                 "%70", HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48))
+#define HEDDLE_WGMMA_A_128(type)                                                                                                        \
+  HEDDLE_WGMMA_A("m64n128k16", type, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64, %65, %66, %67", "%68", "%69", "%70", \
+                 HEDDLE_OUT16(0), HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48))
 
 // The same with A, K-major, in registers.
 template <class T, bool BTransposed, int R>

@@ -19,6 +19,12 @@ Card card_of(int sm, size_t shared_kib) {
 }
 const Card kT4 = card_of(75, 64), kA100 = card_of(80, 163), k3090 = card_of(86, 99), kH100 = card_of(90, 227);
 
+Card with_hopper_code(Card c) {
+  c.hopper = true;
+  return c;
+}
+const Card kHopper = with_hopper_code(kH100);
+
 alignas(16) char memory[64];
 
 void dense(int64_t (&stride)[3], int64_t T, int64_t H, int64_t D) {
@@ -150,6 +156,36 @@ void chunks() {
   }
 }
 
+bool hopper(const AttentionArgs& a, const Card& card) { return plan_attention(a, card).kernel == AttentionKernel::hopper; }
+bool hopper(const AttentionBackwardArgs& a, const Card& card) { return plan_attention_backward(a, card).kernel == AttentionKernel::hopper; }
+
+// Heads of 64 and 128, where the build has code for Hopper; rows of an operand that are one and the same go elsewhere.
+void on_hopper() {
+  for (const int64_t D : {64, 128})
+    for (const DType type : {DType::bf16, DType::f16}) {
+      IS(hopper(forward(type, D), kHopper) && hopper(backward(type, D), kHopper));
+      IS(fused(forward(type, D), kH100) && fused(backward(type, D), kH100));
+    }
+  for (const int64_t D : {32, 72, 96, 256}) IS(fused(forward(DType::bf16, D), kHopper) && fused(backward(DType::bf16, D), kHopper));
+  IS(plan_attention(forward(DType::f32, 64), kHopper).kernel == AttentionKernel::composed);
+  IS(fused(forward(DType::bf16, 64, 1, 1000), kHopper) && hopper(forward(DType::bf16, 64, 1, 100), kHopper));  // chunks of keys are others'
+  AttentionArgs a = forward(DType::bf16, 64);
+  a.k_stride[2] = 0;
+  IS(fused(a, kHopper));
+  a.s.Hkv = 1;  // leads nowhere
+  IS(hopper(a, kHopper));
+  a = forward(DType::bf16, 64);
+  a.o_stride[1] = 4 * 64 + 1;
+  IS(plan_attention(a, kHopper).kernel == AttentionKernel::composed);
+  AttentionBackwardArgs b = backward(DType::bf16, 64);
+  b.do_stride[1] = 0;
+  IS(fused(b, kHopper));
+  a = forward(DType::bf16, 64, int64_t{1} << 28);
+  a.s.B = a.s.H = 1024;  // more tiles than 32 bits count
+  IS(fused(a, kHopper));
+  IS(plan_attention_backward(backward(DType::bf16, 64, 129), kHopper).row_count == 256);
+}
+
 }  // namespace
 
 int main() {
@@ -159,5 +195,6 @@ int main() {
   shapes();
   shared_memory();
   chunks();
+  on_hopper();
   return check::result();
 }

@@ -1,72 +1,13 @@
 // Paths of the CUDA kernels that the cases' small shapes do not reach: large tiles, sums cut into chunks, rows for a whole block, several
 // blocks. The CPU says what is right; its own kernels are held against float64 at such sizes in test/native.
 import test from 'ava';
-import { backward } from '../../../lib/autograd/index.ts';
 import { native } from '../../../lib/native/addon.ts';
 import * as ops from '../../../lib/ops/index.ts';
 import '../../../lib/ops/methods.ts';
-import { type Device, full, gpuInfo, randn, scope, Tensor, tensor } from '../../../lib/tensor/index.ts';
+import { full, gpuInfo, scope, Tensor, tensor } from '../../../lib/tensor/index.ts';
 import { RandomSource } from '../../../lib/tensor/random.ts';
-import { Draw } from '../../cases/case.ts';
+import { agrees, Maker, withGradients, worst } from '../../run/agree.ts';
 import { computesIn, DEVICES, onDevice } from '../../run/devices.ts';
-import { scaledError } from '../../run/error.ts';
-
-type Float = 'f32' | 'bf16' | 'f16';
-
-/** Makes leaves of equal bits on any device. */
-class Maker {
-  #seed = 0;
-  readonly #device: Device;
-  readonly #dtype: Float;
-  constructor(device: Device, dtype: Float) {
-    this.#device = device;
-    this.#dtype = dtype;
-  }
-  draw(...shape: number[]): Tensor {
-    const x = scope(() =>
-      randn(shape, { seed: ++this.#seed, device: 'cpu' })
-        .to(this.#dtype)
-        .to(this.#device)
-        .detach(),
-    );
-    x.requiresGrad = true;
-    return x;
-  }
-  /** i32 from 0 to below - 1. */
-  ints(below: number, ...shape: number[]): Tensor {
-    const { data } = new Draw(++this.#seed).ints(shape, below);
-    return tensor(Int32Array.from(data), { shape, device: this.#device });
-  }
-  full(value: number, ...shape: number[]): Tensor {
-    return full(shape, value, { device: this.#device });
-  }
-}
-
-/** y, and with an upstream gradient of its shape those of the leaves. */
-function withGradients(y: Tensor, ...leaves: Tensor[]): Tensor[] {
-  backward(y, { gradient: randn([...y.shape], { seed: 99, device: 'cpu' }).to(y.device) });
-  return [y, ...leaves.map((x) => x.grad as Tensor)];
-}
-
-/** What a device may differ from the CPU by: orders of sums in f32, one rounding of the result to 16 bits. */
-const TOLERANCE = { f32: 4e-6, bf16: 2 ** -7, f16: 2 ** -10 } as const;
-
-/** The largest of the scaled errors; NaN if one of them is. */
-function worst(got: readonly Tensor[], want: readonly ArrayLike<number>[]): number {
-  return Math.max(...got.map((x, i) => scaledError(x.dataSync(), want[i] as ArrayLike<number>)));
-}
-
-/** The same as on the CPU, on every device that computes in the type. `exact`: the same bits. */
-function agrees(title: string, make: (m: Maker) => Tensor[], { dtypes = ['f32'] as readonly Float[], exact = false } = {}): void {
-  for (const device of DEVICES.filter((d) => d !== 'cpu'))
-    for (const dtype of dtypes)
-      if (dtype === 'f32' || computesIn(device, dtype))
-        test(`${title}, ${dtype}${onDevice(device)}`, (t) => {
-          const want = scope(() => make(new Maker('cpu', dtype)).map((x) => x.dataSync()));
-          const error = scope(() => worst(make(new Maker(device, dtype)), want));
-          t.true(error <= (exact ? 0 : TOLERANCE[dtype]), `differs by ${error}`);
-        });
-}
 
 test('a difference is found', (t) => {
   t.is(worst([tensor([1, 2])], [[1, 2]]), 0);
@@ -223,13 +164,6 @@ for (const [what, D] of [
     { dtypes: SOME },
   );
 
-/** Ids that rise every few tokens, so that documents begin and end within tiles and across them. */
-const documents = (m: Maker, B: number, T: number): Tensor =>
-  tensor(
-    Int32Array.from({ length: B * T }, (_, i) => Math.floor(((i % T) + 13 * Math.floor(i / T)) / 37)),
-    { shape: [B, T], device: m.full(0, 1).device },
-  );
-
 // Fused kernels of every head size: several tiles of queries and keys, edges within tiles, tiles of which nothing or everything is seen,
 // queries that see nothing.
 for (const [what, { B = 1, Tq, Tk = Tq, H, Hkv = H, D, ids = false, p = 0, ...options }] of Object.entries({
@@ -256,7 +190,7 @@ for (const [what, { B = 1, Tq, Tk = Tq, H, Hkv = H, D, ids = false, p = 0, ...op
       const [q, k, v] = [m.draw(B, Tq, H, D), m.draw(B, Tk, Hkv, D), m.draw(B, Tk, Hkv, D)];
       const random = new RandomSource(7, q.device);
       const drop = p > 0 ? { dropout: p, random } : {};
-      const y = ops.attention(q, k, v, { ...options, ...drop, documents: ids ? [documents(m, B, Tq), documents(m, B, Tk)] : null });
+      const y = ops.attention(q, k, v, { ...options, ...drop, documents: ids ? [m.documents(37, B, Tq), m.documents(37, B, Tk)] : null });
       const all = withGradients(y, q, k, v);
       random.dispose();
       return all;
