@@ -49,9 +49,11 @@ class Reader {
   #why: Error | undefined;
   #wake: () => void = () => {};
   readonly #sent: unknown[] = [];
+  readonly #patience: number;
 
-  constructor(path: string) {
+  constructor(path: string, patience: number) {
     this.#path = path;
+    this.#patience = patience;
     const workerData = { path, library: import.meta.resolve('hyparquet') };
     this.#worker = new Worker(READER, { eval: true, workerData, execArgv: [] });
     const end = (error: Error): void => {
@@ -71,7 +73,14 @@ class Reader {
     while (this.#sent.length === 0) {
       if (this.#why) throw new FileError(this.#path, `must be a Parquet file: ${this.#why.message}`, { cause: this.#why });
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        const timer = setTimeout(() => {
+          this.#why ??= new Error(`its reader found nothing in ${this.#patience / 1000} s`);
+          resolve();
+        }, this.#patience);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
       });
     }
     return this.#sent.shift();
@@ -89,11 +98,12 @@ class Reader {
 /**
  * The rows of a Parquet file, a row group in memory at a time; `row` counts from 1. Read by hyparquet, which is loaded for the first such
  * file: uncompressed or Snappy, as data sets of the hub are.
+ * @param patience milliseconds that a row group may take: a damaged file may claim rows without end
  * @throws FileError naming the file, for what is no Parquet or is compressed in another way
  */
-export async function* readParquetRows(path: string): AsyncGenerator<{ value: unknown; row: number }> {
+export async function* readParquetRows(path: string, patience = 120_000): AsyncGenerator<{ value: unknown; row: number }> {
   closeSync(openForReading(path)); // that there is no such file is told as everywhere
-  const reader = new Reader(path);
+  const reader = new Reader(path, patience);
   try {
     await reader.next(); // it is ready
     for (let row = 1; ; ) {
