@@ -19,7 +19,7 @@ const { values } = parseArgs({
 if (!existsSync(values.from)) throw new Error(`${values.from}: no such folder; npm start trains it`);
 
 /** Steps of a short run. */
-const SHORT: Readonly<Record<ExampleName, number>> = { classify: 120, translate: 100, chat: 150, dpo: 20 };
+const SHORT: Readonly<Record<ExampleName, number>> = { classify: 200, translate: 100, chat: 150, dpo: 20 };
 
 const percent = (x: number): string => (100 * x).toFixed(1);
 const mean = (list: readonly number[]): number => list.reduce((sum, x) => sum + x, 0) / list.length;

@@ -87,7 +87,7 @@ export interface FinetuneSection {
   readonly path?: string;
   readonly valPath?: string;
   readonly valFraction: number;
-  /** Several examples in a row. */
+  /** Several examples in a row, of `completion` and `chat`; rows of the other tasks hold one text each. */
   readonly packing: boolean;
   readonly tooLong: 'error' | 'truncate';
   /** Of `chat`: a Jinja file in place of the template that the model comes with. */
@@ -270,6 +270,10 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
   if (data.corpus !== undefined && data.path !== undefined) bad(['data', 'corpus'], 'left out where data.path is given', data.corpus);
   if (head !== undefined && finetune.head === undefined)
     bad(['finetune', 'head'], `left out unless finetune.task is ${HEAD_TASKS.join(' or ')}`, head);
+  // They are of the cross-entropy of text, which is not what these tasks minimise.
+  for (const key of ['labelSmoothing', 'zLoss'] as const)
+    if (task !== 'completion' && task !== 'chat' && finetune.train[key] !== 0)
+      bad(['finetune', 'train', key], `0 for finetune.task ${task}`, finetune.train[key]);
   if (dpo !== undefined && finetune.dpo === undefined) bad(['finetune', 'dpo'], 'left out unless finetune.task is dpo', dpo);
   if (finetune.template !== undefined && finetune.task !== 'chat')
     bad(['finetune', 'template'], 'left out unless finetune.task is chat', finetune.template);

@@ -8,6 +8,7 @@ import {
   classify,
   data,
   finetune,
+  formatRunConfig,
   GPT,
   GPTForMultipleChoice,
   GPTForSequenceClassification,
@@ -218,5 +219,12 @@ test('what is wrong with records and configuration is named', (t) => {
   t.throws(() => parseRunConfig('finetune: { task: classification, dpo: { beta: 1 } }', 'x'), {
     message: /finetune\.dpo must be left out unless finetune\.task is dpo/,
   });
+  t.throws(() => parseRunConfig('train: { labelSmoothing: 0.1 }\nfinetune: { task: choice }', 'x'), {
+    message: /finetune\.train\.labelSmoothing must be 0 for finetune\.task choice, got 0\.1/,
+  });
+  for (const task of ['completion', 'chat', 'classification', 'choice', 'dpo']) {
+    const run = parseRunConfig(`finetune: { task: ${task}, lora: {} }`, 'x.yaml');
+    t.deepEqual(parseRunConfig(formatRunConfig(run), 'x.yaml').finetune, run.finetune, 'a resolved configuration reads back to the same');
+  }
   t.deepEqual(parseRunConfig('finetune: { task: choice }', 'x').finetune.head, { lmWeight: 0.5, dropout: 0.1 });
 });
