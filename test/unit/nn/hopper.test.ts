@@ -85,7 +85,7 @@ for (const device of DEVICES.filter((d) => gpuInfo(d)?.capability === 90))
         optimizer.zeroGrad();
       });
       if (step === golden.gradient_norm.length) break;
-      // Every weight has three products; those of attention are Hopper's, too.
+      // Every weight has three products; what attention multiplies by matmul is Hopper's, too.
       const products = native.takeLaunchLog().flatMap((r) => (r.kernel.startsWith('matmul') ? [r.kernel] : []));
       const others = products.filter((kernel) => !/^matmul bf16 \d+x\d+x64 wgmma( stream-K)?$/.test(kernel));
       t.deepEqual(others, [], `step ${step}`);
