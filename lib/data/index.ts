@@ -45,4 +45,4 @@ export {
 export { type Part, planSplit, readPart, type SplitPlan, splitBytes, splitItems } from './split.ts';
 export { isCorrect, makeTask, type SupervisedTask, type TaskOptions } from './supervised.ts';
 export { MemoryTokens, type TokenData } from './tokens.ts';
-export { comparisons, manners, talks, translations } from './toy.ts';
+export { comparisons, manners, type ToyRecords, talks, translations } from './toy.ts';

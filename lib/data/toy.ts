@@ -7,15 +7,26 @@ const NUMBERS = ['one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight',
 const DAYS = ['Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday', 'Sunday'];
 const MONTHS = ['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October', 'November', 'December'];
 
-/** Shuffled by the seed; the first `heldOut` are for validation, at most `train` of the others for training. */
-function split<T>(all: readonly T[], seed: number, train: number, heldOut: number): Records<T> {
+/** Records of a small task. */
+export interface ToyRecords<T> extends Records<T> {
+  /** For the last word: neither learned from nor looked at while training, to choose a checkpoint for example. */
+  readonly heldOut: readonly T[];
+}
+
+/** Shuffled by the seed; of what is left of `all`, training gets at most `train`. */
+function split<T>(all: readonly T[], seed: number, sizes: { train: number; validation: number; heldOut: number }): ToyRecords<T> {
   const order = new Permutation(all.length, seed, STREAM.task, 0);
   const shuffled = all.map((_, i) => all[order.at(i)] as T);
-  return { validation: shuffled.slice(0, heldOut), train: shuffled.slice(heldOut, heldOut + train) };
+  const [first, second] = [sizes.heldOut, sizes.heldOut + sizes.validation];
+  return {
+    heldOut: shuffled.slice(0, first),
+    validation: shuffled.slice(first, second),
+    train: shuffled.slice(second, second + sizes.train),
+  };
 }
 
 /** Whether a comparison of two number words is true; as many true ones as false ones. */
-export function comparisons(seed: number): Records<LabelledText> {
+export function comparisons(seed: number): ToyRecords<LabelledText> {
   const all = NUMBERS.flatMap((a, i) =>
     NUMBERS.flatMap((b, k) =>
       i === k
@@ -28,7 +39,7 @@ export function comparisons(seed: number): Records<LabelledText> {
           ),
     ),
   );
-  return split(all, seed, 600, 192);
+  return split(all, seed, { train: 540, validation: 60, heldOut: 192 });
 }
 
 const NOUNS: Readonly<Record<string, string>> = {
@@ -38,7 +49,7 @@ const ADJECTIVES: Readonly<Record<string, string>> = { old: 'vek', white: 'bel',
 const VERBS: Readonly<Record<string, string>> = { sees: 'vidas', hears: 'audas', follows: 'sekas', finds: 'trovas', leaves: 'iras' };
 
 /** English to a small language of its own words, with the adjective behind its noun and the verb at the end. */
-export function translations(seed: number): Records<Example> {
+export function translations(seed: number): ToyRecords<Example> {
   const all: Example[] = [];
   for (const [a, noun] of Object.entries(NOUNS))
     for (const [x, first] of Object.entries(ADJECTIVES))
@@ -46,11 +57,11 @@ export function translations(seed: number): Records<Example> {
         for (const [b, object] of Object.entries(NOUNS))
           for (const [y, second] of Object.entries(ADJECTIVES))
             all.push({ prompt: `The ${x} ${a} ${v} the ${y} ${b}.\n`, completion: ` ${noun} ${first} ${object} ${second} ${verb}` });
-  return split(all, seed, 1500, 100);
+  return split(all, seed, { train: 1500, validation: 50, heldOut: 100 });
 }
 
 /** Questions about sums, days and months, and what comes after the answer. */
-export function talks(seed: number): Records<Conversation> {
+export function talks(seed: number): ToyRecords<Conversation> {
   const talk = (question: string, answer: string, then: string, next: string): Conversation => ({
     messages: [
       { role: 'user', content: question },
@@ -75,7 +86,7 @@ export function talks(seed: number): Records<Conversation> {
       ),
     ),
   );
-  return split([...sums, ...calendar], seed, 400, 40);
+  return split([...sums, ...calendar], seed, { train: 400, validation: 20, heldOut: 40 });
 }
 
 const KIND = ['Gladly, sir', 'With joy, my friend', 'Of course, good man', 'Indeed, my dear sir'];
@@ -83,7 +94,7 @@ const GRUFF = ['Leave me', 'Not now, fool', 'Away with you', 'Be quiet, man'];
 const ENDS = ['I will do it', 'it is done', 'you shall have it', 'look there'];
 
 /** Kind answers are better than gruff ones, whatever is asked and however the answer ends. */
-export function manners(seed: number): Records<Preference> {
+export function manners(seed: number): ToyRecords<Preference> {
   const asked = Object.keys(NOUNS).flatMap((noun) => ['Show me the', 'Where is the', 'Bring me the'].map((start) => `${start} ${noun}.\n`));
   const all = asked.flatMap((prompt, p) =>
     KIND.flatMap((kind, i) =>
@@ -93,5 +104,5 @@ export function manners(seed: number): Records<Preference> {
       }),
     ),
   );
-  return split(all, seed, 240, 96);
+  return split(all, seed, { train: 240, validation: 32, heldOut: 96 });
 }

@@ -9,7 +9,7 @@ import {
   type LabelledText,
   manners,
   type Preference,
-  type Records,
+  type ToyRecords,
   talks,
   translations,
 } from '../data/index.ts';
@@ -40,12 +40,12 @@ interface ExampleTask<R> {
   readonly description: string;
   /** Over the defaults of `train`. */
   readonly train: object;
-  records(seed: number): Records<R>;
+  records(seed: number): ToyRecords<R>;
   /** A record for people. */
   show(record: R): string;
-  baselines(records: Records<R>): Contestant[];
+  baselines(records: ToyRecords<R>): Contestant[];
   /** Of the model as it was, or as it is after finetuning. */
-  score(opened: OpenModel & { tokenizer: Tokenizer }, records: Records<R>, seed: number): Promise<number>;
+  score(opened: OpenModel & { tokenizer: Tokenizer }, records: ToyRecords<R>, seed: number): Promise<number>;
 }
 
 const share = (right: readonly boolean[]): number => right.filter(Boolean).length / right.length;
@@ -104,21 +104,21 @@ const classify: ExampleTask<LabelledText> = {
   },
   records: comparisons,
   show: ({ text, label }) => `${text} → ${label}`,
-  baselines: ({ train, validation }) =>
+  baselines: ({ train, heldOut }) =>
     answering(
       train.map(({ text, label }) => ({ text, answer: label })),
-      validation.map(({ text, label }) => ({ text, answer: label })),
+      heldOut.map(({ text, label }) => ({ text, answer: label })),
     ),
-  async score({ model, head, tokenizer }, { train, validation }, seed) {
+  async score({ model, head, tokenizer }, { train, heldOut }, seed) {
     const labels = [...new Set(train.map(({ label }) => label))].sort();
     const own = head instanceof GPTForSequenceClassification ? head : new GPTForSequenceClassification(model, labels, { seed });
     const data = {
       tokens: encodeScored(
-        validation.map(({ text }) => text),
+        heldOut.map(({ text }) => text),
         tokenizer,
       ),
       size: 1,
-      answers: Int32Array.from(validation, ({ label }) => own.labels.indexOf(label)),
+      answers: Int32Array.from(heldOut, ({ label }) => own.labels.indexOf(label)),
     };
     const { metrics } = await evaluateHead(own, data);
     if (own !== head) own.score.dispose();
@@ -132,13 +132,13 @@ const translate: ExampleTask<Example> = {
   train: { steps: 200, batchSize: 8, learningRate: 1.5e-3, warmup: 20, betas: [0.9, 0.99], evalEvery: 50 },
   records: translations,
   show: ({ prompt, completion }) => `${prompt.trim()} → ${completion.trim()}`,
-  baselines: ({ train, validation }) =>
+  baselines: ({ train, heldOut }) =>
     answering(
       train.map(({ prompt, completion }) => ({ text: prompt, answer: completion })),
-      validation.map(({ prompt, completion }) => ({ text: prompt, answer: completion })),
+      heldOut.map(({ prompt, completion }) => ({ text: prompt, answer: completion })),
     ),
-  async score({ model, tokenizer }, { validation }) {
-    return (await exactMatch(model, tokenizer, validation)).score;
+  async score({ model, tokenizer }, { heldOut }) {
+    return (await exactMatch(model, tokenizer, heldOut)).score;
   },
 };
 
@@ -155,14 +155,14 @@ const chat: ExampleTask<Conversation> = {
   train: { steps: 200, batchSize: 8, learningRate: 1.5e-3, warmup: 20, betas: [0.9, 0.99], evalEvery: 50 },
   records: talks,
   show: ({ messages }) => messages.map(({ content }) => content).join(' – '),
-  baselines({ train, validation }) {
+  baselines({ train, heldOut }) {
     const asked = (list: readonly Conversation[]): Asked[] =>
       list.flatMap(questionsOf).map(({ before, answer }) => ({ text: before.map(({ content }) => content).join(' '), answer }));
-    return answering(asked(train), asked(validation));
+    return answering(asked(train), asked(heldOut));
   },
-  async score({ model, tokenizer, chatTemplate }, { validation }) {
+  async score({ model, tokenizer, chatTemplate }, { heldOut }) {
     const template = chatTemplate ?? defaultChatTemplate(tokenizer);
-    const questions = validation.flatMap(questionsOf);
+    const questions = heldOut.flatMap(questionsOf);
     const prompts = questions.map(({ before }) => applyChatTemplate(tokenizer, before, { template, addGenerationPrompt: true }));
     const longest = Math.max(...questions.map(({ answer }) => tokenizer.encode(answer).length));
     const rows = await generateRows(model, prompts, { maxTokens: longest + 1, temperature: 0, endOfText: tokenizer.endOfText ?? null });
@@ -176,11 +176,11 @@ const dpo: ExampleTask<Preference> = {
   train: { steps: 40, batchSize: 8, learningRate: 1e-4, warmup: 5, betas: [0.9, 0.99], weightDecay: 0, evalEvery: 20 },
   records: manners,
   show: ({ prompt, chosen, rejected }) => `${prompt.trim()} → ${chosen.trim()} | ${rejected.trim()}`,
-  baselines: ({ validation }) => [
-    { name: 'the longer answer', score: share(validation.map(({ chosen, rejected }) => chosen.length > rejected.length)) },
+  baselines: ({ heldOut }) => [
+    { name: 'the longer answer', score: share(heldOut.map(({ chosen, rejected }) => chosen.length > rejected.length)) },
   ],
-  async score({ model, tokenizer }, { validation }) {
-    const margins = await preferenceMargins(model, encodePreferences(validation, tokenizer), model.config.contextLength);
+  async score({ model, tokenizer }, { heldOut }) {
+    const margins = await preferenceMargins(model, encodePreferences(heldOut, tokenizer), model.config.contextLength);
     return share([...margins].map((margin) => margin > 0));
   },
 };
@@ -228,9 +228,7 @@ export async function runExample(name: ExampleName, options: ExampleOptions): Pr
     }
   };
   onMessage?.(example.description);
-  onMessage?.(
-    `${records.train.length} records to learn from, ${records.validation.length} held out; e.g. ${example.show(records.train[0])}`,
-  );
+  onMessage?.(`${records.train.length} records to learn from, ${records.heldOut.length} held out; e.g. ${example.show(records.train[0])}`);
   const untouched = await scoreOf(from);
   const { contextLength } = untouched.opened.model.config;
   const run = runConfigFromJSON(
@@ -239,10 +237,14 @@ export async function runExample(name: ExampleName, options: ExampleOptions): Pr
     { set },
   );
   options.onConfig?.(run);
-  const result = await finetune(run, { ...options, examples: records as FinetuneRecords, fresh: true });
+  const result = await finetune(run, {
+    ...options,
+    examples: { train: records.train, validation: records.validation } as FinetuneRecords,
+    fresh: true,
+  });
   const finetuned = await scoreOf(join(out, 'finetune'));
   return {
-    ...{ example: name, description: example.description, seed, train: records.train.length, heldOut: records.validation.length },
+    ...{ example: name, description: example.description, seed, train: records.train.length, heldOut: records.heldOut.length },
     contestants: [
       { name: 'the model untouched', score: untouched.score },
       ...example.baselines(records),
