@@ -1,7 +1,7 @@
 import './ops/methods.ts';
 import './checkpoint/from_pretrained.ts';
 
-export { type BackwardOptions, backward, enableGrad, isGradEnabled, noGrad } from './autograd/index.ts';
+export { type BackwardOptions, backward, type Draws, enableGrad, isGradEnabled, noGrad, recompute } from './autograd/index.ts';
 export type { FromPretrainedOptions } from './checkpoint/from_pretrained.ts';
 export { type GGUFType, type SaveGGUFOptions, saveGGUF } from './checkpoint/gguf.ts';
 export * as checkpoint from './checkpoint/index.ts';

@@ -81,8 +81,33 @@ export function backward(root: Tensor, options: BackwardOptions = {}): void {
 let passes = 0;
 
 function run(root: Tensor, nodes: readonly Node[], leaves: Map<LeafGradient, number>, pass: number, options: BackwardOptions): void {
+  propagate(root, nodes, rootGradient(root, options.gradient), options.retainGraph ?? false, (node) => {
+    for (const input of node.inputs)
+      if (input instanceof Tensor && input.leaf) {
+        const left = (leaves.get(input.leaf) ?? 0) - 1;
+        leaves.set(input.leaf, left);
+        if (left === 0) for (const ready of input.leaf.onReady) ready(pass);
+      }
+  });
+}
+
+/**
+ * Within another backward: that of a graph which was made for it. Its leaves are inputs of the op around it, which tells when their gradients
+ * are complete.
+ */
+export function backwardWithin(root: Tensor, dy: GradBuffer): void {
+  if (!root.node) return;
+  const { nodes } = collect(root.node as Node);
+  try {
+    propagate(root, nodes, dy.share(), false, () => {});
+  } finally {
+    for (const node of nodes) node.free();
+  }
+}
+
+/** Runs the nodes' backwards, latest first. Takes over `start`, the gradient of the root. */
+function propagate(root: Tensor, nodes: readonly Node[], start: GradBuffer, retain: boolean, done: (node: Node) => void): void {
   const rootNode = root.node as Node;
-  const start = rootGradient(root, options.gradient);
   const slots = new Map<Node, Slot[]>(nodes.map((n) => [n, n.outputs.map(({ shape, dtype }) => new Slot(shape, dtype, n.device))]));
   slots.get(rootNode)?.[root.outputIndex]?.pass(start);
   start.drop();
@@ -99,16 +124,11 @@ function run(root: Tensor, nodes: readonly Node[], leaves: Map<LeafGradient, num
         leafSinks.set(input.leaf, sink);
         return sink;
       });
-      node.run(dy, sinks, options.retainGraph ?? false);
+      node.run(dy, sinks, retain);
     }
     for (const g of dy) g?.drop();
     slots.delete(node);
-    for (const input of node.inputs)
-      if (input instanceof Tensor && input.leaf) {
-        const left = (leaves.get(input.leaf) ?? 0) - 1;
-        leaves.set(input.leaf, left);
-        if (left === 0) for (const ready of input.leaf.onReady) ready(pass);
-      }
-    if (!options.retainGraph) node.free(); // the nodes before it are still to run, also those that nobody else needs
+    done(node);
+    if (!retain) node.free(); // the nodes before it are still to run, also those that nobody else needs
   }
 }

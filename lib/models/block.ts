@@ -1,4 +1,4 @@
-import { type InitOptions, type KVCache, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.ts';
+import { type InitOptions, type KVCache, LayerNorm, Linear, Module, type Recompute, RMSNorm } from '../nn/index.ts';
 import {
   type Activation,
   add,
@@ -24,6 +24,8 @@ export interface ForwardOptions {
   positions?: Tensor | null;
   /** i32 (B, T): no attention across different ids. */
   documents?: Tensor | null;
+  /** What backward computes again; default the model's own. */
+  recompute?: Recompute;
   /** Draws dropout's masks; without it (or in eval mode) nothing is dropped. */
   random?: RandomSource | null;
 }
@@ -156,7 +158,7 @@ export class FeedForward extends Module {
     const name = KERNEL_ACTIVATIONS[activation];
     if (up.lora || down.lora) return project(down, up.forward(x, { activation: name, random }), stream, p.residual, random);
     const biases = { upBias: up.bias?.compute ?? null, downBias: down.bias?.compute ?? null };
-    const settings = { activation: name, ...biases, precision: this.precision };
+    const settings = { activation: name, ...biases, precision: this.precision, recompute: options.recompute === 'activation' };
     return addTo(stream, p.residual, random, (residual) => mlp(x, up.weight.compute, down.weight.compute, { ...settings, residual }));
   }
 }

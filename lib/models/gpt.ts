@@ -1,4 +1,4 @@
-import { noGrad } from '../autograd/index.ts';
+import { noGrad, recompute } from '../autograd/index.ts';
 import {
   type Compute,
   computeType,
@@ -9,6 +9,7 @@ import {
   Module,
   normalParameter,
   type Parameter,
+  type Recompute,
   seedsFrom,
 } from '../nn/index.ts';
 import {
@@ -70,6 +71,8 @@ export class GPT extends Module {
   readonly norm: Norm | null;
   /** (padded V, C); null: the token embedding serves. */
   readonly head: Linear | null;
+  /** What backward computes again. */
+  recompute: Recompute = 'none';
   /** (T, C), computed; null for other kinds of positions. */
   #table: Tensor | null;
   /** The same in bf16 or f16, where the model computes in it. */
@@ -120,12 +123,19 @@ export class GPT extends Module {
     if (ids.rank !== 2 || T === 0) throw new ArgumentError(`GPT: ids must be (B, T) with T of at least 1, got ${shapeText(ids.shape)}`);
     if (first + T > c.contextLength) throw new ArgumentError(`GPT: at most ${c.contextLength} positions fit the context, got ${first + T}`);
     const random = this.training ? (options.random ?? null) : null;
-    const own = { ...options, positions: options.positions ?? this.#unevenPositions(options.cache ?? null, T) };
+    const own = {
+      ...options,
+      positions: options.positions ?? this.#unevenPositions(options.cache ?? null, T),
+      recompute: options.recompute ?? this.recompute,
+    };
     let x = this.#embed(ids, first, own.positions);
     if (random) x = dropout(x, c.dropout.embedding, random);
     for (const block of this.blocks) {
       const before = x;
-      x = block.forward(x, own);
+      x =
+        own.recompute === 'block'
+          ? recompute((h) => block.forward(h, own), x, { parameters: block.parameters().map((p) => p.compute), draws: random })
+          : block.forward(x, own);
       before.dispose(); // the graph holds what it needs
     }
     options.cache?.advance(T);

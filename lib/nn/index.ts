@@ -5,4 +5,4 @@ export { LoRA, type LoRAOptions } from './lora.ts';
 export { constantParameter, type InitOptions, Module, normalParameter, Parameter, seedsFrom } from './module.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type Placement, type Range } from './parameters.ts';
-export { COMPUTES, type Compute, computeType, fillPolicy, type Policy } from './policy.ts';
+export { COMPUTES, type Compute, computeType, fillPolicy, type Policy, RECOMPUTES, type Recompute } from './policy.ts';

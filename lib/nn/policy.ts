@@ -10,6 +10,14 @@ export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16'] as const;
  */
 export type Compute = (typeof COMPUTES)[number];
 
+export const RECOMPUTES = ['none', 'activation', 'block'] as const;
+
+/**
+ * What backward computes again instead of keeping it, for less memory and the same bits: `activation`, the output of the feed-forward part's
+ * activation, (B, T, ffnWidth) a layer, for one pass over it; `block`, all of a layer but its input, for one more forward.
+ */
+export type Recompute = (typeof RECOMPUTES)[number];
+
 /** How a model is trained on a device: a value that is handed down. */
 export interface Policy {
   readonly compute: Compute;
@@ -18,15 +26,18 @@ export interface Policy {
    * after gradients that overflowed, doubled after 2000 steps without.
    */
   readonly lossScale: number | 'dynamic';
+  /** Default none. */
+  readonly recompute?: Recompute;
 }
 
-/** The loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
+/** Nothing is computed again, and the loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
 export function fillPolicy(policy: {
   readonly compute?: Compute | undefined;
   readonly lossScale?: number | 'dynamic' | undefined;
+  readonly recompute?: Recompute | undefined;
 }): Policy {
-  const { compute = 'f32' } = policy;
-  return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1) };
+  const { compute = 'f32', recompute = 'none' } = policy;
+  return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1), recompute };
 }
 
 /** The type that activations and the copy of the parameters have on a device. */

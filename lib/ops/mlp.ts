@@ -1,5 +1,5 @@
 import { record1, tracks } from '../autograd/index.ts';
-import { type Handle, native } from '../native/addon.ts';
+import { atomically, type Handle, native } from '../native/addon.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import type { Activation, Precision } from './matmul.ts';
@@ -31,8 +31,11 @@ export function mlp(x: Tensor, up: Tensor, down: Tensor, options: MlpOptions): T
   if (up.shape.length === 2 && !(down.shape.length === 2 && down.shape[1] === up.shape[0]))
     throw new ArgumentError(`mlp: down must be (out, ${up.shape[0]}) for up (${up.shape.join(', ')}), got (${down.shape.join(', ')})`);
   const tracked = tracks(x, up, down, upBias, downBias);
-  const [hidden, pre] = native.linear(x.handle, up.handle, upBias?.handle ?? null, null, activation, false, tracked, precision);
-  const [y] = native.linear(hidden, down.handle, downBias?.handle ?? null, residual?.handle ?? null, 'none', false, false, precision);
+  const [hidden, pre, y] = atomically(() => {
+    const [h, before] = native.linear(x.handle, up.handle, upBias?.handle ?? null, null, activation, false, tracked, precision);
+    const [out] = native.linear(h, down.handle, downBias?.handle ?? null, residual?.handle ?? null, 'none', false, false, precision);
+    return [h, before, out];
+  });
   const keep = tracked && !recompute;
   if (!keep) native.dispose(hidden);
   const save = [x, up, down, ...(pre ? [pre] : []), ...(keep ? [hidden] : [])];

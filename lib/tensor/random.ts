@@ -56,7 +56,16 @@ export class RandomSource {
     this.#write();
   }
 
-  /** The number of the next draw in this step. */
+  /** The number of the next draw in this step; set back to draw the same ones again. */
+  get stream(): number {
+    return this.#stream;
+  }
+
+  set stream(next: number) {
+    this.#stream = next;
+  }
+
+  /** Takes the number of the next draw. */
   nextStream(): number {
     return this.#stream++;
   }

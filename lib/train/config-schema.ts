@@ -3,7 +3,7 @@ import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
 import { LORA_TARGETS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
-import { COMPUTES } from '../nn/policy.ts';
+import { COMPUTES, RECOMPUTES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
 import { FINETUNE_TASKS } from './finetune-tasks.ts';
 
@@ -112,6 +112,7 @@ function build({ z }: typeof import('zod')) {
     policy: section({
       compute: choice(COMPUTES),
       lossScale: z.union([positive, z.literal('dynamic')], { error: 'a positive number or dynamic' }),
+      recompute: choice(RECOMPUTES),
     }),
   });
 

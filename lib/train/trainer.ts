@@ -134,6 +134,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.model = model;
     this.#objective = options.objective ?? languageModel(model, options);
     this.#objective.module.computeIn(policy.compute);
+    model.recompute = policy.recompute ?? 'none';
     this.optimizer = makeOptimizer(this.#objective.module, train);
     this.#lossScale = new LossScale(policy);
     this.#random = new RandomSource(train.seed, model.device);

@@ -65,6 +65,10 @@ const setups: [string, Setup][] = [
     },
   ],
   [
+    'blocks computed again, dropout',
+    { model: { dropout: 0.1 }, options: { policy: { compute: 'f32', lossScale: 1, recompute: 'block' } } },
+  ],
+  [
     'lion, f16 with a dynamic loss scale',
     { train: { optimizer: 'lion', learningRate: 1e-3 }, options: { policy: { compute: 'f16', lossScale: 'dynamic' } } },
   ],

@@ -7,13 +7,13 @@ test('the policy stands in the configuration of pretraining, and finetuning take
   t.deepEqual(
     [run.train.policy, run.finetune.train.policy],
     [
-      { compute: 'bf16', lossScale: 1 },
-      { compute: 'f32', lossScale: 1 },
+      { compute: 'bf16', lossScale: 1, recompute: 'none' },
+      { compute: 'f32', lossScale: 1, recompute: 'none' },
     ],
   );
   const inherited = parseRunConfig('train: { policy: { compute: bf16 } }', 'run.yaml');
-  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1 });
-  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, { compute: 'f32', lossScale: 1 });
+  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1, recompute: 'none' });
+  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, { compute: 'f32', lossScale: 1, recompute: 'none' });
 });
 
 test('two trainers with different policies do not know of each other, and the CPU refuses what it cannot do', (t) => {
