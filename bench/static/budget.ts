@@ -47,18 +47,18 @@ export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeS
   const peer = known ? `; Triton's best tiles: ${Math.round(theirs)} ms, ${share(theirs)}` : '';
   rows.push({ part: 'products of linear layers', work: `${(flops / 1e12).toFixed(0)} TFLOP`, ms: ours, note: `${share(ours)}${peer}` });
 
-  // Attention: what a head of one sequence launches, times heads and layers. Its products at the ceiling of the matmul's main loop.
-  const loop = find(owns, { subject: 'matmul', name: 'forward (X W^T)' }).code?.loop;
+  // Attention: what the job's head of 512 positions executes, tiles that the mask cuts included, four times for one of 1,024; heads and layers.
   const heads = SEQUENCES * HEADS * LAYERS * MICRO_BATCHES;
-  const forward = find(owns, { subject: 'attention', name: 'rows of scores to probabilities' }).profile.total;
-  const both = find(owns, { subject: 'attention', name: 'gradient of rows of scores' }).profile.total;
-  const attention = (part: string, mma: number, bytes: number): void => {
-    const ms = (heads * mma) / flopsMs / (loop?.l2[1] ?? 1) + (heads * bytes) / bytesMs;
-    const work = `${((heads * mma) / 1e12).toFixed(1)} TFLOP, ${((heads * bytes) / 1e9).toFixed(0)} GB`;
-    rows.push({ part, work, ms, note: 'as launched: products, and rows of scores through memory' });
-  };
-  attention('attention, forward', forward.mmaFlops, forward.bytes);
-  attention('attention, backward', both.mmaFlops - forward.mmaFlops, both.bytes - forward.bytes);
+  for (const [part, name] of [
+    ['attention, forward', 'forward, D = 64'],
+    ['attention, dK and dV', 'dK and dV, D = 64'],
+    ['attention, dQ', 'dQ, D = 64'],
+  ] as const) {
+    const own = find(owns, { subject: 'attention', name });
+    const [mma, ceiling] = [4 * heads * own.profile.main.mmaFlops, own.code?.loop.ceiling ?? 1];
+    const note = `${Math.round(100 * ceiling)} % of the tensor peak, the ceiling of its loop`;
+    rows.push({ part, work: `${(mma / 1e12).toFixed(1)} TFLOP`, ms: mma / flopsMs / ceiling, note });
+  }
 
   const stream = (part: string, own: Own, bytes: number): void => {
     const ceiling = own.code?.loop.ceiling ?? 1;
@@ -85,6 +85,6 @@ export function budgetLines(owns: readonly Own[], sharesOf: (own: Own) => ShapeS
   return [
     'GPT-2 124M, a step of 524,288 tokens, as predicted (model, not measured):',
     ...rows.map((r) => `  ${r.part.padEnd(30)} ${r.work.padStart(22)} ${r.ms.toFixed(0).padStart(7)} ms   ${r.note}`),
-    `  ${'sum'.padEnd(30)} ${''.padStart(22)} ${total.toFixed(0).padStart(7)} ms   without GELU's and biases' gradients, embedding, gaps between launches`,
+    `  ${'sum'.padEnd(30)} ${''.padStart(22)} ${total.toFixed(0).padStart(7)} ms   without biases' gradients, embedding, gaps between launches`,
   ];
 }
