@@ -1,7 +1,9 @@
 // The caching allocator: reuse, figures, the limit and what its error says, memory that goes back to the system.
 #include "core/allocator.h"
 
+#include <atomic>
 #include <map>
+#include <mutex>
 
 #include "check.h"
 #include "core/stream.h"
@@ -13,11 +15,13 @@ using heddle::Stream;
 
 namespace {
 
-// A system that counts, and has only so much memory.
-size_t held = 0, calls = 0, system_limit = SIZE_MAX;
+// A system that counts, and has only so much memory. The stream's thread gives back while this one takes.
+std::mutex system_mutex;
+std::atomic<size_t> held{0}, calls{0}, system_limit{SIZE_MAX};
 std::map<void*, size_t> blocks;
 
 void* take(size_t bytes) {
+  const std::lock_guard lock(system_mutex);
   if (held + bytes > system_limit) return nullptr;
   held += bytes;
   ++calls;
@@ -27,6 +31,7 @@ void* take(size_t bytes) {
 }
 
 void give(void* p, size_t bytes) {
+  const std::lock_guard lock(system_mutex);
   CHECK(blocks.count(p) == 1 && blocks[p] == bytes);
   blocks.erase(p);
   held -= bytes;
@@ -118,6 +123,7 @@ void disjoint() {
       const auto after = live.lower_bound(p);
       apart = apart && (after == live.end() || p + bytes <= after->first);
       apart = apart && (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+      const std::lock_guard lock(system_mutex);
       auto segment = blocks.upper_bound(p);
       apart = apart && segment != blocks.begin() && p + bytes <= static_cast<char*>((--segment)->first) + segment->second;
       live[p] = bytes;
