@@ -29,7 +29,7 @@ const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), .
 
 // Every kernel once more with what the simulator checks on request: races, reads of what nobody wrote, habits that only a lenient device forgives.
 const CHECKED = [
-  ...['forward', 'gradient', 'paths', 'special', 'attention_tiles'].map((name) => `test/unit/ops/${name}.test.ts`),
+  ...['forward', 'gradient', 'paths', 'special'].map((name) => `test/unit/ops/${name}.test.ts`),
   'test/unit/optim/*.test.ts',
 ];
 const CHECKS = { SIM_RACE: '1', SIM_INIT: '1', SIM_STRICT: '1', SIM_SEED: '2' };

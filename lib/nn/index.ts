@@ -1,3 +1,4 @@
+export { computeType } from './compute_type.ts';
 export { Embedding } from './embedding.ts';
 export { type CacheRun, KVCache } from './kv_cache.ts';
 export { Linear, type LinearModuleOptions } from './linear.ts';
@@ -5,4 +6,4 @@ export { LoRA, type LoRAOptions } from './lora.ts';
 export { constantParameter, type InitOptions, Module, normalParameter, Parameter, seedsFrom } from './module.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type Placement, type Range } from './parameters.ts';
-export { COMPUTES, type Compute, computeType, fillPolicy, type Policy, RECOMPUTES, type Recompute } from './policy.ts';
+export { COMPUTES, type Compute, fillPolicy, type Policy, RECOMPUTES, type Recompute } from './policy.ts';

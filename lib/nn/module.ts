@@ -7,7 +7,8 @@ import { nextSeed } from '../tensor/random.ts';
 import type { Shape } from '../tensor/shape.ts';
 import { scope, Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { type Compute, computeType } from './policy.ts';
+import { computeType } from './compute_type.ts';
+import type { Compute } from './policy.ts';
 
 /** A tensor that is learned, f32. It lives until its module is disposed of, whatever scope it was made in. */
 export class Parameter extends Tensor {

@@ -1,5 +1,4 @@
-import { computesHalf, type Device } from '../tensor/device.ts';
-
+// Plain values: a configuration is read without the native addon.
 export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16'] as const;
 
 /**
@@ -14,7 +13,7 @@ export const RECOMPUTES = ['none', 'activation', 'block'] as const;
 
 /**
  * What backward computes again instead of keeping it, for less memory and the same bits: `activation`, the output of the feed-forward part's
- * activation, (B, T, ffnWidth) a layer, for one pass over it; `block`, all of a layer but its input, for one more forward.
+ * activation, (B, T, ffnWidth) a layer, for one pass over it (in 16 bits from its rounded input, so GELU's last bits differ); `block`, all of a layer but its input, for one more forward.
  */
 export type Recompute = (typeof RECOMPUTES)[number];
 
@@ -38,9 +37,4 @@ export function fillPolicy(policy: {
 }): Policy {
   const { compute = 'f32', recompute = 'none' } = policy;
   return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1), recompute };
-}
-
-/** The type that activations and the copy of the parameters have on a device. */
-export function computeType(compute: Compute, device: Device): 'f32' | 'bf16' | 'f16' {
-  return compute === 'tf32' || (compute === 'bf16' && !computesHalf(device)) ? 'f32' : compute;
 }

@@ -1,6 +1,6 @@
 // npm run fixtures -- FOLDER [--device D] [--compute bf16] [--json]: compares this library with a folder of golden fixtures.
 import { parseArgs } from 'node:util';
-import { COMPUTES, computeType } from '../../lib/nn/policy.ts';
+import { COMPUTES, computeType } from '../../lib/nn/index.ts';
 import { describeDevice } from '../../lib/tensor/device.ts';
 import { type FixtureResult, runCases } from './fixture_suite.ts';
 import { runModels } from './fixtures_models.ts';

@@ -112,7 +112,7 @@ test('what belongs to an optimizer stays where it is and computes as it did', (t
   t.notThrows(() => model.computeIn('tf32'));
   optimizer.dispose();
   t.notThrows(() => model.computeIn(HALF).to('cpu'));
-  t.is(model.tokens.weight.computeType, HALF);
+  t.is(model.tokens.weight.computeType, HALF === 'bf16' ? 'f32' : HALF); // the CPU has no copies in bf16
   using other = build();
   other.tokens.computeIn(HALF);
   t.throws(() => new nn.ParameterSet(other), { message: new RegExp(`^ParameterSet: parameter .* must compute in ${HALF}, got f32$`) });

@@ -7,6 +7,7 @@ import { copyInto } from '../../../lib/ops/index.ts';
 import { gpuInfo } from '../../../lib/tensor/index.ts';
 import { DEVICES, onDevice } from '../../run/devices.ts';
 import { hashes, projections } from '../../run/hashed.ts';
+import { needs } from '../../run/needs.ts';
 
 interface Golden {
   config: Required<Pick<GPTConfigInput, 'vocabSize' | 'contextLength' | 'layers' | 'heads' | 'width'>>;
@@ -53,7 +54,10 @@ function batch(step: number, device: string): [Tensor, Tensor] {
 
 const norm = (x: ArrayLike<number>): number => Math.sqrt(Array.from(x).reduce((sum, v) => sum + v * v, 0));
 
-for (const device of DEVICES.filter((d) => gpuInfo(d)?.capability === 90))
+for (const device of needs(
+  'a card of compute capability 9.0',
+  DEVICES.filter((d) => gpuInfo(d)?.capability === 90),
+))
   test(`five steps in bf16 by Hopper's products err no more than twice as much as PyTorch in bf16${onDevice(device)}`, (t) => {
     t.timeout(1_200_000, 'a simulated card is slow');
     /** Twice PyTorch's error, and a rounding to bf16. */

@@ -8,6 +8,7 @@ import { gpuInfo, randn, scope, type Tensor } from '../../../lib/tensor/index.ts
 import { RandomSource } from '../../../lib/tensor/random.ts';
 import { agrees, type Maker, withGradients } from '../../run/agree.ts';
 import { DEVICES, onDevice } from '../../run/devices.ts';
+import { needs } from '../../run/needs.ts';
 
 interface Problem {
   B?: number;
@@ -76,7 +77,10 @@ for (const D of [64, 128]) {
 }
 
 // Otherwise all of the above would be shown of other kernels.
-for (const device of DEVICES.filter((d) => gpuInfo(d)?.capability === 90))
+for (const device of needs(
+  'a card of compute capability 9.0',
+  DEVICES.filter((d) => gpuInfo(d)?.capability === 90),
+))
   test(`attention with heads of 64 and 128 has kernels of its own${onDevice(device)}`, (t) => {
     for (const D of [64, 128]) {
       native.synchronizeSync(device);

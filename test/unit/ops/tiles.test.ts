@@ -4,10 +4,14 @@ import test from 'ava';
 import { TILES } from '../../../bench/tune.ts';
 import { gpuInfo } from '../../../lib/tensor/index.ts';
 import { DEVICES, isSimulated, onDevice } from '../../run/devices.ts';
+import { needs } from '../../run/needs.ts';
 
 const run = promisify(execFile);
 
-for (const device of DEVICES.filter((d) => isSimulated(d) && gpuInfo(d)?.capability === 90))
+for (const device of needs(
+  'a simulated card of compute capability 9.0',
+  DEVICES.filter((d) => isSimulated(d) && gpuInfo(d)?.capability === 90),
+))
   test(`Hopper's products have the same bits in every tile${onDevice(device)}`, async (t) => {
     t.timeout(300_000, 'a simulated card is slow');
     const digests = new Set<string>();
