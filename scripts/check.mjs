@@ -1,4 +1,5 @@
 // npm run check: what to run before every commit. Kernels are tested on the CPU; npm test runs them on the cards, too.
+// --no-tests: after npm test, which has the suite.
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { formatCpp, formatTypeScript } from './format.mjs';
@@ -13,5 +14,7 @@ await runSteps([
   ['format: C++', () => formatCpp(false)],
   ['types', () => tsc(['-p', 'tsconfig.test.json'])],
   ...(simulator ? [["simulator's tables", () => tables.every((script) => node([script, '--check']))]] : []),
-  ['layers and unit tests', () => ava(['test/*.test.ts', 'test/unit/**/*.test.ts'], { HEDDLE_TEST_CARDS: 'apart' })],
+  ...(process.argv.includes('--no-tests')
+    ? []
+    : [['layers and unit tests', () => ava(['test/*.test.ts', 'test/unit/**/*.test.ts'], { HEDDLE_TEST_CARDS: 'apart' })]]),
 ]);
