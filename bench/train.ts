@@ -1,5 +1,5 @@
-// Training tokens per second of heddle and, where it is installed, of PyTorch, both in f32 or both with products in bf16; heddle on one thread, too, and its step
-// without kernels. Every contestant is a process of its own; they take turns, so that two are always compared under the same load of the
+// Training tokens per second of heddle and, where it is installed, of PyTorch, both in f32 or both with products in bf16; heddle on one thread,
+// too, and its step without kernels. Every contestant is a process of its own; they take turns, so that two are always compared under the same load of the
 // machine.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';

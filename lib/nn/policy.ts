@@ -13,7 +13,8 @@ export const RECOMPUTES = ['none', 'activation', 'block'] as const;
 
 /**
  * What backward computes again instead of keeping it, for less memory and the same bits: `activation`, the output of the feed-forward part's
- * activation, (B, T, ffnWidth) a layer, for one pass over it (in 16 bits from its rounded input, so GELU's last bits differ); `block`, all of a layer but its input, for one more forward.
+ * activation, (B, T, ffnWidth) a layer, for one pass over it (in 16 bits from its rounded input, so GELU's last bits differ); `block`, all of a
+ * layer but its input, for one more forward.
  */
 export type Recompute = (typeof RECOMPUTES)[number];
 

@@ -171,23 +171,6 @@ struct SoftmaxBackwardArgs {  // y as the forward gave it
 // ---- matmul ----
 
 enum class Activation : int32_t { none, gelu_tanh, gelu_erf, relu, relu2, silu };
-// The activation as a function of its own; it must not be `none`.
-inline Unary unary_of(Activation activation) {
-  switch (activation) {
-    case Activation::gelu_tanh:
-      return Unary::gelu_tanh;
-    case Activation::gelu_erf:
-      return Unary::gelu_erf;
-    case Activation::relu:
-      return Unary::relu;
-    case Activation::relu2:
-      return Unary::relu2;
-    case Activation::silu:
-    case Activation::none:
-      break;
-  }
-  return Unary::silu;
-}
 // What operands of f32 products are rounded to, where the device multiplies such faster; elsewhere, and where few rows leave a product to
 // memory, it computes them in full. Sums are f32.
 enum class Precision : int32_t { full, tf32, bf16 };

@@ -92,6 +92,24 @@ Product product_of(const Tensor& a, const Tensor& b, bool trans_a, bool trans_b)
   return p;
 }
 
+Unary function_of(Activation activation) {
+  switch (activation) {
+    case Activation::gelu_tanh:
+      return Unary::gelu_tanh;
+    case Activation::gelu_erf:
+      return Unary::gelu_erf;
+    case Activation::relu:
+      return Unary::relu;
+    case Activation::relu2:
+      return Unary::relu2;
+    case Activation::silu:
+      return Unary::silu;
+    case Activation::none:
+      break;
+  }
+  fail("no activation has no derivative", ErrorCode::internal);
+}
+
 // (..., C) as (rows, C).
 Tensor as_rows(const Tensor& t) {
   int64_t rows = 1;
@@ -249,7 +267,7 @@ void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Ten
   if (activation != Activation::none) {
     if (!pre) fail("pre must be what the activation got, got null");
     if (!spend_dy || !dy.dense()) g = Tensor::empty(dy.device(), dy.dtype, shape);
-    unary_backward(*pre, dy, unary_of(activation), g, false);
+    unary_backward(*pre, dy, function_of(activation), g, false);
   }
   const Tensor rows_g = as_rows(g), rows_x = as_rows(x);
   if (dw) matmul_into(conv1d ? rows_x : rows_g, conv1d ? rows_g : rows_x, true, false, *dw, add_dw, precision);
