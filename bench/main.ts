@@ -1,16 +1,4 @@
-// npm run bench [-- SUBJECT] [--json FILE]; without a subject, train. Every figure but those of `kernels` is the CPU's.
-//   train    training steps beside PyTorch where it is installed [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3]
-//            [--compute bf16]: both with products in bf16
-//   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
-//   memory   kernels on arrays that no cache holds, as shares of copying or reading memory
-//   decode   tokens of GPT-2 124M, as a share of reading memory
-//   targets  all of these against what the CPU path is asked to reach
-//   kernels  single ops on any device [--device cuda:0]
-//   matmul --tune  the cost of each tile of Hopper's matmul on --device, into the table by which tiles are chosen (cuda/matmul/hopper_tuning.inc)
-//   start    from `import` of the built package to the first op's result
-// npm run bench -- SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]: what bounds the CUDA kernels, read from their machine
-// code (bench/static): matmul, attention, layernorm, softmax, cross-entropy, adamw, or all; and gpt2, a training step of GPT-2 124M.
-// All: [--threads 2] [--rounds 7] [--small]. HEDDLE_CPU=avx2 forces an instruction set.
+// What the benchmarks are: USAGE. Every figure but those of `kernels` is the CPU's.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -29,27 +17,65 @@ import { benchTargets } from './targets.ts';
 import { benchTrain, type TrainRow } from './train.ts';
 import { costsOf, TILES, timeOn, withCard } from './tune.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    jobs: { type: 'string', default: 'cpu,char,gpt2' },
-    modes: { type: 'string', default: 'eager,fused,compile' },
-    compute: { type: 'string', default: 'f32' },
-    threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
-    rounds: { type: 'string', default: '7' },
-    python: { type: 'string' },
-    device: { type: 'string', default: native.devices().find((d) => d.problem === '')?.name ?? 'cpu' },
-    small: { type: 'boolean', default: false },
-    static: { type: 'boolean', default: false },
-    archs: { type: 'string', default: '80,90' },
-    record: { type: 'boolean', default: false },
-    tune: { type: 'boolean', default: false },
-    json: { type: 'string' },
-  },
-});
+const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
+
+  train     training steps beside PyTorch where it is installed
+            [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3] [--compute bf16: both with products in bf16]
+  matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
+  memory    kernels on arrays that no cache holds, as shares of copying or reading memory
+  decode    tokens of GPT-2 124M, as a share of reading memory
+  start     from import of the built package to the first op's result
+  targets   all of these against what the CPU path is asked to reach
+  kernels   single ops on any device [--device cuda:0]
+  matmul --tune   the cost of each tile of Hopper's matmul on --device, into the table by which tiles are chosen
+  SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]
+            what bounds the CUDA kernels, read from their machine code: matmul, attention, layernorm, softmax, cross-entropy, adamw
+            (none: all); gpt2: a training step of GPT-2 124M
+
+  --threads 2   --rounds 7   --small   --json FILE   HEDDLE_CPU=avx2 forces an instruction set`;
+
+/** What is wrong with the command line, without a stack: the program is all right. */
+function fail(error: unknown): never {
+  console.error(`bench: ${(error as Error).message}\n(--help says what there is)`);
+  process.exit(1);
+}
+
+const OPTIONS = {
+  jobs: { type: 'string', default: 'cpu,char,gpt2' },
+  modes: { type: 'string', default: 'eager,fused,compile' },
+  compute: { type: 'string', default: 'f32' },
+  threads: { type: 'string', default: String(Math.min(2, availableParallelism())) },
+  rounds: { type: 'string', default: '7' },
+  python: { type: 'string' },
+  device: { type: 'string', default: native.devices().find((d) => d.problem === '')?.name ?? 'cpu' },
+  small: { type: 'boolean', default: false },
+  static: { type: 'boolean', default: false },
+  archs: { type: 'string', default: '80,90' },
+  record: { type: 'boolean', default: false },
+  tune: { type: 'boolean', default: false },
+  json: { type: 'string' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+function parse() {
+  try {
+    return parseArgs({ allowPositionals: true, options: OPTIONS });
+  } catch (error) {
+    return fail(error);
+  }
+}
+
+const { values, positionals } = parse();
+if (values.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
 const list = (text: string): string[] => text.split(',').filter((s) => s !== '');
-const threads = Number(values.threads);
-const rounds = Number(values.rounds);
+function count(name: 'threads' | 'rounds'): number {
+  const n = Number(values[name]);
+  return Number.isInteger(n) && n > 0 ? n : fail(new Error(`--${name} must be a positive integer, got ${values[name]}`));
+}
+const [threads, rounds] = [count('threads'), count('rounds')];
 const { small } = values;
 const machine = describeMachine(threads);
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
@@ -219,9 +245,8 @@ function runOf(subjects: readonly string[]): () => Promise<unknown> {
 function runOrExit(subjects: readonly string[]): () => Promise<unknown> {
   try {
     return runOf(subjects);
-  } catch (e) {
-    console.error(`bench: ${(e as Error).message}`); // what was asked for is wrong, not the program: no stack
-    process.exit(1);
+  } catch (error) {
+    return fail(error);
   }
 }
 
