@@ -11,9 +11,12 @@ namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
 constexpr int64_t kBlock = kMostDepth;
-// Cache blocks: a panel of A (14 KB) stays in L1 while the panels of a block of B (256 x 384, 384 KB) come from L2, which also
-// holds the block of c (144 x 384) through all of k.
+// Cache blocks: of a tile's two panels one stays in L1 while those of the other operand's block come from L2 (B: 256 x 384, 384 KB; A: 144
+// x 256), which also holds the block of c (144 x 384) through all of k.
 constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows, kBlockCols = 384;
+// Which one: a panel of B that takes at most half of L1 (16 KB with AVX2), so that each step of k reads kTileRows numbers from L2; where it
+// takes all (32 KB with AVX-512), the panel of A, and kTileCols come from L2.
+constexpr bool kColumnsStay = kTileCols * kBlock * 4 <= 16 * 1024;
 // What is packed at a time: at most kPackDepth of k, so that an item's rows of A stay in L2 (144 x 768, 490 KB), and at most
 // kPackFloats of B (8 MB, in L3).
 constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
@@ -29,6 +32,7 @@ int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 struct Range {
   int64_t low, high;
   int64_t size() const { return high - low; }
+  Range from(int64_t first) const { return {first + low, first + high}; }
 };
 
 // One product of the batch.
@@ -102,20 +106,23 @@ struct RowPanel {
   Ahead ahead;
 };
 
-// The tiles of rows x cols for one block of k. row_panel(m): the panel of A at row m. col_panel(m, n, columns, &step): where the panel of
-// B at column n lies, asked for the tile at row m.
+// The tiles of rows x cols for one block of k. row_panel(m, first): the panel of A at row m, for its first tile or a later one.
+// col_panel(m, n, columns, &step): where the panel of B at column n lies, asked for the tile at row m.
 template <class Numbers, class A, class B>
 void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range k, const A& row_panel, const B& col_panel) {
-  for (int64_t m = rows.low; m < rows.high; m += kTileRows) {
-    const int height = static_cast<int>(smaller(kTileRows, rows.high - m));
-    RowPanel a = row_panel(m);
-    for (int64_t n = cols.low; n < cols.high; n += kTileCols) {
-      const int width = static_cast<int>(smaller(kTileCols, cols.high - n));
-      int64_t step = kTileCols;
-      const float* b = col_panel(m, n, width, &step);
-      tile<Numbers>(g, p, m, height, n, width, k, a.data, b, step, a.ahead);
-      a.ahead = {};
-    }
+  const auto one = [&](int64_t m, int64_t n) {
+    const int height = static_cast<int>(smaller(kTileRows, rows.high - m)), width = static_cast<int>(smaller(kTileCols, cols.high - n));
+    const RowPanel a = row_panel(m, n == cols.low);
+    int64_t step = kTileCols;
+    const float* b = col_panel(m, n, width, &step);
+    tile<Numbers>(g, p, m, height, n, width, k, a.data, b, step, a.ahead);
+  };
+  if constexpr (kColumnsStay) {
+    for (int64_t n = cols.low; n < cols.high; n += kTileCols)
+      for (int64_t m = rows.low; m < rows.high; m += kTileRows) one(m, n);
+  } else {
+    for (int64_t m = rows.low; m < rows.high; m += kTileRows)
+      for (int64_t n = cols.low; n < cols.high; n += kTileCols) one(m, n);
   }
 }
 
@@ -204,47 +211,48 @@ struct PackedRows {
   }
 };
 
-// Many rows: B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an
+// Rows x cols of c. B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an
 // item packs its own rows, and has them in its L2.
 template <class Numbers>
-void run_shared(const MatmulArgs& g, const Product& p) {
+void run_shared(const MatmulArgs& g, const Product& p, Range rows, Range cols) {
   const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
-  const int64_t max_width = even_piece(g.N, kPackFloats / kPackDepth, kBlockCols);
+  const int64_t max_width = even_piece(cols.size(), kPackFloats / kPackDepth, kBlockCols);
   float* packed = pool_scratch(kSharedB, static_cast<size_t>(ceil_div(max_width, kTileCols) * kTileCols * Numbers::steps(max_depth)));
-  for (int64_t n = 0; n < g.N; n += max_width) {
-    const Range cols{n, smaller(n + max_width, g.N)};
-    const int64_t padded = ceil_div(cols.size(), kTileCols) * kTileCols;
-    const Grid grid(g.M, cols.size(), max_depth, 1, true);
+  for (int64_t n = cols.low; n < cols.high; n += max_width) {
+    const Range wide{n, smaller(n + max_width, cols.high)};
+    const int64_t padded = ceil_div(wide.size(), kTileCols) * kTileCols;
+    const Grid grid(rows.size(), wide.size(), max_depth, 1, true);
     // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
-    const int64_t fair = ceil_div(ceil_div(cols.size(), wanted_items()), kTileCols) * kTileCols;
+    const int64_t fair = ceil_div(ceil_div(wide.size(), wanted_items()), kTileCols) * kTileCols;
     const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
     int64_t start = 0;
     do {
       const Range depth{start, smaller(start + max_depth, g.K)};
       const auto panel = [&](Range k, int64_t column) {
-        return packed + Numbers::steps(k.low - depth.low) * padded + (column - cols.low) * Numbers::steps(k.size());
+        return packed + Numbers::steps(k.low - depth.low) * padded + (column - wide.low) * Numbers::steps(k.size());
       };
-      PackedRows<Numbers> shared{nullptr, {0, g.M}, depth};
-      const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(cols.size(), strip);
+      PackedRows<Numbers> shared{nullptr, rows, depth};
+      const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(wide.size(), strip);
       if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
       parallel(a_strips + b_strips, [&](int64_t item) {
-        if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, g.M));
-        const int64_t low = cols.low + (item - a_strips) * strip;
-        each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, panel(k, low), {low, smaller(low + strip, cols.high)}, k, true); });
+        if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, rows.size()).from(rows.low));
+        const int64_t low = wide.low + (item - a_strips) * strip;
+        each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, panel(k, low), {low, smaller(low + strip, wide.high)}, k, true); });
       });
       parallel(grid.items(), [&](int64_t item) {
-        const Range rows = grid.rows(item), own = grid.cols(item);
+        const Range own_rows = grid.rows(item).from(rows.low), own_cols = grid.cols(item).from(wide.low);
         PackedRows<Numbers> a = shared;
         if (!a_strips) {
-          a.rows = rows;
+          a.rows = own_rows;
           a.data = pool_scratch(kLocalA, a.floats());
         }
-        for (int64_t low = cols.low + own.low; low < cols.low + own.high; low += kBlockCols) {
-          const Range block_cols{low, smaller(low + kBlockCols, cols.low + own.high)};
-          const bool fresh = !a_strips && low == cols.low;
+        for (int64_t low = own_cols.low; low < own_cols.high; low += kBlockCols) {
+          const Range block_cols{low, smaller(low + kBlockCols, own_cols.high)};
+          const bool fresh = !a_strips && low == wide.low;
           each_block(depth, [&](Range k) {
             block<Numbers>(
-                g, p, rows, block_cols, k, [&](int64_t m) { return fresh ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
+                g, p, own_rows, block_cols, k,
+                [&](int64_t m, bool first) { return fresh && first ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
                 [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
           });
         }
@@ -252,6 +260,28 @@ void run_shared(const MatmulArgs& g, const Product& p) {
       start += max_depth;
     } while (start < g.K);
   }
+}
+
+// A product that takes a few milliseconds is cut along its longer side into a part for each thread, which packs all that it reads
+// itself: what several threads pack is packed more than once, but no thread waits for another or reads what lies in another's cache.
+// Gives the number of parts; 1: it takes longer, or the parts would be too thin.
+int64_t own_parts(const MatmulArgs& g) {
+  constexpr int64_t most_work = int64_t{1} << 28, least_side = 64;  // multiply-adds of a thread, rows or columns of a part
+  const int64_t threads = pool_threads(), side = g.M > g.N ? g.M : g.N;
+  return g.M * g.N * g.K <= threads * most_work && side >= threads * least_side ? threads : 1;
+}
+
+template <class Numbers>
+void run_product(const MatmulArgs& g, const Product& p) {
+  const int64_t parts = own_parts(g);
+  const Range rows{0, g.M}, cols{0, g.N};
+  if (parts == 1) return run_shared<Numbers>(g, p, rows, cols);
+  parallel(parts, [&](int64_t i) {
+    if (g.M > g.N)
+      run_shared<Numbers>(g, p, part(i, parts, ceil_div(g.M, kTileRows), kTileRows, g.M), cols);
+    else
+      run_shared<Numbers>(g, p, rows, part(i, parts, ceil_div(g.N, kTileCols), kTileCols, g.N));
+  });
 }
 
 // A few rows, or many products: an item has all rows of one product, and packs the columns of B that only it needs.
@@ -269,7 +299,7 @@ void run_local(const MatmulArgs& g, int64_t products) {
       for (int64_t m = 0; m < g.M; m += kBlockRows) {
         const Range rows{m, smaller(m + kBlockRows, g.M)};
         pack_a<Numbers>(g, p, a, rows, k, false);
-        const auto row_panel = [&](int64_t row) { return RowPanel{a + packed_rows(row - m) * Numbers::steps(k.size()), {}}; };
+        const auto row_panel = [&](int64_t row, bool) { return RowPanel{a + packed_rows(row - m) * Numbers::steps(k.size()), {}}; };
         block<Numbers>(g, p, rows, cols, k, row_panel, [&](int64_t row, int64_t n, int width, int64_t* step) -> const float* {
           if (in_place && width % VW == 0) {
             *step = g.b_k;
@@ -291,7 +321,7 @@ void run_blocks(const MatmulArgs& g) {
   if (g.M <= 2 * kTileRows || (products > 1 && products >= wanted_items())) {
     run_local<Numbers>(g, products);
   } else {
-    for (int64_t i = 0; i < products; ++i) run_shared<Numbers>(g, product(g, i));
+    for (int64_t i = 0; i < products; ++i) run_product<Numbers>(g, product(g, i));
   }
 }
 

@@ -305,15 +305,14 @@ void bits() {
     heddle::cpu::ThreadPool pool(threads);
     std::thread([&] {  // a thread of its own, so that the pool does not outlive its use here
       pool.make_current();
-      c.copy(r.before);
       MatmulArgs g = r.g;
       g.c = c.data();
-      kernels->matmul.run(g);
-      CHECK_MSG(same(c, M, N), "bits with %d threads differ", threads);
-      c.copy(r.before);
-      g.M = 3;
-      kernels->matmul.run(g);
-      CHECK_MSG(same(c, 3, N), "bits of 3 rows with %d threads differ", threads);
+      for (int64_t rows : {M, int64_t{100}, int64_t{3}}) {  // cut by rows, by columns, and in columns that an item packs
+        c.copy(r.before);
+        g.M = rows;
+        kernels->matmul.run(g);
+        CHECK_MSG(same(c, rows, N), "bits of %ld rows with %d threads differ", long(rows), threads);
+      }
     })
         .join();
   }
