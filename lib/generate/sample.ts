@@ -1,6 +1,6 @@
 import { Random } from '../data/rng.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { checkFinite } from './log_probs.ts';
+import { largestFinite } from './log_probs.ts';
 import { type LogitsProcessor, type ProcessorOptions, processLogits, processorsOf } from './processors.ts';
 
 /** How the next token is chosen from its logits. */
@@ -30,13 +30,6 @@ function check(options: SamplingOptions, where: string): void {
   need(topP > 0 && topP <= 1, 'topP', 'above 0 and at most 1', topP);
   need(minP >= 0 && minP <= 1, 'minP', 'from 0 to 1', minP);
   need(Number.isSafeInteger(seed) && seed >= 0, 'seed', 'an integer from 0 to 2^53 - 1', seed);
-}
-
-/** Index of the largest value, the lowest of equal ones. */
-function largest(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
-  return best;
 }
 
 /**
@@ -117,9 +110,11 @@ export class Sampler {
    */
   next(logits: Float32Array, tokens: readonly number[], sample: number, position: number): number {
     const { temperature, topK, topP, minP } = this.#options;
-    checkFinite(logits, this.#where);
-    processLogits(logits, this.#processors, { tokens, generated: position, sample }, this.#where);
-    const best = largest(logits);
+    let best = largestFinite(logits, this.#where);
+    if (this.#processors.length > 0) {
+      processLogits(logits, this.#processors, { tokens, generated: position, sample }, this.#where);
+      best = largestFinite(logits, this.#where);
+    }
     const top = logits[best] as number;
     if (temperature === 0) return best;
     for (let i = 0; i < logits.length; i++) logits[i] = ((logits[i] as number) - top) / temperature;
