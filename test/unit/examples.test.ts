@@ -34,6 +34,11 @@ const CHECKS: Record<string, (t: ExecutionContext, output: string) => void> = {
     const [before = Number.NaN, after = Number.NaN] = [...output.matchAll(/(\d+) of 15/g)].map(([, right]) => Number(right));
     t.true(before <= 3 && after >= 12, `${before} right answers before, ${after} after`);
   },
+  'translate.ts'(t, output) {
+    falls(t, numbersAfter('loss', output), 0.5);
+    const [, right] = /^(\d+) of 100 sentences/m.exec(output) ?? [];
+    t.true(Number(right) >= 90, `${right} right`);
+  },
   'generate.ts': (t, output) => t.regex(output, /^Row, row, row your boat, gently down the stream\.\n(".*" (length|stop|endOfText)\n){3}$/),
   'article.ts'(t, output) {
     t.regex(output, /^人工智能科学家: 7 characters are 21 tokens\n/);
