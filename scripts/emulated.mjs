@@ -2,6 +2,7 @@
 // of some level, and arm64, cross-compiled. `npm run test:all` runs this; alone: npm run test:emulated [-- x86-64-v2 | arm64]
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ava, ctest, passes, runSteps } from './run.mjs';
@@ -146,7 +147,7 @@ const PROCESSORS = {
     ];
     return {
       steps: [
-        ['build for arm64', () => configured() && passes('cmake', ['--build', out, '--parallel'])],
+        ['build for arm64', () => configured() && passes('cmake', ['--build', out, '--parallel', String(availableParallelism())])],
         ['native tests on arm64', () => ctest(out)],
         ...(fetched ? inNode : []),
       ],

@@ -1,6 +1,7 @@
 // npm run sanitize              address, leaks and undefined behaviour: native tests at every level, then the kernel tests with the addon in Node
 // npm run sanitize -- thread    data races: native tests only
 import { execFileSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { kernelTests } from './kernel-tests.mjs';
 import { ava, ctest, passes, runSteps } from './run.mjs';
@@ -23,7 +24,7 @@ function suiteWithAddon() {
 
 await runSteps([
   ['configure', () => passes('cmake', ['-S', '.', '-B', out, `-DHEDDLE_SANITIZE=${kind}`, '-DHEDDLE_CUDA=OFF'])],
-  ['build', () => passes('cmake', ['--build', out, '--parallel'])],
+  ['build', () => passes('cmake', ['--build', out, '--parallel', String(availableParallelism())])],
   ['native tests', () => ctest(out)], // those whose level this CPU lacks say so: Skipped
   ...(ofAddress ? [['addon in Node', suiteWithAddon]] : []),
 ]);

@@ -98,8 +98,8 @@ function parse(source: string): { render(variables: Record<string, unknown>): st
   }
 }
 
-/** @throws ArgumentError for what is no Jinja */
-export function chatTemplate(source: string, tokens: ChatTokens = {}): ChatTemplate {
+/** `file`: where it comes from, for what it says of messages that it cannot write. @throws ArgumentError for what is no Jinja */
+export function chatTemplate(source: string, tokens: ChatTokens = {}, file?: string): ChatTemplate {
   const names = { bos_token: tokens.bos ?? '', eos_token: tokens.eos ?? '' };
   const template = parse(source);
   const withMarks = source.replace(TAG, (_, left: string, end: string | undefined, right: string) => {
@@ -110,7 +110,8 @@ export function chatTemplate(source: string, tokens: ChatTokens = {}): ChatTempl
     try {
       return of.render({ messages, ...names, add_generation_prompt: addGenerationPrompt });
     } catch (error) {
-      throw new ArgumentError(`chat template: ${messageOf(error)}`, { cause: error });
+      const message = `chat template: ${messageOf(error)}`;
+      throw file === undefined ? new ArgumentError(message, { cause: error }) : new FileError(file, message, { cause: error });
     }
   };
   const render: ChatTemplate['render'] = (messages, options) => run(template, messages, options?.addGenerationPrompt);
@@ -149,7 +150,7 @@ export function chatTemplateOfConfig(
   if (source === undefined) return null;
   const bos = contentOf(config.bos_token);
   try {
-    return chatTemplate(source, { eos: contentOf(config.eos_token) ?? specialText(tokenizer), ...(bos !== undefined && { bos }) });
+    return chatTemplate(source, { eos: contentOf(config.eos_token) ?? specialText(tokenizer), ...(bos !== undefined && { bos }) }, file);
   } catch (error) {
     throw new FileError(file, messageOf(error), { cause: error });
   }

@@ -88,6 +88,8 @@ function readMergeList(file: string, value: unknown): RawMerge[] {
 function readAddedToken(file: string, field: string, value: unknown): AddedToken {
   const token = expectObject(file, field, value);
   const content = expectText(file, `${field}.content`, token.content);
+  if (content === '' || Buffer.from(content).toString() !== content)
+    throw wrongField(file, `${field}.content`, 'a text that is not empty, in well-formed Unicode', content);
   for (const flag of ['special', 'single_word', 'lstrip', 'rstrip', 'normalized']) {
     if (token[flag] !== undefined && typeof token[flag] !== 'boolean')
       throw wrongField(file, `${field}.${flag}`, 'true or false', token[flag]);

@@ -23,6 +23,8 @@ export interface SavedState {
 const manifestOf = (checkpoint: Checkpoint): string => join(checkpoint.folder, 'checkpoint.json');
 
 const isCount = (x: unknown): x is number => Number.isSafeInteger(x) && (x as number) >= 0;
+/** What the device counts in 32 bits. */
+const isCount32 = (x: unknown): x is number => isCount(x) && x < 2 ** 31;
 const isNumber = (x: unknown): x is number => Number.isFinite(x);
 const isPositive = (x: unknown): x is number => Number.isFinite(x) && (x as number) > 0;
 const orNull =
@@ -48,7 +50,7 @@ export function savedState(checkpoint: Checkpoint): SavedState {
   const scale = saved === undefined ? undefined : section('state.lossScale', saved);
   return {
     seed,
-    updates: of('updates', 'an integer from 0', isCount),
+    updates: of('updates', 'an integer from 0 to 2^31 - 1', isCount32),
     progress: {
       bestLoss: of('bestLoss', 'a number or null', orNull(isNumber)),
       bestStep: of('bestStep', 'an integer from 0 or null', orNull(isCount)),

@@ -20,6 +20,7 @@ if (task.replay !== undefined) {
   const name = (JSON.parse(readFileSync(join(task.replay, 'case.json'), 'utf8')) as { format: string }).format;
   const format = formats[name];
   if (format === undefined) throw new Error(`${task.replay}: no format ${name}`);
+  await format.seeds(); // some formats make what reads here
   cpSync(join(task.replay, 'files'), folder, { recursive: true });
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file));
   say({ type: 'replayed', format: name, ...(await attempt(format, folder, sizeOf(files))) });

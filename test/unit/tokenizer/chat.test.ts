@@ -111,6 +111,11 @@ test("a model's folder: chat_template.jinja, tokenizer_config.json, named templa
     code: 'ERR_HEDDLE_FILE',
     message: /tokenizer_config\.json: .*must be a Jinja template/,
   });
+  write({ chat_template: '{{ x | nothing }}' });
+  t.throws(() => loadChatTemplate(folder, byte)?.render(TALK), {
+    code: 'ERR_HEDDLE_FILE',
+    message: /tokenizer_config\.json: chat template: /,
+  });
   writeFileSync(join(folder, 'chat_template.jinja'), 'own');
   write({});
   t.is(loadChatTemplate(folder, byte)?.render(TALK), 'own');

@@ -96,3 +96,14 @@ test('a tokenizer.json as other programs write it for GPT-2 is run here too', (t
   t.is(tokenizer.kind, 'bpe');
   t.is(tokenizer.hash(), own.hash());
 });
+
+test('special tokens that are no text are named', (t) => {
+  const written = JSON.parse(JSON.stringify(BPETokenizer.train(TRAINING, { vocabSize: 300 }))) as { added_tokens: { content: string }[] };
+  for (const content of ['', 'a\udc00']) {
+    const json = { ...written, added_tokens: [{ ...written.added_tokens[0], content }] };
+    t.throws(() => tokenizerFromJSON(json, 'x.json'), {
+      code: 'ERR_HEDDLE_FILE',
+      message: /^x\.json: added_tokens\[0\]\.content must be a text/,
+    });
+  }
+});
