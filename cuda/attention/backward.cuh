@@ -7,7 +7,10 @@
 // computed in both.
 //
 // A block's own tiles are A operands: 32 or 16 rows a warp. What it walks ("columns") comes 32 or 16 at a time, in two stages where shared
-// memory suffices. For dK and dV scores are transposed, so that accumulators of P^T and dS^T are A fragments as they lie.
+// memory suffices. For dK and dV scores are transposed, so that accumulators of P^T and dS^T are A fragments as they lie. Plain: neither
+// documents nor dropout; then tiles of which all is seen, most of them, have a loop without masks.
+#include <type_traits>
+
 #include "attention/backward_delta.cuh"
 #include "attention/backward_scores.cuh"
 #include "attention/fused.h"
@@ -30,7 +33,7 @@ struct FusedBackward {
   int stages;
 };
 
-template <class T, int Head, bool Keys>
+template <class T, int Head, bool Keys, bool Plain>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kernel(const __grid_constant__ FusedBackward<T> a) {
   if constexpr (has_fused_backward<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
@@ -47,7 +50,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
     const int head = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
     const int tile = Keys ? block : a.s.tiles - 1 - block;  // the most work first
     const int first = tile * kOwn, warp_row = static_cast<int>(threadIdx.x) / 32 * kRows, row = first + warp_row;
-    const AttentionMask mask = a.s.mask.of_batch(b);
+    const AttentionMask mask = Plain ? a.s.mask.plain() : a.s.mask.of_batch(b);
+    const bool drops = !Plain && a.s.dropout.random != nullptr;
     const int row_count = Keys ? mask.Tk : mask.Tq, column_count = Keys ? mask.Tq : mask.Tk;
     const auto seen_by = [&](int from, int count) {
       if (from >= row_count) return Interval{0, 0};
@@ -103,11 +107,15 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
       load_columns(stages);
       ptx::commit_copies();
       uint32_t stage = 0;
-#pragma unroll 1
-      do {
+      const auto seen_whole = [&](int from, int count, int column) {
+        return Keys ? mask.full(column, kColumns, from, count) : mask.full(from, count, column, kColumns);
+      };
+      // One tile of columns. whole: all of it and of the block's rows see each other.
+      const auto step = [&](auto whole) {
+        constexpr bool kWhole = decltype(whole)::value;
         const int column = walk.tile * kColumns;
         const uint32_t columns = stages + stage;
-        const int64_t dropout_head = static_cast<int64_t>(b) * a.s.H + (Keys ? head * a.s.group + walk.head : head);
+        const int walk_head = walk.head;
         ptx::wait_copies<0>();
         __syncthreads();  // these columns are there, the other stage has been read
         walk.next<kColumns>();
@@ -116,17 +124,19 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
           if (!walk.done()) load_columns(stages + stage);
           ptx::commit_copies();
         }
-        const Interval seen = seen_by(row, kRows);  // by the warp
+        const int warp_first = first + ptx::thread() / 32 * kRows;                                 // `row`, without a register for it
+        const Interval seen = kWhole ? Interval{column, column + 1} : seen_by(warp_first, kRows);  // by the warp
         if (column < seen.high && column + kColumns > seen.low) {
           Scores x;
           uint32_t keep = 0;
-          if (a.s.dropout.random) keep = Scores::draw(a.s.dropout, dropout_head, mask.Tq, mask.Tk, row, column);
+          const int64_t dropout_head = static_cast<int64_t>(b) * a.s.H + (Keys ? head * a.s.group + walk_head : head);
+          if (drops) keep = Scores::draw(a.s.dropout, dropout_head, mask.Tq, mask.Tk, warp_first, column);
           Scores::multiply(x.p, own, warp_row, columns);
-          const bool full = (Keys ? mask.full(column, kColumns, row, kRows) : mask.full(row, kRows, column, kColumns)) &&
-                            (!walk.documents || walk.own.same(document_range(walk.documents, column, kColumns, column_count)));
-          if (!full) x.hide(mask, row, column);
+          const bool full = kWhole || (seen_whole(warp_first, kRows, column) &&
+                                       (!walk.documents || walk.own.same(document_range(walk.documents, column, kColumns, column_count))));
+          if (!full) x.hide(mask, warp_first, column);
           Scores::multiply(x.dp, own + kOwnBytes, warp_row, columns + kColumnBytes);
-          if (a.s.dropout.random) x.drop(x.dp, keep, a.s.dropout.scale);
+          if (drops) x.drop(x.dp, keep, a.s.dropout.scale);
           const uint32_t sums = columns + 2 * kColumnBytes + ptx::lane() % 4 * 16;
 #pragma unroll
           for (int j = 0; j < N; ++j) {
@@ -140,7 +150,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
                 x.dp[m][j][e] = x.p[m][j][e] * (x.dp[m][j][e] - (Keys ? of[e % 2 * 2 + 1] : delta[Keys ? 0 : m][e / 2]));
               }
           }
-          if (Keys && a.s.dropout.random) x.drop(x.p, keep, 1);
+          if (Keys && drops) x.drop(x.p, keep, 1);
           const uint32_t offset = part * kWidth * 2;
           if constexpr (Keys) Scores::template add<kWidth>(second_sum, x.p, columns + kColumnBytes + offset);
           Scores::template add<kWidth>(first_sum, x.dp, columns + offset);
@@ -150,6 +160,15 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
           if (!walk.done()) load_columns(stages);
           ptx::commit_copies();
         }
+      };
+#pragma unroll 1
+      do {
+        if constexpr (Plain) {
+#pragma unroll 1
+          while (!walk.done() && seen_whole(first, kOwn, walk.tile * kColumns)) step(std::true_type{});
+          if (walk.done()) break;
+        }
+        step(std::false_type{});
       } while (!walk.done());
       ptx::wait_copies<0>();
     }
@@ -227,18 +246,24 @@ struct FusedBackwardLaunch {
 template <class T>
 void launch_attention_backward(const char* delta, const char* const (&names)[2][5], const AttentionBackwardArgs& a,
                                const AttentionBackwardPlan& plan) {
-  constexpr decltype(&attention_backward_kernel<T, 32, true>) kernels[2][5] = {
-      {attention_backward_kernel<T, 32, true>, attention_backward_kernel<T, 64, true>, attention_backward_kernel<T, 96, true>,
-       attention_backward_kernel<T, 128, true>, attention_backward_kernel<T, 256, true>},
-      {attention_backward_kernel<T, 32, false>, attention_backward_kernel<T, 64, false>, attention_backward_kernel<T, 96, false>,
-       attention_backward_kernel<T, 128, false>, attention_backward_kernel<T, 256, false>}};
+  using Kernel = decltype(&attention_backward_kernel<T, 32, true, false>);
+  constexpr Kernel kernels[2][5] = {{attention_backward_kernel<T, 32, true, false>, attention_backward_kernel<T, 64, true, false>,
+                                     attention_backward_kernel<T, 96, true, false>, attention_backward_kernel<T, 128, true, false>,
+                                     attention_backward_kernel<T, 256, true, false>},
+                                    {attention_backward_kernel<T, 32, false, false>, attention_backward_kernel<T, 64, false, false>,
+                                     attention_backward_kernel<T, 96, false, false>, attention_backward_kernel<T, 128, false, false>,
+                                     attention_backward_kernel<T, 256, false, false>}};
+  constexpr Kernel plain[2][2] = {{attention_backward_kernel<T, 64, true, true>, attention_backward_kernel<T, 128, true, true>},
+                                  {attention_backward_kernel<T, 64, false, true>, attention_backward_kernel<T, 128, false, true>}};
   const FusedBackwardLaunch<T> p(a, plan);
   const int which = attention_head_index(plan.head);
+  const bool is_plain = p.keys.s.plain() && (plan.head == 64 || plan.head == 128);
+  const auto kernel = [&](int what) { return is_plain ? plain[what][plan.head == 128] : kernels[what][which]; };
   const auto threads = static_cast<unsigned>(plan.threads);
   const auto shared = [&](bool keys, int stages) { return static_cast<size_t>(attention_backward_shared(plan.head, keys, stages)); };
   launch(delta, attention_delta_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(p.rows.all, 256 / kRowLanes)), 256, 0, p.rows);
-  launch(names[0][which], kernels[0][which], p.key_blocks, threads, shared(true, plan.key_stages), p.keys);
-  launch(names[1][which], kernels[1][which], p.query_blocks, threads, shared(false, plan.query_stages), p.queries);
+  launch(names[0][which], kernel(0), p.key_blocks, threads, shared(true, plan.key_stages), p.keys);
+  launch(names[1][which], kernel(1), p.query_blocks, threads, shared(false, plan.query_stages), p.queries);
 }
 
 }  // namespace heddle::cuda

@@ -4,7 +4,10 @@
 //   S = Q K^T;  m' = max(m, rowmax S);  P = 2^(c (S - m'));  l = 2^(c (m - m')) l + rowsum P;  O = 2^(c (m - m')) O + P V
 // with c = scale * log2 e, and in the end o = O / l, lse = scale m + ln l. Accumulators of S are the A fragments of P as they lie.
 //
-// K and V have one tile each in shared memory: V's arrives while S is computed, the next K's during the rest.
+// K and V have one tile each in shared memory: V's arrives while S is computed, the next K's during the rest. Plain: neither documents nor
+// dropout; then tiles of which all is seen, most of them, have a loop without masks.
+#include <type_traits>
+
 #include "attention/forward_rows.cuh"
 #include "attention/fused.h"
 #include "attention/launch.h"
@@ -13,7 +16,7 @@
 
 namespace heddle::cuda {
 
-template <class T, int Head>
+template <class T, int Head, bool Plain>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel(const __grid_constant__ FusedForward<T> p) {
   if constexpr (has_fused<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
@@ -27,7 +30,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
     const int first = (p.s.tiles - 1 - static_cast<int>(blockIdx.x) % p.s.tiles) * kQueries;
     const int warp_row = static_cast<int>(threadIdx.x) / 32 * kRows;
     const int64_t lse_row = (static_cast<int64_t>(b) * p.s.H + h) * p.s.mask.Tq;
-    const AttentionMask mask = p.s.mask.of_batch(b);
+    const AttentionMask mask = Plain ? p.s.mask.plain() : p.s.mask.of_batch(b);
+    const bool drops = !Plain && p.s.dropout.random != nullptr;
     KeyTiles tiles{mask.keys(first, min(first + kQueries, mask.Tq)), {}};
     tiles.seen.low = max(tiles.seen.low, chunk * p.chunk);
     tiles.seen.high = min(tiles.seen.high, (chunk + 1) * p.chunk);
@@ -44,10 +48,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
       load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, tile * kKeys);
       ptx::commit_copies();
       bool fresh = true;
-#pragma unroll 1
-      do {
+      // One tile of keys. whole: every query of the block sees all of it.
+      const auto step = [&](auto whole) {
+        constexpr bool kWhole = decltype(whole)::value;
         const int key = tile * kKeys;
-        const bool sees = key < seen.high && key + kKeys > seen.low;  // the warp
+        const bool sees = kWhole || (key < seen.high && key + kKeys > seen.low);  // the warp
         ptx::wait_copies<0>();
         __syncthreads();  // K is there, V has been read
         load_rows<Head, kKeys, kAttentionThreads>(tile_v, v_rows, key);
@@ -63,7 +68,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
         uint32_t keep[M];
         if (sees) {
           const HeadFragments<Head, Operand::b> read_k(0);
-          if (p.s.dropout.random) rows.draw(keep, p.s.dropout, lse_row + first + warp_row, mask.Tk, key);
+          if (drops) rows.draw(keep, p.s.dropout, lse_row + first + warp_row, mask.Tk, key);
 #pragma unroll
           for (int m = 0; m < M; ++m)
 #pragma unroll
@@ -93,11 +98,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
         if (next >= last) load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, next * kKeys);
         ptx::commit_copies();
         if (sees) {
-          const bool all = mask.full(first + warp_row, kRows, key, kKeys) &&
-                           (!mask.k_documents || tiles.documents.same(document_range(mask.k_documents, key, kKeys, mask.Tk)));
+          const bool all = kWhole || (mask.full(first + warp_row, kRows, key, kKeys) &&
+                                      (!mask.k_documents || tiles.documents.same(document_range(mask.k_documents, key, kKeys, mask.Tk))));
           if (!all) rows.hide(mask, first + warp_row, key);
           rows.softmax(p.s.scale_log2);
-          if (p.s.dropout.random) rows.drop(keep);
+          if (drops) rows.drop(keep);
           const HeadFragments<Head, Operand::b_across> read_v(0);
 #pragma unroll
           for (int c = 0; c < kKeys / 16; ++c) {
@@ -120,6 +125,16 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
           }
         }
         tile = next;
+      };
+#pragma unroll 1
+      do {
+        if constexpr (Plain) {
+          const auto whole = [&] { return tile >= last && mask.full(first, kQueries, tile * kKeys, kKeys); };
+#pragma unroll 1
+          while (whole()) step(std::true_type{});
+          if (tile < last) break;
+        }
+        step(std::false_type{});
       } while (tile >= last);
       ptx::wait_copies<0>();
     }
@@ -202,11 +217,14 @@ FusedForward<T> fused_forward(const AttentionArgs& a, const AttentionPlan& plan)
 template <class T>
 void launch_attention_forward(const char* const (&names)[5], const char* combine, const AttentionArgs& a, const AttentionPlan& plan) {
   const FusedForward<T> p = fused_forward<T>(a, plan);
-  constexpr decltype(&attention_forward_kernel<T, 32>) kernels[] = {attention_forward_kernel<T, 32>, attention_forward_kernel<T, 64>,
-                                                                    attention_forward_kernel<T, 96>, attention_forward_kernel<T, 128>,
-                                                                    attention_forward_kernel<T, 256>};
+  using Kernel = decltype(&attention_forward_kernel<T, 32, false>);
+  constexpr Kernel kernels[] = {attention_forward_kernel<T, 32, false>, attention_forward_kernel<T, 64, false>,
+                                attention_forward_kernel<T, 96, false>, attention_forward_kernel<T, 128, false>,
+                                attention_forward_kernel<T, 256, false>};
+  constexpr Kernel plain[] = {attention_forward_kernel<T, 64, true>, attention_forward_kernel<T, 128, true>};
   const int which = attention_head_index(plan.head);
-  launch(names[which], kernels[which],
+  const bool is_plain = p.s.plain() && (plan.head == 64 || plan.head == 128);
+  launch(names[which], is_plain ? plain[plan.head == 128] : kernels[which],
          dim3(static_cast<unsigned>(p.s.tiles * plan.chunks), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B)),
          static_cast<unsigned>(plan.threads), plan.shared, p);
   const int64_t rows = a.s.B * a.s.H * a.s.Tq;

@@ -55,6 +55,8 @@ struct FusedShape {
         tiles(count),
         scale(s.scale),
         scale_log2(s.scale * kLog2e) {}
+  // Neither documents nor dropout: the usual case, for which kernels of the usual head sizes, 64 and 128, are made.
+  bool plain() const { return !mask.q_documents && !dropout.random; }
 };
 
 template <class T>

@@ -27,6 +27,12 @@ struct AttentionMask {
     behind = window - 1;
   }
 
+  // The same where it is known that there are no documents.
+  __device__ AttentionMask plain() const {
+    AttentionMask m = *this;
+    m.q_documents = m.k_documents = nullptr;
+    return m;
+  }
   // Of the batch b alone.
   __device__ AttentionMask of_batch(int64_t b) const {
     AttentionMask m = *this;
