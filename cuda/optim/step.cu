@@ -9,7 +9,7 @@ constexpr int64_t kMostPartials = 1024;
 
 __global__ void __launch_bounds__(32) begin(StepBeginArgs a) {
   StepState& s = *a.state;
-  s.lr = a.lr;
+  s.lr = s.next_lr;
   if (!a.keep_clip) {
     s.clip = 1;
     s.skip = 0;

@@ -50,7 +50,7 @@ export interface Ops {
   attention(q: Handle, k: Handle, v: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number): [Handle, Handle];
   attentionBackward(q: Handle, k: Handle, v: Handle, o: Handle, lse: Handle, dO: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number, dq: Handle, accumulateDq: boolean, dk: Handle, accumulateDk: boolean, dv: Handle, accumulateDv: boolean): void;
   crossEntropy(logits: Handle, targets: Handle, scale: Handle, dlogits: Handle | null, valid: number, ignoreIndex: number, smoothing: number, zLoss: number): Handle;
-  stepBegin(state: Handle, lr: number, keepClip: boolean): void;
+  stepBegin(state: Handle, keepClip: boolean): void;
   gradNorm(g: Handle, state: Handle, maxNorm: number): void;
   optimizerStep(kind: 'adamw' | 'adam' | 'sgd' | 'lion', p: Handle, g: Handle, m: Handle | null, v: Handle | null, copy: Handle | null, state: Handle, decayN: number, beta1: number, beta2: number, eps: number, weightDecay: number, dampening: number, nesterov: boolean): void;
   muonMomentum(g: Handle, m: Handle, x: Handle, state: Handle, beta: number, nesterov: boolean): void;

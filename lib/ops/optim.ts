@@ -1,7 +1,8 @@
-import { native } from '../native/addon.ts';
+import { type Handle, native } from '../native/addon.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { ArgumentError } from '../util/errors.ts';
 
 export type OptimizerKind = Parameters<typeof native.optimizerStep>[0];
 
@@ -23,7 +24,7 @@ export interface StepReport {
 }
 
 /** Words of the state (native/core/step_state.h). */
-const [UPDATES, SKIP, LR, CLIP, NORM, SCALE, LOSS, WORDS] = [0, 1, 2, 3, 4, 5, 6, 16];
+const [UPDATES, SKIP, LR, CLIP, NORM, SCALE, LOSS, NEXT_LR, WORDS] = [0, 1, 2, 3, 4, 5, 6, 7, 16];
 
 /** The device memory that holds what changes every step; f32, because most of its words are. */
 export function stepState(device: Device): Tensor {
@@ -41,18 +42,32 @@ export function writeStepState(state: Tensor, updates: number, lossScale = 1): v
   native.write(state.handle, floats);
 }
 
-/** The factor that gradients carry from now on. */
-export function writeLossScale(state: Tensor, lossScale: number): void {
-  const word = native.slice(state.handle, 0, SCALE, SCALE + 1, 1);
-  native.write(word, Float32Array.of(lossScale));
-  native.dispose(word);
+function withWord(state: Tensor, word: number, use: (view: Handle) => void): void {
+  const view = native.slice(state.handle, 0, word, word + 1, 1);
+  try {
+    use(view);
+  } finally {
+    native.dispose(view);
+  }
 }
 
-/** Puts a loss of one element into the state, so that one read gives all figures of a step. */
-export function noteLoss(state: Tensor, loss: Tensor): void {
-  const word = native.slice(state.handle, 0, LOSS, LOSS + 1, 1);
-  native.copyInto(word, loss.handle);
-  native.dispose(word);
+/** The factor that gradients carry from now on. */
+export function writeLossScale(state: Tensor, lossScale: number): void {
+  withWord(state, SCALE, (view) => native.write(view, Float32Array.of(lossScale)));
+}
+
+/** The learning rate of the next step. */
+export function writeLearningRate(state: Tensor, learningRate: number): void {
+  if (!(learningRate >= 0)) throw new ArgumentError(`step: lr must be at least 0, got ${learningRate}`);
+  withWord(state, NEXT_LR, (view) => native.write(view, Float32Array.of(learningRate)));
+}
+
+/** Puts a loss of one element into the state, or adds it to what is there, so that one read gives all figures of a step. */
+export function noteLoss(state: Tensor, loss: Tensor, add = false): void {
+  withWord(state, LOSS, (view) => {
+    if (add) native.binaryInto(view, loss.handle, 'add', view, false);
+    else native.copyInto(view, loss.handle);
+  });
 }
 
 export async function readStepState(state: Tensor): Promise<StepReport> {
@@ -66,8 +81,9 @@ export async function readStepState(state: Tensor): Promise<StepReport> {
 }
 
 /** Sets the learning rate of the coming update and counts it; without `keepClip` forgets the last clip factor. */
-export function stepBegin(state: Tensor, learningRate: number, keepClip: boolean): void {
-  native.stepBegin(state.handle, learningRate, keepClip);
+export function stepBegin(state: Tensor, learningRate: number | null, keepClip: boolean): void {
+  if (learningRate !== null) writeLearningRate(state, learningRate);
+  native.stepBegin(state.handle, keepClip);
 }
 
 /** Global norm of the flat gradient, the clip factor for `maxNorm` (0: none) and whether all is finite, into the state. */

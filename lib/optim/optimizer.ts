@@ -8,6 +8,7 @@ import {
   type StepReport,
   stepBegin,
   stepState,
+  writeLearningRate,
   writeLossScale,
   writeStepState,
 } from '../ops/index.ts';
@@ -68,9 +69,20 @@ export abstract class Optimizer {
 
   /** One update from the gradients that backward left. When it fails (out of memory), parameters and state are as they were. */
   step(learningRate: number = this.learningRate): void {
+    this.writeLearningRate(learningRate);
+    this.stepAsWritten();
+  }
+
+  /** Puts the learning rate of the next update into device memory, for `stepAsWritten`. */
+  writeLearningRate(learningRate: number): void {
+    writeLearningRate(this.state, learningRate);
+  }
+
+  /** The update of `step`, with the learning rate that `writeLearningRate` left: nothing of it comes from the host, so it can be captured. */
+  stepAsWritten(): void {
     this.parameters.completeGradients();
     const begin = (state: Tensor): Tensor => {
-      stepBegin(state, learningRate, this.#clipped);
+      stepBegin(state, null, this.#clipped);
       return state;
     };
     noGrad(() =>
@@ -100,9 +112,9 @@ export abstract class Optimizer {
     this.#lossScale = scale;
   }
 
-  /** Puts a loss (one element) beside the figures of the step, so that `report()` gives all of them in one read. */
-  noteLoss(loss: Tensor): void {
-    noteLoss(this.state, loss);
+  /** Puts a loss (one element) beside the figures of the step, or adds it to the one there: `report()` gives all of them in one read. */
+  noteLoss(loss: Tensor, options: { add?: boolean } = {}): void {
+    noteLoss(this.state, loss, options.add);
   }
 
   /** What the last step read and found: learning rate, gradient norm, clip factor. Waits for the device. */

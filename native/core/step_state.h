@@ -1,6 +1,6 @@
 #pragma once
 // What changes every optimizer step and therefore lives on the device (a tensor of 16 f32 or i32 elements): a captured graph
-// replays without edits. Written by step_begin and grad_norm, read by the optimizers.
+// replays without edits. Written by step_begin and grad_norm, read by the optimizers; the next learning rate comes from the host.
 #include <cstdint>
 
 namespace heddle {
@@ -13,7 +13,8 @@ struct StepState {
   float grad_norm;   // before clipping
   float loss_scale;  // gradients carry this factor (1 in f32); the optimizer divides by it
   float loss;        // of the step, put here by whoever wants to read it together with the rest
-  int32_t reserved[9];
+  float next_lr;     // learning rate of the next step: step_begin makes it this step's
+  int32_t reserved[8];
 };
 static_assert(sizeof(StepState) == 64);
 

@@ -106,7 +106,7 @@ void lion(const OptimizerArgs& a, const StepState s) {
 
 void step_begin(const StepBeginArgs& a) {
   StepState& s = *a.state;
-  s.lr = a.lr;
+  s.lr = s.next_lr;
   if (!a.keep_clip) {
     s.clip = 1;
     s.skip = 0;

@@ -48,7 +48,7 @@ void each_op(F&& f) {
          {"q",          "k",       "v",      "o",      "lse", "dO",           "scale", "causal",       "window", "qDocuments",
           "kDocuments", "dropout", "random", "stream", "dq",  "accumulateDq", "dk",    "accumulateDk", "dv",     "accumulateDv"}),
       Op("crossEntropy", &ops::cross_entropy, {"logits", "targets", "scale", "dlogits", "valid", "ignoreIndex", "smoothing", "zLoss"}),
-      Op("stepBegin", &ops::step_begin, {"state", "lr", "keepClip"}), Op("gradNorm", &ops::grad_norm, {"g", "state", "maxNorm"}),
+      Op("stepBegin", &ops::step_begin, {"state", "keepClip"}), Op("gradNorm", &ops::grad_norm, {"g", "state", "maxNorm"}),
       Op("optimizerStep", &ops::optimizer_step,
          {"kind", "p", "g", "m", "v", "copy", "state", "decayN", "beta1", "beta2", "eps", "weightDecay", "dampening", "nesterov"}),
       Op("muonMomentum", &ops::muon_momentum, {"g", "m", "x", "state", "beta", "nesterov"}),

@@ -309,9 +309,8 @@ struct CrossEntropyArgs {
 
 // ---- optimizers: flat buffers, one launch each ----
 
-struct StepBeginArgs {  // lr = lr; without `keep_clip`: clip = 1, skip = 0; then updates += 1 unless skip
+struct StepBeginArgs {  // lr = next_lr; without `keep_clip`: clip = 1, skip = 0; then updates += 1 unless skip
   StepState* state;
-  float lr;
   bool keep_clip;
 };
 struct GradNormArgs {  // grad_norm = |g| / loss_scale; clip = min(1, max_norm / (grad_norm + 1e-6)), 1 if max_norm <= 0; skip = norm not

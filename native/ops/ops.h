@@ -102,7 +102,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& targets, const Tensor& 
 
 // ---- optim.cc ---- flat f32 buffers; state is an i32 tensor of 16 elements (core/step_state.h); copy, when given, a bf16 or f16
 // buffer that gets p, rounded
-void step_begin(const Tensor& state, double lr, bool keep_clip);
+void step_begin(const Tensor& state, bool keep_clip);
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm);
 void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor* copy,
                     const Tensor& state, int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening,

@@ -34,9 +34,8 @@ struct HalfCopy {
 
 }  // namespace
 
-void step_begin(const Tensor& state, double lr, bool keep_clip) {
-  require(lr >= 0, "lr", "at least 0", lr);
-  launch(state.device(), state.device()->backend->step_begin, StepBeginArgs{state_of(state), static_cast<float>(lr), keep_clip});
+void step_begin(const Tensor& state, bool keep_clip) {
+  launch(state.device(), state.device()->backend->step_begin, StepBeginArgs{state_of(state), keep_clip});
 }
 
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm) {

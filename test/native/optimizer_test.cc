@@ -108,7 +108,8 @@ void test_optimizers(const Backend& k, Rng& rng) {
         const float lr = 0.01f / static_cast<float>(t), clip = t % 2 ? 1.0f : 0.5f;
         const double scale = t == 3 ? 1e-4 : t == 5 ? 50 : 1;  // so that eps and the bias correction count
         g.normal(rng, 8 * scale);
-        k.step_begin.run({&state, lr, false});
+        state.next_lr = lr;
+        k.step_begin.run({&state, false});
         state.clip = clip;
         CHECK(state.updates == t && state.lr == lr && state.skip == 0);
         if (t == 2) {  // the same update with one thread and with three
@@ -221,7 +222,8 @@ void test_golden(const Backend& k) {
     StepState state = fresh();
     for (const float gradient : c.g) {
       g[0] = gradient;
-      k.step_begin.run({&state, c.lr, false});
+      state.next_lr = c.lr;
+      k.step_begin.run({&state, false});
       k.optimizer.run({c.set.kind, p.data(), m.data(), v.data(), g.data(), nullptr, DType::f32, 1, 1, &state, c.set.beta1, c.set.beta2,
                        c.set.eps, c.set.weight_decay, c.set.dampening, c.set.nesterov});
     }
@@ -338,15 +340,17 @@ void test_grad_norm(const Backend& k, Rng& rng) {
         k.grad_norm.run({g.data(), n, &state, 1, nullptr});
         CHECK(state.skip == 1);
         const int32_t updates = state.updates;
-        k.step_begin.run({&state, 0.1f, true});
+        state.next_lr = 0.1f;
+        k.step_begin.run({&state, true});
         CHECK(state.updates == updates && state.lr == 0.1f && state.skip == 1);
         g[at] = good;
         k.grad_norm.run({g.data(), n, &state, 1, nullptr});
         CHECK(state.skip == 0);
         const float clip = state.clip;
-        k.step_begin.run({&state, 0.2f, true});
+        state.next_lr = 0.2f;
+        k.step_begin.run({&state, true});
         CHECK(state.updates == updates + 1 && state.lr == 0.2f && state.clip == clip);
-        k.step_begin.run({&state, 0.2f, false});
+        k.step_begin.run({&state, false});
         CHECK(state.clip == 1 && state.skip == 0 && state.updates == updates + 2);
       }
     }

@@ -260,5 +260,5 @@ test('a parameter that backward did not reach has a gradient of 0, not an old on
 test('wrong settings are refused', (t) => {
   t.throws(() => new AdamW(new Model([[1]], [1]), { lr: -1 }), { message: 'learning rate must be at least 0, got -1' });
   const optimizer = new AdamW(new Model([[1]], [1]));
-  t.throws(() => optimizer.step(Number.NaN), { message: /lr must be at least 0, got nan/ });
+  t.throws(() => optimizer.step(Number.NaN), { message: /lr must be at least 0, got NaN/ });
 });
