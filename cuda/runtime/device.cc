@@ -12,6 +12,7 @@
 #include "runtime/card.h"
 #include "runtime/error.h"
 #include "runtime/fault.h"
+#include "runtime/graph.h"
 #include "runtime/lost.h"
 #include "runtime/probe.h"
 #include "runtime/queue.h"
@@ -60,13 +61,19 @@ struct Worker {
 
 thread_local Worker* worker = nullptr;
 
-void copy_in(void* to, const void* from, size_t bytes) {
+// Copies wait for events, which a capture forbids.
+void require_copying() {
   if (!queue().lost.empty()) throw OpError(queue().lost, ErrorCode::device);
+  if (queue().capturing) throw OpError("a copy between host and device cannot be captured", ErrorCode::capturing);
+}
+
+void copy_in(void* to, const void* from, size_t bytes) {
+  require_copying();
   worker->staging->copy_in(to, from, bytes, queue().stream);
 }
 
 void copy_out(void* to, const void* from, size_t bytes) {
-  if (!queue().lost.empty()) throw OpError(queue().lost, ErrorCode::device);
+  require_copying();
   worker->staging->copy_out(to, from, bytes, queue().stream);
 }
 
@@ -155,6 +162,7 @@ std::unique_ptr<Device> make_cuda_device(int index) {
       },
       [worker] { worker->leave(); },
       [worker] { return worker->finish(); },
+      cuda::capture,
   });
   const Allocator::Source source{[index](size_t bytes) { return cuda::allocate(index, bytes); }, cuda::release,
                                  [index] { return cuda::available(index); }, device->name};

@@ -14,6 +14,7 @@ struct Queue {
   cudaStream_t stream;
   Fault* fault;      // pinned; kernels write to it (fault.h)
   std::string lost;  // why the device is lost; empty while it works
+  bool capturing;    // what is launched goes into a graph: nothing can be waited for
 };
 
 // Of this thread; throws on a thread that is not a device's worker.

@@ -5,7 +5,7 @@ export type { DeviceName, DType, Handle, Ops } from './ops.ts';
 
 /** Memory of one device, in bytes. */
 export interface MemoryStats {
-  /** In living tensors, as rounded by the allocator. */
+  /** In living tensors, as rounded by the allocator, and what captured graphs keep beside them. */
   used: number;
   /** The most that `used` has been since the start or `resetPeakMemory`. */
   peak: number;
@@ -17,6 +17,8 @@ export interface MemoryStats {
   limit: number;
   /** Living allocations. */
   blocks: number;
+  /** Of `used`: what captured graphs keep for their replays, beside living tensors. */
+  graphs: number;
   /** Copies from the device to the host enqueued so far: what a program waits for. */
   copiesOut: number;
   /** Living tensors of this thread, on all devices. */
@@ -31,7 +33,8 @@ export type HolderKind =
   | 'key-value caches'
   | 'saved for backward'
   | 'gradients on their way'
-  | 'other tensors';
+  | 'other tensors'
+  | 'captured graphs';
 
 /** Who holds the memory of a device. */
 export interface MemoryHolders {
@@ -67,6 +70,16 @@ export interface OpTime {
   ms: number;
 }
 
+/** What became of captured ops. */
+export interface GraphState {
+  /** How many tasks of the device's worker they are. */
+  tasks: number;
+  /** The device launches them as one, a CUDA graph; false: it runs them one by one, as the CPU does. */
+  captured: boolean;
+  /** Why a GPU runs them one by one; empty: it does not, or nothing was replayed yet. */
+  problem: string;
+}
+
 /** A kernel as it was launched. */
 export interface LaunchRecord {
   kernel: string;
@@ -98,6 +111,20 @@ export interface Native extends Ops {
   readSync(x: Handle): ArrayBuffer;
   synchronize(device: string): Promise<void>;
   synchronizeSync(device: string): void;
+  /**
+   * Ops on the device are noted from now on instead of run. Their tensors lie in memory of their own, or in that of a graph that is
+   * `shared` (0: none).
+   */
+  beginCapture(device: string, shared: number): void;
+  /** The number of the graph. */
+  endCapture(): number;
+  /** Forgets what was noted. */
+  dropCapture(): void;
+  replay(graph: number): void;
+  /** Gives the graph's memory back, once all that was enqueued is done. */
+  releaseGraph(graph: number): void;
+  /** Waits for the device. */
+  graphState(graph: number): GraphState;
   memory(device: string): MemoryStats;
   holders(device: string): MemoryHolders;
   setMemoryLimit(device: string, bytes: number): void;
@@ -133,7 +160,7 @@ export interface Native extends Ops {
   devices(): DeviceInfo[];
   /** Whether kernels of the device take bf16 and f16; otherwise they are converted to f32 and back. */
   computesHalf(device: string): boolean;
-  /** Notes every kernel launched on a GPU until `takeLaunchLog`. */
+  /** Notes every kernel launched on a GPU until `takeLaunchLog`; those of a captured graph once, when it is captured. */
   startLaunchLog(): void;
   takeLaunchLog(): LaunchRecord[];
   signatures(): string;

@@ -1,3 +1,4 @@
+export { type Captured, CapturedGraph, type CaptureOptions, capture } from './capture.ts';
 export { arange, empty, full, type NestedNumbers, normal, ones, rand, randn, type TensorOptions, tensor, zeros } from './create.ts';
 export {
   computesHalf,

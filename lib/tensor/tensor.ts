@@ -199,6 +199,17 @@ export class Tensor {
     }
   }
 
+  #dense(): boolean {
+    const strides = native.strides(this.handle);
+    let next = 1;
+    return this.shape.every((_, i, shape) => {
+      const at = shape.length - 1 - i;
+      const fits = shape[at] === 1 || strides[at] === next;
+      next *= shape[at] as number;
+      return fits;
+    });
+  }
+
   #single(): void {
     if (this.size !== 1) throw new ArgumentError(`item: the tensor must have one element, got ${shapeText(this.shape)}`);
   }
@@ -215,11 +226,15 @@ export class Tensor {
     return this.dataSync()[0] as number;
   }
 
-  /** Overwrites the elements in place. */
+  /** Overwrites the elements in place: what a captured graph reads at its next replay. */
   set(data: TensorData | readonly number[]): this {
     const host = hostType(this.dtype);
     const count = this.size;
     if (data.length !== count) throw new ArgumentError(`set: data must have ${count} elements, got ${data.length}`);
+    if (host === this.dtype && this.#dense()) {
+      native.write(this.handle, hostArray(this.dtype, data));
+      return this;
+    }
     atomically(() => {
       const staged = native.empty(this.device, host, this.shape);
       native.write(staged, hostArray(this.dtype, data));

@@ -36,29 +36,41 @@ Allocator::~Allocator() {  // the stream has ended: nothing is in use
   for (const auto& [number, s] : segments_) source_.release(s.base, s.bytes);
 }
 
+int64_t Allocator::largest() const {
+  const auto after = free_.lower_bound({1, 0, 0, 0});  // the first of a pool
+  return after == free_.begin() ? 0 : static_cast<int64_t>(std::get<1>(std::prev(after)->first));
+}
+
 void Allocator::put_free(Blocks::iterator it) {
   Block& b = it->second;
   b.op = nullptr;
-  cached_ += static_cast<int64_t>(b.bytes);
-  free_.emplace(std::tuple(b.bytes, b.segment, b.place), it);
+  free_in(b.pool) += static_cast<int64_t>(b.bytes);
+  free_.emplace(place_of(b), it);
 }
 
 // A free block of at least so many bytes, no longer among the free ones: nearly of that size, or cut to it.
-Allocator::Blocks::iterator Allocator::take_cached(size_t bytes, Cut cut) {
-  const auto found = free_.lower_bound({bytes, 0, 0});
-  if (found == free_.end()) return blocks_.end();
+Allocator::Blocks::iterator Allocator::take_free(int64_t pool, size_t bytes, Cut cut) {
+  const auto found = free_.lower_bound({pool, bytes, 0, 0});
+  if (found == free_.end() || std::get<0>(found->first) != pool) return blocks_.end();
   const auto it = found->second;
   Block& b = it->second;
   const size_t size = b.bytes;
-  const bool whole = size <= bytes + bytes / 4 && !(limit_ && used_ + static_cast<int64_t>(size) > limit_);
+  const bool over = !pool && limit_ && used_ + static_cast<int64_t>(size) > limit_;  // what a pool has is in use already
+  const bool whole = size <= bytes + bytes / 4 && !over;
   if (!whole && cut == Cut::worthwhile && size > bytes * kWorthCutting) return blocks_.end();
   free_.erase(found);
-  cached_ -= static_cast<int64_t>(size);
+  free_in(pool) -= static_cast<int64_t>(size);
   if (!whole && size > bytes) {
     b.bytes = bytes;
-    put_free(blocks_.emplace_hint(std::next(it), it->first + bytes, Block{size - bytes, b.segment, b.place + bytes, nullptr}));
+    put_free(blocks_.emplace_hint(std::next(it), it->first + bytes, Block{size - bytes, b.segment, b.place + bytes, nullptr, pool}));
   }
   return it;
+}
+
+// The pool's own first.
+Allocator::Blocks::iterator Allocator::take_free(size_t bytes, Cut cut) {
+  const auto own = pool_ ? take_free(pool_, bytes, cut) : blocks_.end();
+  return own != blocks_.end() ? own : take_free(0, bytes, cut);
 }
 
 // A new segment; where the system has none, whatever is cached serves.
@@ -69,7 +81,7 @@ Allocator::Blocks::iterator Allocator::grow(size_t bytes, const char* op) {
   if (wanted + cached_ > most + most / 2 + (64 << 20)) release_cache();
   void* p = source_.allocate(bytes);
   if (!p) {
-    if (const auto it = take_cached(bytes, Cut::always); it != blocks_.end()) return it;
+    if (const auto it = take_free(bytes, Cut::always); it != blocks_.end()) return it;
     if (cached_) {
       release_cache();
       stream_->wait();
@@ -79,31 +91,43 @@ Allocator::Blocks::iterator Allocator::grow(size_t bytes, const char* op) {
   if (!p) out_of_memory(bytes, op);
   const int64_t number = next_segment_++;
   segments_[number] = {static_cast<char*>(p), bytes};
-  return blocks_.emplace(static_cast<char*>(p), Block{bytes, number, 0, nullptr}).first;
+  return blocks_.emplace(static_cast<char*>(p), Block{bytes, number, 0, nullptr, 0}).first;
 }
 
 void* Allocator::allocate(size_t bytes, const char* op) {
   const size_t size = round_up(bytes);
-  const bool told_to_fail = fail_in_ > 0 && --fail_in_ == 0;
-  if (told_to_fail || (limit_ && used_ + static_cast<int64_t>(size) > limit_)) out_of_memory(size, op);
-  auto it = take_cached(size, Cut::worthwhile);
+  if (fail_in_ > 0 && --fail_in_ == 0) out_of_memory(size, op);
+  auto it = pool_ ? take_free(pool_, size, Cut::worthwhile) : blocks_.end();
+  if (it == blocks_.end()) {
+    if (limit_ && used_ + static_cast<int64_t>(size) > limit_) out_of_memory(size, op);
+    it = take_free(0, size, Cut::worthwhile);
+  }
   if (it == blocks_.end()) it = grow(size, op);
-  it->second.op = op;
+  Block& b = it->second;
+  if (!b.pool) used_ += static_cast<int64_t>(b.bytes);  // what a pool has is in use already
+  b.pool = pool_;
+  b.op = op;
   ++live_;
-  used_ += static_cast<int64_t>(it->second.bytes);
   peak_ = std::max(peak_, used_);
   return it->first;
 }
 
+// While a graph is captured, blocks of others too become its pool's: its tasks may use them, and have not run.
 void Allocator::free(void* block) {
-  auto it = blocks_.find(static_cast<char*>(block));
-  used_ -= static_cast<int64_t>(it->second.bytes);
+  const auto it = blocks_.find(static_cast<char*>(block));
+  if (!it->second.pool) it->second.pool = pool_;
+  if (!it->second.pool) used_ -= static_cast<int64_t>(it->second.bytes);
   --live_;
+  join_free(it);
+}
+
+// A block becomes free, and one with free neighbours of its pool.
+void Allocator::join_free(Blocks::iterator it) {
   const auto joins = [&](Blocks::iterator other) {
     const Block& b = other->second;
-    if (b.op || b.segment != it->second.segment) return false;
-    free_.erase({b.bytes, b.segment, b.place});
-    cached_ -= static_cast<int64_t>(b.bytes);
+    if (b.op || b.segment != it->second.segment || b.pool != it->second.pool) return false;
+    free_.erase(place_of(b));
+    free_in(b.pool) -= static_cast<int64_t>(b.bytes);
     return true;
   };
   if (const auto after = std::next(it); after != blocks_.end() && joins(after)) {
@@ -119,8 +143,26 @@ void Allocator::free(void* block) {
   put_free(it);
 }
 
+// Replays that are enqueued come before whatever will use the blocks. Those of living tensors go on as anybody's.
+void Allocator::release_pool(int64_t pool) {
+  std::vector<Blocks::iterator> free;
+  for (auto it = blocks_.begin(); it != blocks_.end(); ++it) {
+    Block& b = it->second;
+    if (b.pool != pool) continue;
+    if (!b.op) {
+      free_.erase(place_of(b));
+      pooled_ -= static_cast<int64_t>(b.bytes);
+      used_ -= static_cast<int64_t>(b.bytes);
+      b.op = "";  // joins nothing yet
+      free.push_back(it);
+    }
+    b.pool = 0;
+  }
+  for (const auto it : free) join_free(it);
+}
+
 void Allocator::release_cache() {
-  for (auto at = free_.begin(); at != free_.end();) {
+  for (auto at = free_.begin(); at != free_.end() && std::get<0>(at->first) == 0;) {
     const auto it = at->second;
     const Block b = it->second;
     if (b.bytes != segments_.at(b.segment).bytes) {  // a part is in use

@@ -5,6 +5,9 @@
 //
 // A segment is what the system gave. It is one block at first; a request that is smaller cuts a block in two, and free
 // neighbours become one again.
+//
+// A captured graph writes to the same addresses whenever it is replayed, so what it uses serves nothing else: blocks that are taken while
+// one is captured belong to its pool, and stay there when they are freed, until the pool is released.
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,12 +22,13 @@ class Stream;
 std::string size_text(int64_t bytes);  // "1.5 MiB"
 
 struct MemoryStats {
-  int64_t used;     // bytes in live tensors, as rounded
+  int64_t used;     // bytes in live tensors, as rounded, and in pools
   int64_t peak;     // the most that `used` has been
   int64_t cached;   // free, kept for the next allocation
   int64_t largest;  // the largest free block
   int64_t limit;    // 0: none
   int64_t blocks;   // live
+  int64_t pooled;   // of `used`: free, kept by pools
 };
 
 class Allocator {
@@ -45,7 +49,11 @@ class Allocator {
   void* allocate(size_t bytes, const char* op);  // `op`: who asks, for the out-of-memory report
   void free(void* block);
 
-  MemoryStats stats() const { return {used_, peak_, cached_, largest(), limit_, live_}; }
+  // Blocks taken and freed from now on belong to that pool; 0: to none. Pools are numbered by the caller, from 1.
+  void use_pool(int64_t pool) { pool_ = pool; }
+  void release_pool(int64_t pool);
+
+  MemoryStats stats() const { return {used_, peak_, cached_, largest(), limit_, live_, pooled_}; }
   void set_limit(int64_t bytes) { limit_ = bytes; }
   void reset_peak() { peak_ = used_; }
   void release_cache();  // segments of which nothing is in use
@@ -62,19 +70,25 @@ class Allocator {
     int64_t segment;
     size_t place;    // within its segment
     const char* op;  // null: free
+    int64_t pool;    // 0: none
   };
   struct Segment {
     char* base;
     size_t bytes;
   };
-  using Blocks = std::map<char*, Block>;                                         // by address: neighbours are neighbours
-  using Free = std::map<std::tuple<size_t, int64_t, size_t>, Blocks::iterator>;  // by bytes, segment, place: the same in every run
-  enum class Cut : uint8_t { worthwhile, always };                               // when a block larger than the request is cut
+  using Blocks = std::map<char*, Block>;  // by address: neighbours are neighbours
+  using Place = std::tuple<int64_t, size_t, int64_t, size_t>;
+  using Free = std::map<Place, Blocks::iterator>;   // by pool, bytes, segment, place: the same in every run
+  enum class Cut : uint8_t { worthwhile, always };  // when a block larger than the request is cut
 
-  Blocks::iterator take_cached(size_t bytes, Cut cut);
+  static Place place_of(const Block& b) { return {b.pool, b.bytes, b.segment, b.place}; }
+  int64_t& free_in(int64_t pool) { return pool ? pooled_ : cached_; }
+  Blocks::iterator take_free(int64_t pool, size_t bytes, Cut cut);
+  Blocks::iterator take_free(size_t bytes, Cut cut);
   Blocks::iterator grow(size_t bytes, const char* op);
   void put_free(Blocks::iterator it);
-  int64_t largest() const { return free_.empty() ? 0 : static_cast<int64_t>(std::get<0>(free_.rbegin()->first)); }
+  void join_free(Blocks::iterator it);
+  int64_t largest() const;
   [[noreturn]] void out_of_memory(size_t bytes, const char* op) const;
 
   Source source_;
@@ -83,7 +97,7 @@ class Allocator {
   Blocks blocks_;
   std::map<int64_t, Segment> segments_;
   Free free_;
-  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0, live_ = 0, next_segment_ = 0, fail_in_ = 0;
+  int64_t used_ = 0, peak_ = 0, cached_ = 0, limit_ = 0, live_ = 0, next_segment_ = 0, fail_in_ = 0, pool_ = 0, pooled_ = 0;
 };
 
 }  // namespace heddle

@@ -6,12 +6,12 @@
 
 namespace heddle {
 
-enum class ErrorCode { invalid_argument, out_of_memory, disposed, no_kernel, device, internal };
+enum class ErrorCode { invalid_argument, out_of_memory, disposed, no_kernel, device, internal, capturing };
 
 // The code that JavaScript sees as error.code.
 constexpr const char* name_of(ErrorCode c) {
-  constexpr const char* names[] = {"ERR_HEDDLE_ARGUMENT",  "ERR_HEDDLE_OUT_OF_MEMORY", "ERR_HEDDLE_DISPOSED",
-                                   "ERR_HEDDLE_NO_KERNEL", "ERR_HEDDLE_DEVICE",        "ERR_HEDDLE_INTERNAL"};
+  constexpr const char* names[] = {"ERR_HEDDLE_ARGUMENT", "ERR_HEDDLE_OUT_OF_MEMORY", "ERR_HEDDLE_DISPOSED", "ERR_HEDDLE_NO_KERNEL",
+                                   "ERR_HEDDLE_DEVICE",   "ERR_HEDDLE_INTERNAL",      "ERR_HEDDLE_CAPTURING"};
   return names[static_cast<int>(c)];
 }
 

@@ -39,10 +39,24 @@ void Stream::publish() {
   }
 }
 
+void Stream::replay(Recording& r) {
+  Task& t = claim();
+  t.op = "replay";
+  t.always = false;
+  t.run = nullptr;
+  t.recording = &r;
+  publish();
+}
+
+void Stream::release(std::unique_ptr<Recording> r) {
+  enqueue_always("release recording", [owned = r.release()] { delete owned; });
+}
+
 void Stream::notify(std::function<void(StreamResult)> done) {
   Task& t = claim();
   t.op = "";
   t.run = nullptr;
+  t.recording = nullptr;
   t.done = std::move(done);
   publish();
 }
@@ -83,7 +97,7 @@ void Stream::set_hollow(bool on) {
 }
 
 void Stream::execute(Task& t) {
-  if (!t.run) {
+  if (!t.run && !t.recording) {
     StreamResult result = std::exchange(error_, std::nullopt);
     if (hooks_.finish)
       if (StreamResult late = hooks_.finish(); late && !result) result = std::move(late);
@@ -91,22 +105,50 @@ void Stream::execute(Task& t) {
     return;
   }
   if ((error_ || hollow_) && !t.always) return;
+  if (t.recording)
+    run(*t.recording);
+  else
+    run(t.op, t.run, t.payload);
+}
+
+void Stream::run(const char* op, void (*task)(void*), void* payload) {
   try {
     if (times_ops_) {
       const auto start = std::chrono::steady_clock::now();
-      t.run(t.payload);
-      OpTime& time = op_times_[t.op];
+      task(payload);
+      OpTime& time = op_times_[op];
       time.count += 1;
       time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     } else {
-      t.run(t.payload);
+      task(payload);
     }
   } catch (const OpError& e) {
     found({e.code, e.what()});
   } catch (const std::bad_alloc&) {
-    found({ErrorCode::out_of_memory, std::string(t.op) + ": out of memory: the system has none left for scratch buffers"});
+    found({ErrorCode::out_of_memory, std::string(op) + ": out of memory: the system has none left for scratch buffers"});
   } catch (const std::exception& e) {
-    found({ErrorCode::internal, std::string(t.op) + ": " + e.what()});
+    found({ErrorCode::internal, std::string(op) + ": " + e.what()});
+  }
+}
+
+// What a device cannot capture still runs, task by task: that is slower and nothing else.
+void Stream::run(Recording& r) {
+  if (hooks_.capture && !std::exchange(r.tried, true)) {
+    try {
+      r.captured = hooks_.capture([&r] {
+        for (const Recording::Task& t : r.tasks()) t.run(r.payload(t));
+      });
+    } catch (const std::exception& e) {
+      r.problem = e.what();
+    }
+  }
+  if (r.captured) {
+    run("replay", [](void* captured) { static_cast<Captured*>(captured)->launch(); }, r.captured.get());
+    return;
+  }
+  for (const Recording::Task& t : r.tasks()) {
+    if (error_) return;
+    run(t.op, t.run, r.payload(t));
   }
 }
 
@@ -141,7 +183,7 @@ void Stream::loop() {
   }
   for (int64_t tail = tail_.load(); tail != head_.load(); ++tail) {
     Task& t = ring_[tail % kSlots];
-    if (!t.run)
+    if (!t.run && !t.recording)
       t.done(StreamError{ErrorCode::device, "the device's stream has ended"});
     else if (t.always)
       execute(t);

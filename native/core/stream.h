@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/recording.h"
 
 namespace heddle {
 
@@ -35,10 +36,12 @@ struct OpTime {
 class Stream {
  public:
   // `enter` runs on the worker before its first task (thread pool, CUDA device), `finish` before a waiter is told that all
-  // before it is done (a CUDA stream waits for the card; the CPU has nothing to do).
+  // before it is done (a CUDA stream waits for the card; the CPU has nothing to do). `capture` makes what the tasks that it is given
+  // would launch into something launched at once; a device without it runs a recording task by task.
   struct Hooks {
     std::function<void()> enter, leave;
     std::function<StreamResult()> finish;
+    std::function<std::unique_ptr<Captured>(const std::function<void()>& run_all)> capture = nullptr;
   };
 
   explicit Stream(Hooks hooks);
@@ -59,6 +62,17 @@ class Stream {
   void enqueue_always(const char* op, const F& f) {
     put(op, f, true);
   }
+
+  // Notes what enqueue() is given from now on instead of running it. What is to run always, and waits, are no part of a recording: they
+  // take their place in the stream as ever.
+  void begin_recording() { recording_ = std::make_unique<Recording>(); }
+  std::unique_ptr<Recording> end_recording() { return std::move(recording_); }
+  bool recording() const { return recording_ != nullptr; }
+
+  // Runs a recording as one task. The first error ends it, and it names the op as ever. A recording lives until release(), which frees it
+  // when all that was enqueued before is done.
+  void replay(Recording& r);
+  void release(std::unique_ptr<Recording> r);
 
   // Calls done(error) on the worker when everything before is done. Takes the error: the next wait starts afresh. When the
   // stream ends first, done gets an error that says so.
@@ -86,7 +100,8 @@ class Stream {
   struct Task {
     const char* op;
     bool always;
-    void (*run)(void*);  // null: a notification
+    void (*run)(void*);    // null: a recording or a notification
+    Recording* recording;  // null: none
     alignas(16) unsigned char payload[kPayload];
     std::function<void(StreamResult)> done;
   };
@@ -94,8 +109,13 @@ class Stream {
   template <class F>
   void put(const char* op, const F& f, bool always) {
     static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= kPayload, "tasks are plain data");
+    if (recording_ && !always) {
+      recording_->add(op, f);
+      return;
+    }
     Task& t = claim();
     t.op = op;
+    t.recording = nullptr;
     t.always = always;
     t.run = [](void* p) { (*std::launder(static_cast<F*>(p)))(); };
     new (t.payload) F(f);
@@ -106,10 +126,13 @@ class Stream {
   void publish();
   void loop();
   void execute(Task& t);
+  void run(const char* op, void (*task)(void*), void* payload);
+  void run(Recording& r);
   void found(StreamError error);
 
   Hooks hooks_;
   std::vector<Task> ring_;
+  std::unique_ptr<Recording> recording_;    // under way; the producer's
   std::atomic<int64_t> head_{0}, tail_{0};  // next to write, next to run
   std::atomic<bool> stop_{false}, worker_sleeps_{false}, producer_sleeps_{false};
   std::mutex mutex_;

@@ -91,6 +91,7 @@ Bytes bytes_of(const Call& c, size_t i, const char* name) {
 // write(out, bytes): the bytes are taken at once; they reach the device in stream order.
 Napi::Value write(const Call& c) {
   const Tensor& out = c.get<Tensor>(0, "out");
+  require_not_capturing(*out.device());
   const auto [data, bytes] = bytes_of(c, 1, "data");
   const size_t expected = static_cast<size_t>(out.elements()) * size_of(out.dtype);
   require(out.dense(), "out", "dense", "a strided view");
@@ -134,10 +135,15 @@ Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes) {
 // x's elements, dense, on their way into an ArrayBuffer.
 struct Reading {
   explicit Reading(const Call& c)
-      : given(c.get<Tensor>(0, "x")),
+      : given(running(c.get<Tensor>(0, "x"))),
         x(given.dense() ? given : copy_of(given, given.dtype)),
         bytes(static_cast<size_t>(x.elements()) * size_of(x.dtype)),
         buffer(new_array_buffer(c.env(), bytes)) {}
+
+  static const Tensor& running(const Tensor& x) {
+    require_not_capturing(*x.device());
+    return x;
+  }
 
   // From here until the copy is done the buffer must be held fast.
   void enqueue() {
@@ -165,24 +171,58 @@ Napi::Value read_sync(const Call& c) {
   return reading.buffer;
 }
 
-Napi::Value synchronize(const Call& c) { return value(c, c.instance.when_done(c.get<Device*>(0, "device"), c.env().Undefined())); }
+Device* running_device(const Call& c) {
+  Device* device = c.get<Device*>(0, "device");
+  require_not_capturing(*device);
+  return device;
+}
+
+Napi::Value synchronize(const Call& c) { return value(c, c.instance.when_done(running_device(c), c.env().Undefined())); }
 
 Napi::Value synchronize_sync(const Call& c) {
-  c.instance.wait(c.get<Device*>(0, "device"));
+  c.instance.wait(running_device(c));
   return {};
+}
+
+Napi::Value begin_capture(const Call& c) {
+  c.instance.graphs().begin(c.get<Device*>(0, "device"), c.get<int64_t>(1, "shared"));
+  return {};
+}
+
+Napi::Value end_capture(const Call& c) { return Napi::Number::New(c.env(), static_cast<double>(c.instance.graphs().end())); }
+
+Napi::Value drop_capture(const Call& c) {
+  c.instance.graphs().drop();
+  return {};
+}
+
+Napi::Value replay(const Call& c) {
+  c.instance.graphs().replay(c.get<int64_t>(0, "graph"));
+  return {};
+}
+
+Napi::Value release_graph(const Call& c) {
+  c.instance.graphs().release(c.get<int64_t>(0, "graph"));
+  return {};
+}
+
+// { tasks, captured, problem }
+Napi::Value graph_state(const Call& c) {
+  const Recording& tasks = c.instance.graphs().inspect(c.get<int64_t>(0, "graph"));
+  auto o = Napi::Object::New(c.env());
+  o.Set("tasks", static_cast<double>(tasks.tasks().size()));
+  o.Set("captured", tasks.captured != nullptr);
+  o.Set("problem", tasks.problem);
+  return o;
 }
 
 Napi::Value memory(const Call& c) {
   const Device& device = *c.get<Device*>(0, "device");
   const MemoryStats s = device.memory->stats();
   auto o = Napi::Object::New(c.env());
-  const std::pair<const char*, int64_t> fields[] = {{"used", s.used},
-                                                    {"peak", s.peak},
-                                                    {"cached", s.cached},
-                                                    {"largest", s.largest},
-                                                    {"limit", s.limit},
-                                                    {"blocks", s.blocks},
-                                                    {"copiesOut", device.copies_out}};
+  const std::pair<const char*, int64_t> fields[] = {
+      {"used", s.used},   {"peak", s.peak},     {"cached", s.cached}, {"largest", s.largest},
+      {"limit", s.limit}, {"blocks", s.blocks}, {"graphs", s.pooled}, {"copiesOut", device.copies_out}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;
@@ -395,6 +435,12 @@ constexpr Named kFunctions[] = {
     {"readSync", read_sync},
     {"synchronize", synchronize},
     {"synchronizeSync", synchronize_sync},
+    {"beginCapture", begin_capture},
+    {"endCapture", end_capture},
+    {"dropCapture", drop_capture},
+    {"replay", replay},
+    {"releaseGraph", release_graph},
+    {"graphState", graph_state},
     {"memory", memory},
     {"holders", holders},
     {"setMemoryLimit", set_memory_limit},

@@ -10,9 +10,9 @@
 
 namespace heddle {
 
-// What a tensor is for, in the order in which it counts where a buffer is several of them.
-enum class Holder : uint8_t { parameters, optimizer, gradients, cache, saved, flowing, other };
-constexpr size_t kHolders = 7;
+// What a tensor is for, in the order in which it counts where a buffer is several of them. `graphs`: no tensor's, kept by captured graphs.
+enum class Holder : uint8_t { parameters, optimizer, gradients, cache, saved, flowing, other, graphs };
+constexpr size_t kHolders = 8;
 
 class HandleTable {
  public:

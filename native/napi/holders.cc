@@ -23,7 +23,9 @@ MemoryHolders holders_of(const HandleTable& handles, const Device& device) {
   });
 
   MemoryHolders found;
-  found.underway = device.memory->stats().used;
+  const MemoryStats stats = device.memory->stats();
+  found.bytes[static_cast<size_t>(Holder::graphs)] = stats.pooled;
+  found.underway = stats.used - stats.pooled;
   for (const auto& [storage, b] : buffers) {
     found.bytes[static_cast<size_t>(b.kind)] += b.bytes;
     found.underway -= b.bytes;

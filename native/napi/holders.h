@@ -14,8 +14,8 @@ namespace heddle {
 
 template <>
 struct EnumNames<Holder> {
-  static constexpr const char* names[] = {"parameters",         "optimizer state",        "gradients",    "key-value caches",
-                                          "saved for backward", "gradients on their way", "other tensors"};
+  static constexpr const char* names[] = {"parameters",         "optimizer state",        "gradients",     "key-value caches",
+                                          "saved for backward", "gradients on their way", "other tensors", "captured graphs"};
 };
 
 struct MemoryHolders {

@@ -37,6 +37,7 @@ Instance::Instance(napi_env env) : env_(env), handles_(next_generation()) {
 
 Instance::~Instance() {
   handles_.clear();
+  graphs_.clear();
   devices_.clear();  // joins the workers: nothing calls settle_ after this
   napi_release_threadsafe_function(settle_, napi_tsfn_abort);
 #ifdef __GLIBC__

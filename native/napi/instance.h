@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/device.h"
+#include "napi/graphs.h"
 #include "napi/handle.h"
 
 namespace heddle {
@@ -24,6 +25,7 @@ class Instance {
 
   Device* device(const std::string& name);  // made at first use; throws naming what there is
   HandleTable& handles() { return handles_; }
+  GraphTable& graphs() { return graphs_; }
 
   void wait(Device* device);  // blocks; throws the error that the device found, out of memory with who holds what
 
@@ -42,6 +44,7 @@ class Instance {
   int waiting_ = 0;
   std::map<std::string, std::unique_ptr<Device>> devices_;
   HandleTable handles_;
+  GraphTable graphs_;
 };
 
 }  // namespace heddle

@@ -12,6 +12,12 @@ void require_float(const Tensor& t, const char* argument) { require(is_float(t.d
 
 void require_dtype(const Tensor& t, const char* argument, DType dtype) { require(t.dtype == dtype, argument, dtype, t.dtype); }
 
+void require_not_capturing(const Device& device) {
+  if (device.stream->recording())
+    fail("not while ops are captured on " + device.name + ": what it waits for, or copies from the host, has its place before or after",
+         ErrorCode::capturing);
+}
+
 void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name) {
   if (a.device() != b.device())
     fail(std::string(a_name) + " and " + b_name + " must be on one device, got " + a.device()->name + " and " + b.device()->name);

@@ -39,6 +39,8 @@ inline void require(bool ok, const char* argument, const Expected& expected, con
 void require_shape(const Tensor& t, const char* argument, const Shape& shape);
 void require_float(const Tensor& t, const char* argument);
 void require_dtype(const Tensor& t, const char* argument, DType dtype);
+// For what reaches host memory: the ops of a capture run later, and again and again.
+void require_not_capturing(const Device& device);
 void require_same_device(const Tensor& a, const char* a_name, const Tensor& b, const char* b_name);
 
 // A dimension given by the user: -1 is the last. `extra` allows one past the end.

@@ -69,6 +69,8 @@ struct Transfer {
 // waits only for what was enqueued before it.
 Tensor to_device(const Tensor& x, Device* device) {
   if (x.device() == device) return alias(x);
+  require_not_capturing(*x.device());
+  require_not_capturing(*device);
   const Tensor from = x.dense() ? x : copy_of(x, x.dtype);
   Tensor to = Tensor::empty(device, x.dtype, x.shape);
   const size_t bytes = static_cast<size_t>(x.elements()) * size_of(x.dtype);

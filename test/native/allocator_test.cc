@@ -167,6 +167,89 @@ void exact() {
   CHECK(run() == run());
 }
 
+// What a pool has taken serves nothing else until it is released.
+void pools() {
+  {
+    Fixture f;
+    char* cached = static_cast<char*>(f.memory.allocate(4 * kMiB, "a"));
+    f.memory.free(cached);
+    f.memory.use_pool(1);
+    char* first = static_cast<char*>(f.memory.allocate(kMiB, "b"));
+    CHECK(first == cached);  // from what was cached
+    f.memory.free(first);
+    CHECK(f.memory.stats().used == static_cast<int64_t>(kMiB) && f.memory.stats().pooled == static_cast<int64_t>(kMiB));
+    CHECK(f.memory.allocate(kMiB, "c") == first);  // stream order, within the pool
+    char* second = static_cast<char*>(f.memory.allocate(kMiB, "d"));
+    f.memory.free(second);
+    f.memory.use_pool(0);
+    CHECK(second == first + kMiB);
+    f.memory.free(first);  // goes back to where it came from
+    auto s = f.memory.stats();
+    CHECK(s.used == static_cast<int64_t>(2 * kMiB) && s.pooled == s.used && s.cached == s.used && s.blocks == 0);
+    CHECK(s.largest == static_cast<int64_t>(2 * kMiB));
+    char* outside = static_cast<char*>(f.memory.allocate(kMiB, "e"));
+    CHECK(outside != first && outside != second);
+    f.memory.release_cache();
+    f.stream->wait();
+    CHECK(held == 4 * kMiB);
+    // Another pool does not see them; a later user of the same one does. The limit counts what pools have.
+    f.memory.set_limit(static_cast<int64_t>(3 * kMiB));
+    f.memory.use_pool(2);
+    CHECK(!check::error_of([&] { f.memory.allocate(kMiB, "f"); }).empty());
+    f.memory.use_pool(1);
+    CHECK(f.memory.allocate(2 * kMiB, "g") == first);  // both, joined
+    // What is freed while a graph is captured is its pool's from then on.
+    f.memory.free(outside);
+    f.memory.use_pool(0);
+    s = f.memory.stats();
+    CHECK(s.used == static_cast<int64_t>(3 * kMiB) && s.pooled == static_cast<int64_t>(kMiB));
+    f.memory.release_pool(1);
+    s = f.memory.stats();
+    CHECK(s.used == static_cast<int64_t>(2 * kMiB) && s.pooled == 0 && s.blocks == 1);  // the living one is anybody's now
+    f.memory.free(first);
+    s = f.memory.stats();
+    CHECK(s.used == 0 && s.cached == static_cast<int64_t>(4 * kMiB) && s.largest == s.cached);  // one block again
+  }
+  CHECK(held == 0);
+}
+
+// Blocks of pools and others, cut and joined at random: none on another, and the figures add up.
+void disjoint_pools() {
+  Fixture f;
+  check::Rng rng(9);
+  std::map<char*, size_t> live;
+  bool apart = true;
+  for (int i = 0; i < 5000; ++i) {
+    f.memory.use_pool(rng.below(3));
+    if (live.empty() || rng.below(5) < 3) {
+      const auto bytes = static_cast<size_t>(1 + rng.below(200000));
+      auto* p = static_cast<char*>(f.memory.allocate(bytes, "x"));
+      const auto after = live.lower_bound(p);
+      apart = apart && (after == live.end() || p + bytes <= after->first);
+      apart = apart && (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+      live[p] = bytes;
+    } else {
+      auto it = live.begin();
+      std::advance(it, rng.below(static_cast<int64_t>(live.size())));
+      f.memory.free(it->first);
+      live.erase(it);
+    }
+    f.memory.use_pool(0);
+    if (i % 500 == 499) f.memory.release_pool(1 + rng.below(2));
+    if (i % 700 == 699) f.memory.release_cache();
+  }
+  for (const auto& [p, bytes] : live) f.memory.free(p);
+  f.memory.release_pool(1);
+  f.memory.release_pool(2);
+  f.stream->wait();
+  CHECK(apart);
+  const auto s = f.memory.stats();
+  CHECK(s.used == 0 && s.pooled == 0 && s.blocks == 0 && s.cached == static_cast<int64_t>(held));
+  f.memory.release_cache();
+  f.stream->wait();
+  CHECK(held == 0 && f.memory.stats().cached == 0);
+}
+
 void limit() {
   Fixture f;
   f.memory.set_limit(static_cast<int64_t>(8 * kMiB));
@@ -277,6 +360,8 @@ int main() {
   split_and_merge();
   disjoint();
   exact();
+  pools();
+  disjoint_pools();
   limit();
   system_is_full();
   told_to_fail();

@@ -165,10 +165,116 @@ void sleeping_and_waking() {
   CHECK(done == 300);
 }
 
+// What is recorded runs when it is replayed and never else; what is to run always runs at once.
+void recordings() {
+  std::vector<int> seen;
+  {
+    Stream s(Stream::Hooks{});
+    int always = 0;
+    s.begin_recording();
+    CHECK(s.recording());
+    for (int i = 0; i < 3; ++i) s.enqueue("push", [p = &seen, i] { p->push_back(i); });
+    s.enqueue_always("kept", [p = &always] { ++*p; });
+    std::unique_ptr<heddle::Recording> r = s.end_recording();
+    CHECK(!s.recording());
+    s.wait();
+    CHECK(seen.empty() && always == 1);
+    CHECK(r->tasks().size() == 3);
+    s.replay(*r);
+    s.enqueue("push", [p = &seen] { p->push_back(9); });
+    s.replay(*r);
+    s.wait();
+    CHECK(seen == (std::vector<int>{0, 1, 2, 9, 0, 1, 2}));
+    CHECK(!r->captured && r->problem.empty());
+
+    // An error names its op, ends the replay, and is gone after the wait.
+    bool broken = true;
+    s.begin_recording();
+    s.enqueue("bad", [b = &broken] {
+      if (*b) throw OpError("bad: id 7 is out of range");
+    });
+    s.enqueue("push", [p = &seen] { p->push_back(5); });
+    std::unique_ptr<heddle::Recording> faulty = s.end_recording();
+    seen.clear();
+    s.replay(*faulty);
+    s.replay(*r);
+    CHECK(wait(s) == "bad: id 7 is out of range");
+    CHECK(seen.empty());
+    broken = false;
+    s.replay(*faulty);
+    s.wait();
+    CHECK(seen == std::vector<int>{5});
+
+    // Times are those of the ops within.
+    s.time_ops();
+    s.replay(*r);
+    const auto times = s.take_op_times();
+    CHECK(times.size() == 1 && times.at("push").count == 3);
+
+    // A recording that is dropped leaves nothing; one that is released runs what was enqueued before.
+    s.begin_recording();
+    s.enqueue("push", [p = &seen] { p->push_back(7); });
+    s.end_recording();
+    seen.clear();
+    s.replay(*r);
+    s.release(std::move(r));
+    s.release(std::move(faulty));
+    s.wait();
+    CHECK(seen == (std::vector<int>{0, 1, 2}));
+    s.begin_recording();
+    s.enqueue("push", [p = &seen] { p->push_back(8); });
+    s.replay(*(r = s.end_recording()));
+    s.release(std::move(r));
+  }
+}
+
+// A device that captures launches what it made; what it refuses to capture runs task by task.
+void captures() {
+  struct Fake : heddle::Captured {
+    std::vector<int>* seen;
+    explicit Fake(std::vector<int>* s) : seen(s) {}
+    void launch() override { seen->push_back(-1); }
+  };
+  std::vector<int> seen;
+  int asked = 0;
+  bool refuse = false;
+  Stream::Hooks hooks;
+  hooks.capture = [&](const std::function<void()>& run_all) -> std::unique_ptr<heddle::Captured> {
+    ++asked;
+    run_all();
+    if (refuse) throw OpError("this cannot be captured", ErrorCode::device);
+    return std::make_unique<Fake>(&seen);
+  };
+  Stream s(std::move(hooks));
+  const auto record = [&] {
+    s.begin_recording();
+    s.enqueue("push", [p = &seen] { p->push_back(1); });
+    return s.end_recording();
+  };
+  auto good = record();
+  s.replay(*good);
+  s.replay(*good);
+  s.wait();
+  CHECK(asked == 1);
+  CHECK(seen == (std::vector<int>{1, -1, -1}));  // captured by running it, here
+  refuse = true;
+  seen.clear();
+  auto bad = record();
+  s.replay(*bad);
+  s.replay(*bad);
+  s.wait();
+  CHECK(asked == 2 && bad->problem == "this cannot be captured");
+  CHECK(seen == (std::vector<int>{1, 1, 1}));
+  s.release(std::move(good));
+  s.release(std::move(bad));
+}
+
 }  // namespace
 
 int main() {
   order();
+  recordings();
+  captures();
   full_ring();
   errors();
   notifications();
