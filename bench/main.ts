@@ -8,6 +8,7 @@ import { describeDevice, gpuInfo, setDefaultDevice } from '../lib/tensor/index.t
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
 import { benchKernels } from './kernels.ts';
+import { benchLaunch } from './launch.ts';
 import { describeMachine, geometricMean } from './machine.ts';
 import { benchMatmul } from './matmul.ts';
 import { benchMemory } from './memory.ts';
@@ -24,6 +25,7 @@ const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
   memory    kernels on arrays that no cache holds, as shares of copying or reading memory
   decode    tokens of GPT-2 124M, as a share of reading memory
+  launch    what the host takes to launch a micro-batch of GPT-2 124M, kernels dropped: op by op and as captured graphs [--device cuda]
   start     from import of the built package to the first op's result
   targets   all of these against what the CPU path is asked to reach
   kernels   single ops on any device [--device cuda:0]
@@ -194,6 +196,19 @@ async function train(): Promise<unknown> {
   return rows;
 }
 
+async function launch(): Promise<unknown> {
+  const rows = await benchLaunch({
+    device: process.argv.includes('--device') ? values.device : 'cpu',
+    rounds,
+    ...(small && { job: 'cpu' }),
+  });
+  for (const r of rows)
+    console.log(
+      `${r.job.padEnd(5)} ${r.how.padEnd(9)} ${r.msMedian.toFixed(3).padStart(8)} ms per micro-batch (min ${r.msMin.toFixed(3)})`,
+    );
+  return rows;
+}
+
 async function start(): Promise<unknown> {
   const times = benchStart(rounds);
   for (const [what, { median, min }] of Object.entries(times))
@@ -202,7 +217,7 @@ async function start(): Promise<unknown> {
 }
 
 const SUBJECTS: Record<string, () => Promise<unknown>> = {
-  ...{ train, matmul, attention, memory, decode, start, targets },
+  ...{ train, matmul, attention, memory, decode, launch, start, targets },
   kernels: () => kernels(),
 };
 

@@ -164,6 +164,11 @@ export class ParameterSet {
     this.#hooks.push(hook);
   }
 
+  /** Whether somebody wants to know of complete buckets. */
+  get watched(): boolean {
+    return this.#hooks.length > 0;
+  }
+
   /** The elements of a group, gaps included. */
   range(group: string): Range {
     return this.#ranges.get(group) ?? { start: 0, end: 0 };

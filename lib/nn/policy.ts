@@ -28,6 +28,11 @@ export interface Policy {
   readonly lossScale: number | 'dynamic';
   /** Default none. */
   readonly recompute?: Recompute;
+  /**
+   * The parts of a step are captured and replayed, a CUDA graph each, so that the host launches a step without enqueueing its ops one by one. The
+   * same bits; a graph keeps the memory of its part. Default: on a GPU. On the CPU it saves the work of JavaScript only.
+   */
+  readonly graph?: boolean;
 }
 
 /** Nothing is computed again, and the loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
@@ -35,7 +40,9 @@ export function fillPolicy(policy: {
   readonly compute?: Compute | undefined;
   readonly lossScale?: number | 'dynamic' | undefined;
   readonly recompute?: Recompute | undefined;
+  readonly graph?: boolean | undefined;
 }): Policy {
-  const { compute = 'f32', recompute = 'none' } = policy;
-  return { compute, lossScale: policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1), recompute };
+  const { compute = 'f32', recompute = 'none', graph } = policy;
+  const lossScale = policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1);
+  return { compute, lossScale, recompute, ...(graph !== undefined && { graph }) };
 }

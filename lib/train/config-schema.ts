@@ -113,6 +113,7 @@ function build({ z }: typeof import('zod')) {
       compute: choice(COMPUTES),
       lossScale: z.union([positive, z.literal('dynamic')], { error: 'a positive number or dynamic' }),
       recompute: choice(RECOMPUTES),
+      graph: flag,
     }),
   });
 

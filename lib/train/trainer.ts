@@ -12,18 +12,18 @@ import { restoreTensors, tensorEntries } from '../checkpoint/tensors.ts';
 import type { Batch, TokenData } from '../data/index.ts';
 import { type GPT, loraConfigOf } from '../models/index.ts';
 import type { Module, Policy } from '../nn/index.ts';
-import { add } from '../ops/index.ts';
 import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
-import { RandomSource, scope, synchronize, type Tensor, tensor } from '../tensor/index.ts';
+import { RandomSource, scope, synchronize, type Tensor } from '../tensor/index.ts';
 import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import type { Evaluation } from './evaluate.ts';
-import { languageModel, type Objective } from './objective.ts';
+import { type Inputs, languageModel, type Objective } from './objective.ts';
 import { checkPolicy, LossScale } from './policy.ts';
 import { encodeChatTemplate, encodeModel, readModel } from './saved-model.ts';
 import { type Progress, restoreLoader, savedState } from './saved-state.ts';
+import { StepGraphs, shapesOf } from './step-graphs.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
 export interface BatchSource {
@@ -87,6 +87,8 @@ export interface TrainerOptions {
   onEvent?: (event: TrainerEvent) => void;
 }
 
+const isOutOfMemory = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ERR_HEDDLE_OUT_OF_MEMORY';
+
 /** The optimizer that a configuration names, on a model's parameters. */
 export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
   const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
@@ -119,6 +121,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly #random: RandomSource;
   readonly #learningRate: (step: number) => number;
   readonly #lossScale: LossScale;
+  readonly #graphs: StepGraphs;
   #step = 0;
   #progress: Progress = { bestLoss: null, bestStep: null, withoutProgress: 0 };
   #saved = -1;
@@ -139,6 +142,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.#lossScale = new LossScale(policy);
     this.#random = new RandomSource(train.seed, model.device);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
+    this.#graphs = new StepGraphs(model.device, policy.graph ?? model.device !== 'cpu');
   }
 
   /** Optimizer steps done. */
@@ -149,6 +153,14 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   /** All that is trained and saved: the model, or what holds it. */
   get module(): Module {
     return this.#objective.module;
+  }
+
+  /**
+   * How many parts of a step are captured as graphs (see `Policy.graph`), and why none can be; empty: they can, or nobody wants it. What is
+   * changed by hand between steps and is not in a tensor's elements, such as a layer that is replaced, captured steps do not see.
+   */
+  get graphs(): { captured: number; problem: string } {
+    return this.#graphs.state;
   }
 
   /** Of the options. */
@@ -163,7 +175,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /**
    * One optimizer step, whole or not at all: when it fails (out of memory, most likely), parameters, optimizer and the place in the data
-   * are as before, and the gradients are forgotten. Waits for the step's one copy from the device.
+   * are as before, and the gradients are forgotten. Waits for the step's one copy from the device. What captured graphs hold may be what is
+   * missing: without them it is tried again.
    */
   async #runStep(): Promise<StepReport> {
     const { data } = this.#o;
@@ -173,6 +186,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
       return await this.optimizer.report();
     } catch (error) {
       await this.#takeBack(place).catch(() => undefined); // the first error is the one to tell
+      if (isOutOfMemory(error) && this.#graphs.release()) return this.#runStep();
       throw error;
     }
   }
@@ -195,41 +209,75 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
     const counts = batches.map((batch) => this.#objective.counts(batch));
     const totals = (counts[0] as readonly number[]).map((_, term) => counts.reduce((n, count) => n + (count[term] as number), 0));
+    const inputs = batches.map((batch) => this.#objective.inputs(batch));
+    // What differs from step to step goes into device memory before anything reads it.
     this.#random.begin(this.#step);
-    const { device } = this.model;
     const lossScale = this.#lossScale.value;
     this.optimizer.lossScale = lossScale;
+    this.optimizer.writeLearningRate(this.#learningRate(this.#step));
     // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
-    const scales = totals.map((count) => tensor([count > 0 ? lossScale / count : 0], { shape: [], device }).keep());
-    let total: Tensor | null = null;
+    const scales: Inputs = Object.fromEntries(
+      totals.map((count, term) => [term, { data: Float32Array.of(count > 0 ? lossScale / count : 0), shape: [] }]),
+    );
+    this.#graphs.begin(this.#kindOf(inputs));
     let done: Promise<unknown> = Promise.resolve();
-    try {
-      for (const [i, batch] of batches.entries()) {
-        const before: Tensor | null = total;
-        total = scope(() => {
-          this.#objective.module.train();
-          const loss = this.#objective.loss(batch, { random: this.#random, scales });
-          backward(loss);
-          return (before ? add(before, loss.detach()) : loss.detach()).keep();
-        });
-        before?.dispose();
-        await done;
-        if (i === batches.length - 1) break;
-        done = synchronize(device);
-        done.catch(() => undefined); // told when it is waited for
-      }
-      this.optimizer.clipGradNorm(train.clip);
-      this.optimizer.step(this.#learningRate(this.#step));
-      this.optimizer.zeroGrad();
-      this.optimizer.noteLoss(total as unknown as Tensor);
-    } finally {
-      (total as Tensor | null)?.dispose();
-      for (const scale of scales) scale.dispose();
+    for (const [i, own] of inputs.entries()) {
+      this.#enqueueBatch(own, scales, i === 0);
+      await done;
+      if (i === inputs.length - 1) break;
+      done = synchronize(this.model.device);
+      done.catch(() => undefined); // told when it is waited for
     }
+    this.#graphs.run(`update ${this.#gradientsText()}`, this.#snapshot, () => {
+      this.optimizer.clipGradNorm(train.clip);
+      this.optimizer.stepAsWritten();
+    });
+    this.optimizer.zeroGrad();
   }
 
+  /** Forward and backward of a micro-batch; its loss goes to the report's. */
+  #enqueueBatch(inputs: Inputs, scales: Inputs, first: boolean): void {
+    scope(() => {
+      const placed = this.#graphs.place(inputs);
+      const context = { random: this.#random, scales: Object.values(this.#graphs.place(scales)) as Tensor[] };
+      const key = `${first ? 'first' : 'next'} ${shapesOf(inputs)} ${this.#random.stream} ${this.#gradientsText()}`;
+      this.#graphs.run(key, this.#snapshot, () => {
+        this.#objective.module.train();
+        const loss = this.#objective.loss(placed, context);
+        backward(loss);
+        this.optimizer.noteLoss(loss, { add: !first });
+      });
+    });
+  }
+
+  /** What a step's ops follow from, beside device memory; null: somebody wants to hear of its buckets, which a replay would not tell. */
+  #kindOf(inputs: readonly Inputs[]): string | null {
+    return this.optimizer.parameters.watched ? null : [...inputs.map(shapesOf), this.model.recompute].join('; ');
+  }
+
+  /** Of each parameter whether backward overwrites its gradient (0) or adds to it (1), or it is frozen (-). */
+  #gradientsText(): string {
+    return this.optimizer.parameters.placements
+      .map(({ parameter }) => (parameter.requiresGrad ? (parameter.leaf?.filled ? 1 : 0) : '-'))
+      .join('');
+  }
+
+  /** What a part of a step changes that is not in device memory: which gradients there are, and how many draws were made. */
+  readonly #snapshot = (): (() => void) => {
+    const leaves = this.optimizer.parameters.placements.map(({ parameter: { leaf } }) => ({ leaf, filled: leaf?.filled ?? false }));
+    const { stream } = this.#random;
+    return () => {
+      for (const { leaf, filled } of leaves) if (leaf) leaf.filled = filled;
+      this.#random.stream = stream;
+    };
+  };
+
   async #evaluate(maxTokens: number): Promise<TrainerEvent & { type: 'evaluation' }> {
-    const result = await (this.#objective.evaluate as NonNullable<Objective['evaluate']>)(maxTokens);
+    const evaluate = () => (this.#objective.evaluate as NonNullable<Objective['evaluate']>)(maxTokens);
+    const result = await evaluate().catch((error: unknown) => {
+      if (isOutOfMemory(error) && this.#graphs.release()) return evaluate();
+      throw error;
+    });
     const { bestLoss, withoutProgress } = this.#progress;
     const best = Number.isFinite(result.loss) && (bestLoss === null || result.loss < bestLoss);
     this.#progress = best
@@ -400,6 +448,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** Frees the optimizer's buffers. The model keeps its parameters and may be trained further. */
   dispose(): void {
+    this.#graphs.release();
     this.#random.dispose();
     this.optimizer.dispose();
   }

@@ -12,11 +12,11 @@ import {
 } from '../../data/index.ts';
 import type { GPT } from '../../models/index.ts';
 import { concat, crossEntropy, mul, reshape, slice, sub, sum } from '../../ops/index.ts';
-import { full, type RandomSource, scope, type Tensor, tensor } from '../../tensor/index.ts';
+import { full, type RandomSource, scope, type Tensor } from '../../tensor/index.ts';
 import type { Tokenizer } from '../../tokenizer/index.ts';
 import type { DPOSection } from '../config.ts';
 import { type Evaluation, toDevice } from '../evaluate.ts';
-import { evaluationRows, type Objective } from '../objective.ts';
+import { evaluationRows, type HostTensor, type Inputs, idsOf, type Objective } from '../objective.ts';
 import { readFiles } from './read.ts';
 import type { PreparedTask, Task } from './task.ts';
 
@@ -29,11 +29,11 @@ export function encodePreferences(pairs: readonly Preference[], tokenizer: Token
 }
 
 /** (pairs): log π(chosen) - log π(rejected), each summed over the completion's tokens. */
-function margins(model: GPT, batch: GroupsBatch, random: RandomSource | null): Tensor {
-  const b = toDevice(batch, model.device);
-  const losses = crossEntropy(model.logits(b.inputs, { random }), b.targets, { reduction: 'none' });
-  const sums = reshape(sum(losses, { dim: -1 }), batch.groups.length, 2);
-  return reshape(sub(slice(sums, 1, 1, 2), slice(sums, 1, 0, 1)), batch.groups.length);
+function margins(model: GPT, inputs: Tensor, targets: Tensor, random: RandomSource | null): Tensor {
+  const pairs = (inputs.shape[0] as number) / 2;
+  const losses = crossEntropy(model.logits(inputs, { random }), targets, { reduction: 'none' });
+  const sums = reshape(sum(losses, { dim: -1 }), pairs, 2);
+  return reshape(sub(slice(sums, 1, 1, 2), slice(sums, 1, 0, 1)), pairs);
 }
 
 /** The same of every pair of the data, in order, as the model is now: what a reference model said, asked once. */
@@ -44,7 +44,12 @@ export async function preferenceMargins(model: GPT, data: TokenData, length: num
   let read = 0;
   try {
     for (const batch of groupsOnce(data, { size: 2, batch: Math.max(1, evaluationRows(length) >> 1), length })) {
-      const margin = noGrad(() => scope(() => margins(model, batch, null).keep()));
+      const margin = noGrad(() =>
+        scope(() => {
+          const { inputs, targets } = toDevice(batch, model.device);
+          return margins(model, inputs, targets, null).keep();
+        }),
+      );
       try {
         found.push(...((await margin.data()) as Float32Array));
       } finally {
@@ -77,21 +82,33 @@ export interface DPOOptions {
 /** log(1 + e^-x), which does not overflow. */
 const softplusOfMinus = (x: number): number => (x > 0 ? Math.log1p(Math.exp(-x)) : Math.log1p(Math.exp(x)) - x);
 
-export function dpoObjective(model: GPT, { train, validation, beta, length }: DPOOptions): Objective<GroupsBatch> {
+export interface DPOInputs extends Inputs {
+  /** Token ids (2 pairs, T), and those that come after each. */
+  readonly inputs: HostTensor;
+  readonly targets: HostTensor;
+  /** (pairs): the margins of the reference model. */
+  readonly reference: HostTensor;
+}
+
+export function dpoObjective(model: GPT, { train, validation, beta, length }: DPOOptions): Objective<GroupsBatch, DPOInputs> {
   return {
     module: model,
     counts: (batch) => [batch.groups.length],
-    loss(batch, { random, scales: [scale] }) {
-      const n = batch.groups.length;
-      const device = model.device;
-      const reference = tensor(
-        Float32Array.from(batch.groups, (group) => train.reference[group] as number),
-        { shape: [n], device },
-      );
-      const reward = reshape(mul(sub(margins(model, batch, random), reference), beta), n, 1);
+    inputs: (batch) => ({
+      inputs: idsOf(batch, batch.inputs),
+      targets: idsOf(batch, batch.targets),
+      reference: {
+        data: Float32Array.from(batch.groups, (group) => train.reference[group] as number),
+        shape: [batch.groups.length],
+      },
+    }),
+    loss({ inputs, targets, reference }, { random, scales: [scale] }) {
+      const { device } = model;
+      const n = reference.size;
+      const reward = reshape(mul(sub(margins(model, inputs, targets, random), reference), beta), n, 1);
       // -log σ(x) is the cross-entropy of the logits (x, 0) against the first.
       const logits = concat([reward, full([n, 1], 0, { device })], 1);
-      return crossEntropy(logits, tensor(new Int32Array(n), { shape: [n], device }), { scale: scale as Tensor });
+      return crossEntropy(logits, full([n], 0, { dtype: 'i32', device }), { scale: scale as Tensor });
     },
     ...(validation && {
       async evaluate(maxTokens: number): Promise<Evaluation> {

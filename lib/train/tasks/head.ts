@@ -19,7 +19,7 @@ import type { Tokenizer } from '../../tokenizer/index.ts';
 import { ArgumentError } from '../../util/errors.ts';
 import type { HeadSection, RunConfig } from '../config.ts';
 import { type Evaluation, toDevice } from '../evaluate.ts';
-import { evaluationRows, type Objective } from '../objective.ts';
+import { evaluationRows, type HostTensor, type Inputs, idsOf, type Objective } from '../objective.ts';
 import { readFiles } from './read.ts';
 import type { PreparedTask, Task, TaskContext } from './task.ts';
 
@@ -30,10 +30,10 @@ export interface ScoredData {
   readonly answers: Int32Array;
 }
 
-/** Logits (groups, classes or answers): of a batch's hidden states (B, T, C). */
-function logitsOf(module: ScoredGPT, hidden: Tensor, { ends, groups }: GroupsBatch, random: RandomSource | null): Tensor {
-  const scores = module.scores(hidden, tensor(ends, { shape: [ends.length], device: module.device }), { random });
-  return module instanceof GPTForMultipleChoice ? reshape(scores, groups.length, ends.length / groups.length) : scores;
+/** Logits (groups, classes or answers): of a batch's hidden states (B, T, C), read at its `ends` i32 (B). */
+function logitsOf(module: ScoredGPT, hidden: Tensor, ends: Tensor, groups: number, random: RandomSource | null): Tensor {
+  const scores = module.scores(hidden, ends, { random });
+  return module instanceof GPTForMultipleChoice ? reshape(scores, groups, ends.size / groups) : scores;
 }
 
 export interface HeadObjectiveOptions {
@@ -47,21 +47,38 @@ export interface HeadObjectiveOptions {
 
 const answersOf = ({ groups }: GroupsBatch, { answers }: ScoredData): Int32Array => groups.map((group) => answers[group] as number);
 
+export interface HeadInputs extends Inputs {
+  /** Token ids (B, T), and those that come after each. */
+  readonly inputs: HostTensor;
+  readonly targets: HostTensor;
+  /** (B): the place of each row's last input among all B · T. */
+  readonly ends: HostTensor;
+  /** (groups): the right class or answer. */
+  readonly answers: HostTensor;
+}
+
 /** Cross-entropy of the right class or answer, plus λ times that of the texts' tokens. */
-export function headObjective(module: ScoredGPT, { train, validation, lmWeight, length }: HeadObjectiveOptions): Objective<GroupsBatch> {
+export function headObjective(
+  module: ScoredGPT,
+  { train, validation, lmWeight, length }: HeadObjectiveOptions,
+): Objective<GroupsBatch, HeadInputs> {
   const { gpt } = module;
   return {
     module,
     counts: (batch) => [batch.groups.length, batch.targetCount],
-    loss(batch, { random, scales: [perAnswer, perToken] }) {
-      const b = toDevice(batch, gpt.device);
-      const hidden = gpt.forward(b.inputs, { random });
-      const answers = tensor(answersOf(batch, train), { shape: [batch.groups.length], device: gpt.device });
-      const own = crossEntropy(logitsOf(module, hidden, batch, random), answers, { scale: perAnswer as Tensor });
+    inputs: (batch) => ({
+      inputs: idsOf(batch, batch.inputs),
+      targets: idsOf(batch, batch.targets),
+      ends: { data: batch.ends, shape: [batch.ends.length] },
+      answers: { data: answersOf(batch, train), shape: [batch.groups.length] },
+    }),
+    loss({ inputs, targets, ends, answers }, { random, scales: [perAnswer, perToken] }) {
+      const hidden = gpt.forward(inputs, { random });
+      const own = crossEntropy(logitsOf(module, hidden, ends, answers.size, random), answers, { scale: perAnswer as Tensor });
       if (lmWeight === 0) return own;
       const { vocabSize: validColumns } = gpt.config;
       const settings = { validColumns, scale: mul(perToken as Tensor, lmWeight) };
-      return add(own, linearCrossEntropy(hidden, gpt.headWeight.compute, b.targets, settings));
+      return add(own, linearCrossEntropy(hidden, gpt.headWeight.compute, targets, settings));
     },
     ...(validation && { evaluate: (maxTokens: number) => evaluateHead(module, validation, { length, maxTokens }) }),
   };
@@ -78,7 +95,10 @@ async function* logitsOnce(
   try {
     for (const batch of groupsOnce(tokens, { size, batch: Math.max(1, Math.floor(evaluationRows(length) / size)), length })) {
       const logits = noGrad(() =>
-        scope(() => logitsOf(module, module.gpt.forward(toDevice(batch, module.device).inputs), batch, null).keep()),
+        scope(() => {
+          const ends = tensor(batch.ends, { shape: [batch.ends.length], device: module.device });
+          return logitsOf(module, module.gpt.forward(toDevice(batch, module.device).inputs), ends, batch.groups.length, null).keep();
+        }),
       );
       try {
         yield { batch, logits: (await logits.data()) as Float32Array };

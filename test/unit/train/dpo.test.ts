@@ -20,7 +20,7 @@ import {
   type TrainerEvent,
   tensor,
 } from '../../../lib/index.ts';
-import { temporaryFolder } from './run_support.ts';
+import { lossOn, temporaryFolder } from './run_support.ts';
 
 const byte = new ByteTokenizer();
 const PAIRS = [
@@ -62,7 +62,7 @@ test('the loss is the formula of the paper, log 2 at first, its gradient that of
   const objective = dpoObjective(model, { train: { tokens, reference }, validation: { tokens, reference }, beta, length: 16 });
   const [batch] = [...data.groupsOnce(tokens, { size: 2, batch: 3, length: 16 })] as [data.GroupsBatch];
   const scale = tensor([1 / 3], { shape: [] }).keep();
-  const loss = () => objective.loss(batch, { random: new RandomSource(1), scales: [scale] });
+  const loss = () => lossOn(objective, batch, { random: new RandomSource(1), scales: [scale] });
   const value = (): number => noGrad(() => scope(() => loss().dataSync()[0] as number));
   t.true(Math.abs(value() - Math.log(2)) < 1e-5);
   const up = (model.blocks[0] as GPT['blocks'][0]).mlp.up.weight;

@@ -27,7 +27,7 @@ import {
   type TrainerEvent,
   tensor,
 } from '../../../lib/index.ts';
-import { temporaryFolder } from './run_support.ts';
+import { lossOn, temporaryFolder } from './run_support.ts';
 
 const byte = new ByteTokenizer();
 const small = (seed = 1): GPT => new GPT(gptConfig({ vocabSize: 257, contextLength: 32, layers: 1, heads: 2, width: 16 }), { seed });
@@ -111,7 +111,7 @@ for (const [name, make, size] of [
     const random = new RandomSource(1);
     const scales = [tensor([0.25], { shape: [] }).keep(), tensor([0.1], { shape: [] }).keep()];
     const lossOf = (lmWeight: number) =>
-      headObjective(module, { train, validation: null, lmWeight, length: 32 }).loss(batch, { random, scales });
+      lossOn(headObjective(module, { train, validation: null, lmWeight, length: 32 }), batch, { random, scales });
     const value = (lmWeight: number): Promise<number> => noGrad(() => scope(() => lossOf(lmWeight).keep())).item();
     const [head, half, whole] = [await value(0), await value(0.5), await value(1)];
     t.true(Math.abs(head + whole - 2 * half) < 1e-5 && whole > head, `${head} ${half} ${whole}`);

@@ -9,12 +9,15 @@ import {
   GPT,
   type GPTConfigInput,
   gptConfig,
+  type Tensor,
   type TrainConfig,
   Trainer,
   type TrainerEvent,
   type TrainerOptions,
   trainConfig,
 } from '../../../lib/index.ts';
+import { type Inputs, type LossContext, type Objective, placeInputs } from '../../../lib/train/objective.ts';
+import { DEVICE } from '../../run/devices.ts';
 
 /** A folder that is removed after the test. */
 export function temporaryFolder(t: ExecutionContext): string {
@@ -56,6 +59,11 @@ export function trainerOf({ model, train, documents = false, source, options }: 
     data: source ?? new data.Loader(tokens(2000), { batch, length, seed, documents }),
     ...options,
   });
+}
+
+/** The loss of a batch, on the device that tests run on. */
+export function lossOn<B extends data.Batch, I extends Inputs>(objective: Objective<B, I>, batch: B, context: LossContext): Tensor {
+  return objective.loss(placeInputs(objective.inputs(batch), DEVICE), context);
 }
 
 export async function eventsOf(trainer: Trainer): Promise<TrainerEvent[]> {
