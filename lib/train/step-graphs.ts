@@ -43,9 +43,10 @@ export class StepGraphs {
     this.#enabled = enabled;
   }
 
-  /** How many parts are captured, and why no more are; empty: they are, or nobody wants it. */
+  /** How many parts are captured, and why they are not, or a GPU does not launch each as one. Waits for the device. */
   get state(): { captured: number; problem: string } {
-    return { captured: this.#parts.size, problem: this.#problem };
+    const problems = [...this.#parts.values()].map(({ graph }) => graph.state().problem);
+    return { captured: this.#parts.size, problem: this.#problem || (problems.find((problem) => problem !== '') ?? '') };
   }
 
   /** A step begins. `kind`: all that its ops follow from, but for what is in device memory; null: it must not be captured. */

@@ -156,8 +156,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   }
 
   /**
-   * How many parts of a step are captured as graphs (see `Policy.graph`), and why none can be; empty: they can, or nobody wants it. What is
-   * changed by hand between steps and is not in a tensor's elements, such as a layer that is replaced, captured steps do not see.
+   * How many parts of a step are captured as graphs (see `Policy.graph`), and why none can be, or the GPU runs their tasks one by one; empty:
+   * all is well, or nobody wants it. What is changed by hand between steps and is not in a tensor's elements, such as a layer that is replaced,
+   * captured steps do not see.
    */
   get graphs(): { captured: number; problem: string } {
     return this.#graphs.state;

@@ -8,6 +8,7 @@ import {
   type MemoryStats,
   memory,
   memoryHolders,
+  nn,
   RandomSource,
   resetPeakMemory,
   scope,
@@ -79,7 +80,9 @@ async function failEverywhere(t: ExecutionContext, what: 'allocation' | 'scratch
   const folders = [temporaryFolder(t), temporaryFolder(t)] as const;
   const make = (checkpoints: string) => {
     const source = loaderOf(2);
-    const options = { checkpoints, validation: tokens(40), ...setup.options };
+    // Op by op: captured steps allocate nothing, and what happens while one is captured is in step-graphs.test.ts.
+    const policy = { ...(setup.options?.policy ?? nn.fillPolicy({})), graph: false };
+    const options = { checkpoints, validation: tokens(40), ...setup.options, policy };
     const train = { ...setup.train, steps: 3, evalEvery: 2, saveEvery: 2 };
     return { source, trainer: trainerOf({ ...setup, train, source, options }) };
   };
