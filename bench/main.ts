@@ -198,7 +198,7 @@ async function train(): Promise<unknown> {
 
 async function launch(): Promise<unknown> {
   const rows = await benchLaunch({
-    device: process.argv.includes('--device') ? values.device : 'cpu',
+    device: process.argv.some((arg) => arg.startsWith('--device')) ? values.device : 'cpu',
     rounds,
     ...(small && { job: 'cpu' }),
   });
