@@ -1,4 +1,3 @@
-import { backward } from '../autograd/index.ts';
 import {
   type Checkpoint,
   discardLaterCheckpoints,
@@ -14,16 +13,16 @@ import { type GPT, loraConfigOf } from '../models/index.ts';
 import type { Module, Policy } from '../nn/index.ts';
 import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
-import { RandomSource, scope, synchronize, type Tensor } from '../tensor/index.ts';
+import { synchronize, type Tensor } from '../tensor/index.ts';
 import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import type { Evaluation } from './evaluate.ts';
-import { type Inputs, languageModel, type Objective } from './objective.ts';
+import { languageModel, type Objective } from './objective.ts';
 import { checkPolicy, LossScale } from './policy.ts';
 import { encodeChatTemplate, encodeModel, readModel } from './saved-model.ts';
 import { type Progress, restoreLoader, savedState } from './saved-state.ts';
-import { StepGraphs, shapesOf } from './step-graphs.ts';
+import { Steps } from './step.ts';
 
 /** Where batches come from: `Loader` or `ExamplesLoader`. */
 export interface BatchSource {
@@ -118,10 +117,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly optimizer: Optimizer;
   readonly #o: TrainerOptions;
   readonly #objective: Objective;
-  readonly #random: RandomSource;
+  readonly #steps: Steps;
   readonly #learningRate: (step: number) => number;
   readonly #lossScale: LossScale;
-  readonly #graphs: StepGraphs;
   #step = 0;
   #progress: Progress = { bestLoss: null, bestStep: null, withoutProgress: 0 };
   #saved = -1;
@@ -140,9 +138,9 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     model.recompute = policy.recompute ?? 'none';
     this.optimizer = makeOptimizer(this.#objective.module, train);
     this.#lossScale = new LossScale(policy);
-    this.#random = new RandomSource(train.seed, model.device);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
-    this.#graphs = new StepGraphs(model.device, policy.graph ?? model.device !== 'cpu');
+    const graph = policy.graph ?? model.device !== 'cpu';
+    this.#steps = new Steps({ model, objective: this.#objective, optimizer: this.optimizer, train, graph });
   }
 
   /** Optimizer steps done. */
@@ -161,7 +159,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
    * captured steps do not see.
    */
   get graphs(): { captured: number; problem: string } {
-    return this.#graphs.state;
+    return this.#steps.graphs.state;
   }
 
   /** Of the options. */
@@ -180,14 +178,16 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
    * missing: without them it is tried again.
    */
   async #runStep(): Promise<StepReport> {
-    const { data } = this.#o;
+    const { data, train } = this.#o;
     const place = data.state();
     try {
-      await this.#enqueueStep();
+      const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
+      const [step, lossScale] = [this.#step, this.#lossScale.value];
+      await this.#steps.enqueue(batches, { step, lossScale, learningRate: this.#learningRate(step) });
       return await this.optimizer.report();
     } catch (error) {
       await this.#takeBack(place).catch(() => undefined); // the first error is the one to tell
-      if (isOutOfMemory(error) && this.#graphs.release()) return this.#runStep();
+      if (isOutOfMemory(error) && this.#steps.graphs.release()) return this.#runStep();
       throw error;
     }
   }
@@ -201,82 +201,10 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.optimizer.restore(updates);
   }
 
-  /**
-   * Enqueues one optimizer step, with its loss in the optimizer's report. Of its micro-batches at most two are enqueued and not
-   * done: the event loop never stands still before a full queue. The last one is not waited for: if it fails, the update is skipped.
-   */
-  async #enqueueStep(): Promise<void> {
-    const { train, data } = this.#o;
-    const batches = Array.from({ length: train.gradientAccumulation }, () => data.next());
-    const counts = batches.map((batch) => this.#objective.counts(batch));
-    const totals = (counts[0] as readonly number[]).map((_, term) => counts.reduce((n, count) => n + (count[term] as number), 0));
-    const inputs = batches.map((batch) => this.#objective.inputs(batch));
-    // What differs from step to step goes into device memory before anything reads it.
-    this.#random.begin(this.#step);
-    const lossScale = this.#lossScale.value;
-    this.optimizer.lossScale = lossScale;
-    this.optimizer.writeLearningRate(this.#learningRate(this.#step));
-    // One factor for the whole step, not for the micro-batch: accumulation then equals the full batch.
-    const scales: Inputs = Object.fromEntries(
-      totals.map((count, term) => [term, { data: Float32Array.of(count > 0 ? lossScale / count : 0), shape: [] }]),
-    );
-    this.#graphs.begin(this.#kindOf(inputs));
-    let done: Promise<unknown> = Promise.resolve();
-    for (const [i, own] of inputs.entries()) {
-      this.#enqueueBatch(own, scales, i === 0);
-      await done;
-      if (i === inputs.length - 1) break;
-      done = synchronize(this.model.device);
-      done.catch(() => undefined); // told when it is waited for
-    }
-    this.#graphs.run(`update ${this.#gradientsText()}`, this.#snapshot, () => {
-      this.optimizer.clipGradNorm(train.clip);
-      this.optimizer.stepAsWritten();
-    });
-    this.optimizer.zeroGrad();
-  }
-
-  /** Forward and backward of a micro-batch; its loss goes to the report's. */
-  #enqueueBatch(inputs: Inputs, scales: Inputs, first: boolean): void {
-    scope(() => {
-      const placed = this.#graphs.place(inputs);
-      const context = { random: this.#random, scales: Object.values(this.#graphs.place(scales)) as Tensor[] };
-      const key = `${first ? 'first' : 'next'} ${shapesOf(inputs)} ${this.#random.stream} ${this.#gradientsText()}`;
-      this.#graphs.run(key, this.#snapshot, () => {
-        this.#objective.module.train();
-        const loss = this.#objective.loss(placed, context);
-        backward(loss);
-        this.optimizer.noteLoss(loss, { add: !first });
-      });
-    });
-  }
-
-  /** What a step's ops follow from, beside device memory; null: somebody wants to hear of its buckets, which a replay would not tell. */
-  #kindOf(inputs: readonly Inputs[]): string | null {
-    return this.optimizer.parameters.watched ? null : [...inputs.map(shapesOf), this.model.recompute].join('; ');
-  }
-
-  /** Of each parameter whether backward overwrites its gradient (0) or adds to it (1), or it is frozen (-). */
-  #gradientsText(): string {
-    return this.optimizer.parameters.placements
-      .map(({ parameter }) => (parameter.requiresGrad ? (parameter.leaf?.filled ? 1 : 0) : '-'))
-      .join('');
-  }
-
-  /** What a part of a step changes that is not in device memory: which gradients there are, and how many draws were made. */
-  readonly #snapshot = (): (() => void) => {
-    const leaves = this.optimizer.parameters.placements.map(({ parameter: { leaf } }) => ({ leaf, filled: leaf?.filled ?? false }));
-    const { stream } = this.#random;
-    return () => {
-      for (const { leaf, filled } of leaves) if (leaf) leaf.filled = filled;
-      this.#random.stream = stream;
-    };
-  };
-
   async #evaluate(maxTokens: number): Promise<TrainerEvent & { type: 'evaluation' }> {
     const evaluate = () => (this.#objective.evaluate as NonNullable<Objective['evaluate']>)(maxTokens);
     const result = await evaluate().catch((error: unknown) => {
-      if (isOutOfMemory(error) && this.#graphs.release()) return evaluate();
+      if (isOutOfMemory(error) && this.#steps.graphs.release()) return evaluate();
       throw error;
     });
     const { bestLoss, withoutProgress } = this.#progress;
@@ -449,8 +377,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** Frees the optimizer's buffers. The model keeps its parameters and may be trained further. */
   dispose(): void {
-    this.#graphs.release();
-    this.#random.dispose();
+    this.#steps.dispose();
     this.optimizer.dispose();
   }
 }
