@@ -7,6 +7,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { AttentionRow } from './attention.ts';
 import type { DecodeRow } from './decode.ts';
+import type { LaunchRow } from './launch.ts';
 import { geometricMean, type Machine } from './machine.ts';
 import type { MatmulRow } from './matmul.ts';
 import type { MemoryRow } from './memory.ts';
@@ -82,6 +83,12 @@ export const startVerdict = (start: StartTimes): Verdict => ({
   ...{ target: 'below 60 ms', measured: `${start.total.median.toFixed(1)} ms`, met: start.total.median < 60 },
 });
 
+export function launchVerdict(rows: readonly LaunchRow[]): Verdict {
+  const { msMedian } = rows.find(({ how }) => how === 'graph') as LaunchRow;
+  const line = 'JavaScript for a captured micro-batch of GPT-2 124M';
+  return { line, target: 'at most 1 ms', measured: `${msMedian.toFixed(3)} ms`, met: msMedian <= 1 };
+}
+
 /** Runs a subject of main.ts in a process of its own and returns its rows. */
 function measured<Rows>(subject: string, args: readonly string[], isa?: string): Rows {
   const folder = mkdtempSync(path.join(tmpdir(), 'heddle-bench-'));
@@ -107,6 +114,6 @@ export function benchTargets(machine: Machine, args: readonly string[]): Verdict
     verdicts.push(matmulVerdict(isa, measured('matmul', args, isa)), ...attentionVerdicts(isa, measured('attention', args, isa)));
   }
   verdicts.push(...memoryVerdicts(measured('memory', args)), decodeVerdict(measured<DecodeRow[]>('decode', args)[0] as DecodeRow));
-  verdicts.push(startVerdict(measured('start', args)));
+  verdicts.push(startVerdict(measured('start', args)), launchVerdict(measured('launch', args)));
   return verdicts;
 }
