@@ -6,7 +6,7 @@ export type { FromPretrainedOptions } from './checkpoint/from_pretrained.ts';
 export { type GGUFType, type SaveGGUFOptions, saveGGUF } from './checkpoint/gguf.ts';
 export * as checkpoint from './checkpoint/index.ts';
 export { type LoadLLMCOptions, loadLLMC } from './checkpoint/llmc.ts';
-export { loadLoRA, type SaveLoRAOptions, saveLoRA } from './checkpoint/lora.ts';
+export { type LoadLoRAOptions, loadLoRA, type SaveLoRAOptions, saveLoRA } from './checkpoint/lora.ts';
 export { type LoadPretrainedOptions, loadPretrained, type SavePretrainedOptions, savePretrained } from './checkpoint/pretrained.ts';
 export { loadWeights, saveWeights } from './checkpoint/weights.ts';
 export * as data from './data/index.ts';

@@ -7,6 +7,8 @@ export { namingAsync as naming } from '../util/files.ts';
 
 /** An open file. `read` and `write` may do less than asked, as the system calls behind them may. */
 export interface OpenFile {
+  /** The system's number of it; undefined: read with `read` alone. */
+  readonly descriptor?: number;
   /** Reads up to `buffer.length` bytes from `position`; returns how many came, 0 at the end of the file. */
   read(buffer: Uint8Array, position: number): Promise<number>;
   /** Appends up to all of `bytes`; returns how many were taken. */
@@ -42,6 +44,10 @@ class NodeFile implements OpenFile {
 
   constructor(handle: FileHandle) {
     this.#handle = handle;
+  }
+
+  get descriptor(): number {
+    return this.#handle.fd;
   }
 
   async read(buffer: Uint8Array, position: number): Promise<number> {

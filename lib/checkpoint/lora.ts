@@ -1,7 +1,16 @@
 // LoRA's changes in PEFT's files: adapter_config.json and adapter_model.safetensors, under the names that the family's model has there.
 import { join } from 'node:path';
 import { noGrad } from '../autograd/index.ts';
-import { type AddLoRAOptions, addLoRA, type GPT, type LoRATarget, lorasOf, removeLoRA } from '../models/index.ts';
+import {
+  type AddLoRAOptions,
+  addLoRA,
+  type GPT,
+  type LoRATarget,
+  lorasOf,
+  type Quantization,
+  quantizeLoRA,
+  removeLoRA,
+} from '../models/index.ts';
 import { type LoRA, Parameter } from '../nn/index.ts';
 import { copyInto, slice } from '../ops/index.ts';
 import { tensor } from '../tensor/create.ts';
@@ -165,12 +174,18 @@ async function fill(model: GPT, file: SafetensorsFile): Promise<void> {
   }
 }
 
+export interface LoadLoRAOptions {
+  /** `nf4`: the changed matrices are kept in 4 bits from then on (QLoRA). Default none. */
+  quantize?: Quantization;
+}
+
 /**
  * Gives a model the changes that PEFT, or `saveLoRA`, wrote for it: as after `addLoRA`, so that training goes on, or `mergeLoRA` adds them
- * for good. Matrices that the files leave alone get a change of 0.
+ * for good. Matrices that the files leave alone get a change of 0. The files do not say how the matrices were kept, nor need they:
+ * `quantize` does, as in `addLoRA`.
  * @throws FileError naming the field or tensor that is missing, misshapen or not supported; the model is then as before
  */
-export async function loadLoRA(model: GPT, folder: string): Promise<void> {
+export async function loadLoRA(model: GPT, folder: string, { quantize = 'none' }: LoadLoRAOptions = {}): Promise<void> {
   const config = readConfig(join(folder, CONFIG), await readJSON(join(folder, CONFIG)));
   const file = await openSafetensors(join(folder, WEIGHTS));
   try {
@@ -178,6 +193,7 @@ export async function loadLoRA(model: GPT, folder: string): Promise<void> {
     addLoRA(model, options);
     try {
       await fill(model, file);
+      if (quantize === 'nf4') quantizeLoRA(model);
     } catch (error) {
       removeLoRA(model);
       throw error;

@@ -29,6 +29,8 @@ export interface SafetensorsFile {
   /** In the order of their bytes in the file. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
   readonly metadata: ReadonlyMap<string, string>;
+  /** The system's number of the open file, where it is one of the system. */
+  readonly descriptor: number | undefined;
   /** The little-endian bytes of one tensor, in memory of their own. @throws ArgumentError for a name that the file does not hold. */
   read(name: string): Promise<Uint8Array>;
   close(): Promise<void>;
@@ -56,6 +58,7 @@ export async function openSafetensors(file: string, fs: FileSystem = nodeFileSys
       file,
       tensors,
       metadata,
+      descriptor: source.descriptor,
       read: (name) => {
         const info = tensors.get(name);
         if (info !== undefined) return readFully(source, file, `tensor ${JSON.stringify(name)}`, info.offset, info.byteLength);

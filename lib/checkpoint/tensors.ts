@@ -7,12 +7,15 @@ import { FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 import { openSafetensors, type SafetensorsEntry } from './safetensors.ts';
 
-/** f32 tensors as entries of a safetensors file; each is read from the device when its turn comes. */
+/** What a tensor's elements are called in a file. */
+const storedAs = (t: Tensor): 'F32' | 'U8' => (t.dtype === 'u8' ? 'U8' : 'F32');
+
+/** f32 and u8 tensors as entries of a safetensors file; each is read from the device when its turn comes. */
 export function* tensorEntries(tensors: Iterable<[string, Tensor]>): Generator<SafetensorsEntry> {
   for (const [name, t] of tensors)
     yield {
       name,
-      dtype: 'F32',
+      dtype: storedAs(t),
       shape: [...t.shape],
       bytes: async () => {
         const data = await t.data();
@@ -29,7 +32,7 @@ export async function countElements(file: string): Promise<number> {
 }
 
 /**
- * Reads a file that holds just these f32 tensors into them, one at a time.
+ * Reads a file that holds just these tensors, f32 or u8, into them, one at a time.
  * @throws FileError naming the tensor that is missing, too many, of another type or another shape; then nothing was changed
  */
 export async function restoreTensors(file: string, tensors: ReadonlyMap<string, Tensor>): Promise<void> {
@@ -40,14 +43,14 @@ export async function restoreTensors(file: string, tensors: ReadonlyMap<string, 
     for (const [name, t] of tensors) {
       const info = source.tensors.get(name);
       if (!info) throw new FileError(file, `tensor ${name} is missing`);
-      if (info.dtype !== 'F32') throw new FileError(file, `tensor ${name} must be F32, got ${info.dtype}`);
+      if (info.dtype !== storedAs(t)) throw new FileError(file, `tensor ${name} must be ${storedAs(t)}, got ${info.dtype}`);
       if (!sameShape(info.shape, t.shape))
         throw new FileError(file, `tensor ${name} must be ${shapeText(t.shape)}, got ${shapeText(info.shape)}`);
     }
     for (const [name, t] of tensors) {
       const bytes = await source.read(name);
-      const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
-      noGrad(() => scope(() => copyInto(t, tensor(values, { shape: t.shape, device: t.device }))));
+      const values = t.dtype === 'u8' ? bytes : new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+      noGrad(() => scope(() => copyInto(t, tensor(values, { shape: t.shape, dtype: t.dtype, device: t.device }))));
     }
   } finally {
     await source.close();

@@ -1,9 +1,10 @@
 import type { Module, Parameter } from '../nn/index.ts';
 import { copyInto } from '../ops/index.ts';
-import { tensor } from '../tensor/create.ts';
+import { empty, tensor } from '../tensor/create.ts';
+import { isDense, readFileInto } from '../tensor/file.ts';
 import { sameShape, shapeText } from '../tensor/shape.ts';
-import { scope } from '../tensor/tensor.ts';
-import { FileError } from '../util/errors.ts';
+import { scope, type Tensor } from '../tensor/tensor.ts';
+import { ArgumentError, FileError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { openSafetensors, type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
 import { FLOAT_DTYPES, type FloatDType, isFloatDType, widen } from './weights-half.ts';
@@ -18,6 +19,7 @@ export function floatBytes(values: Float32Array): Uint8Array {
  * its turn to be written comes.
  */
 export function weightEntries(module: Module): SafetensorsEntry[] {
+  if (module.frozenCount() > 0) throw new ArgumentError('saveWeights: the module has matrices in NF4: mergeLoRA takes them out');
   return [...module.namedParameters()].map(([name, p]) => ({
     name,
     dtype: 'F32',
@@ -41,6 +43,31 @@ function floatType(file: SafetensorsFile, name: string): FloatDType {
 /** One tensor of a file, which holds it, as f32. @throws FileError when its elements are of another kind than F32, F16 or BF16 */
 export async function readFloats(file: SafetensorsFile, name: string): Promise<Float32Array> {
   return widen(floatType(file, name), await file.read(name));
+}
+
+const TENSOR_TYPES = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
+
+/**
+ * Puts a tensor of a file, which has this shape there, into an f32 tensor of the same shape: any view of one. Where both are the
+ * system's, the CPU's threads read the file straight into it, or into memory from which it is converted or transposed, without the event
+ * loop; what goes wrong with that comes at the next wait.
+ * @throws FileError when its elements are of another kind than F32, F16 or BF16
+ */
+export async function readFloatsInto(file: SafetensorsFile, name: string, to: Tensor, shape: readonly number[]): Promise<void> {
+  const dtype = TENSOR_TYPES[floatType(file, name)];
+  const { descriptor } = file;
+  if (to.device !== 'cpu' || descriptor === undefined) {
+    const values = await readFloats(file, name);
+    scope(() => copyInto(to, tensor(values, { shape: [...shape], device: to.device })));
+    return;
+  }
+  const { offset } = file.tensors.get(name) as { offset: number };
+  scope(() => {
+    const dense = dtype === 'f32' && isDense(to);
+    const staged = dense ? to : empty([...shape], { dtype, device: 'cpu' });
+    readFileInto(staged, descriptor, offset);
+    if (!dense) copyInto(to, staged);
+  });
 }
 
 /** @throws FileError naming the first tensor that is missing, of another shape or type, or unexpected */

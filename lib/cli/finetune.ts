@@ -23,6 +23,7 @@ export const run = command(
         kind: 'flag',
         help: 'learn a change of low rank of the matrices alone (LoRA): finetune.lora, with its defaults where it is missing',
       },
+      qlora: { kind: 'flag', help: 'the same with the matrices that are changed kept in 4 bits (QLoRA): finetune.lora.quantize=nf4' },
       seed: { kind: 'integer', value: 'N', min: 0, help: 'train.seed and finetune.train.seed' },
     },
     details: [
@@ -46,13 +47,14 @@ export const run = command(
     }
     if (file === '') throw new UsageError('finetune: CONFIG.yaml is missing', 'Or name a task of its own: --example.');
     if (values.resume && values.fresh) throw new UsageError('finetune: --resume and --fresh contradict each other');
-    const { data, device, from, lora, seed, set, task } = values;
+    const { data, device, from, lora, qlora, seed, set, task } = values;
     // JSON is YAML: any path can stand in an override.
     const over = [
       ...(data === undefined ? [] : [`finetune.path=${JSON.stringify(data)}`, 'finetune.valPath=null']),
       ...(from === undefined ? [] : [`finetune.from=${JSON.stringify(from)}`]),
       ...(task === undefined ? [] : [`finetune.task=${task}`]),
-      ...(lora ? ['finetune.lora={}'] : []),
+      ...(lora || qlora ? ['finetune.lora={}'] : []),
+      ...(qlora ? ['finetune.lora.quantize=nf4'] : []),
       ...(seed === undefined ? [] : [`finetune.train.seed=${seed}`]),
     ];
     const config = await loadConfig(file, { data: undefined, device, seed, set: [...over, ...set] });

@@ -1,4 +1,14 @@
-import { type InitOptions, type KVCache, LayerNorm, Linear, Module, type Recompute, RMSNorm } from '../nn/index.ts';
+import {
+  type InitOptions,
+  type KVCache,
+  LayerNorm,
+  Linear,
+  Module,
+  type NF4Matrix,
+  Parameter,
+  type Recompute,
+  RMSNorm,
+} from '../nn/index.ts';
 import {
   type Activation,
   add,
@@ -32,6 +42,9 @@ export interface ForwardOptions {
 
 export type Norm = LayerNorm | RMSNorm;
 
+/** A block's matrix: learned, or frozen in NF4 (see `addLoRA`). */
+export type BlockLinear = Linear<Parameter | NF4Matrix>;
+
 export function makeNorm(c: GPTConfig, init: InitOptions): Norm {
   return c.norm === 'rmsnorm'
     ? new RMSNorm(c.width, { ...init, eps: c.normEps })
@@ -45,7 +58,7 @@ function addTo(stream: Tensor, p: number, random: RandomSource | null, compute: 
 }
 
 /** The projection into the residual stream. */
-function project(layer: Linear, x: Tensor, stream: Tensor, p: number, random: RandomSource | null): Tensor {
+function project(layer: BlockLinear, x: Tensor, stream: Tensor, p: number, random: RandomSource | null): Tensor {
   return addTo(stream, p, random, (residual) => layer.forward(x, { residual, random }));
 }
 
@@ -57,8 +70,8 @@ function projectionStd(c: GPTConfig): number {
 /** Self-attention of a GPT: one packed projection to q, k, v; fused attention; a projection back. */
 export class SelfAttention extends Module {
   /** Rows: q's heads, then k's, then v's. */
-  readonly qkv: Linear;
-  readonly proj: Linear;
+  readonly qkv: BlockLinear;
+  readonly proj: BlockLinear;
   readonly qNorm: RMSNorm | null;
   readonly kNorm: RMSNorm | null;
   readonly #config: GPTConfig;
@@ -137,8 +150,8 @@ const KERNEL_ACTIVATIONS = {
 /** The feed-forward part: up to `ffnWidth`, activation, back down. */
 export class FeedForward extends Module {
   /** With SwiGLU the gate's rows, then the value's. */
-  readonly up: Linear;
-  readonly down: Linear;
+  readonly up: BlockLinear;
+  readonly down: BlockLinear;
   readonly #config: GPTConfig;
 
   constructor(c: GPTConfig, init: InitOptions) {
@@ -156,10 +169,12 @@ export class FeedForward extends Module {
     const random = this.training ? (options.random ?? null) : null;
     if (activation === 'swiglu') return project(down, packedSwiglu(up.forward(x, { random })), stream, p.residual, random);
     const name = KERNEL_ACTIVATIONS[activation];
-    if (up.lora || down.lora) return project(down, up.forward(x, { activation: name, random }), stream, p.residual, random);
+    const [wUp, wDown] = [up.weight, down.weight];
+    if (up.lora || down.lora || !(wUp instanceof Parameter && wDown instanceof Parameter))
+      return project(down, up.forward(x, { activation: name, random }), stream, p.residual, random);
     const biases = { upBias: up.bias?.compute ?? null, downBias: down.bias?.compute ?? null };
     const settings = { activation: name, ...biases, precision: this.precision, recompute: options.recompute === 'activation' };
-    return addTo(stream, p.residual, random, (residual) => mlp(x, up.weight.compute, down.weight.compute, { ...settings, residual }));
+    return addTo(stream, p.residual, random, (residual) => mlp(x, wUp.compute, wDown.compute, { ...settings, residual }));
   }
 }
 

@@ -40,6 +40,8 @@ export interface GPTOptions {
   seed?: number;
   /** What it computes with: see `computeIn`. Default f32. */
   compute?: Compute;
+  /** Leaves the parameters undefined: whoever makes the model writes all of them. Default false. */
+  undefinedContents?: boolean;
 }
 
 /** PE[pos, 2i] = sin(pos / 10000^(2i/C)), PE[pos, 2i+1] = cos of the same (Vaswani et al. 2017): (T, C). */
@@ -81,7 +83,8 @@ export class GPT extends Module {
   constructor(config: GPTConfig, options: GPTOptions = {}) {
     super();
     const c = config;
-    const init: InitOptions = { seeds: seedsFrom(options.seed), ...(options.device && { device: options.device }) };
+    const { undefinedContents = false } = options;
+    const init: InitOptions = { seeds: seedsFrom(options.seed), undefinedContents, ...(options.device && { device: options.device }) };
     const V = paddedVocabSize(c);
     const parts = allOrNone(() => ({
       tokens: new Embedding(V, c.width, { ...init, std: c.initStd }),

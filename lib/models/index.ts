@@ -25,9 +25,11 @@ export {
   loraConfigOf,
   lorasOf,
   mergeLoRA,
+  quantizedElements,
+  quantizeLoRA,
   removeLoRA,
 } from './lora.ts';
-export { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
+export { LORA_TARGETS, type LoRATarget, QUANTIZATIONS, type Quantization } from './lora-targets.ts';
 export { type PresetName, presetNames } from './presets.ts';
 export { countParameters, flopsPerToken, type ParameterCount } from './size.ts';
 export {

@@ -1,16 +1,19 @@
 // LoRA on a GPT: its matrices freeze, and a change of low rank of each is learned.
 import { noGrad } from '../autograd/index.ts';
-import { type Linear, LoRA, type LoRAOptions, seedsFrom } from '../nn/index.ts';
-import { copyInto } from '../ops/index.ts';
-import { scope } from '../tensor/tensor.ts';
+import { computeType, LoRA, type LoRAOptions, NF4Matrix, nf4Elements, Parameter, seedsFrom } from '../nn/index.ts';
+import { cast, copyInto } from '../ops/index.ts';
+import { allOrNone, scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
+import type { BlockLinear } from './block.ts';
 import type { GPTConfig } from './config.ts';
 import type { GPT } from './gpt.ts';
-import { LORA_TARGETS, type LoRATarget } from './lora-targets.ts';
+import { LORA_TARGETS, type LoRATarget, QUANTIZATIONS, type Quantization } from './lora-targets.ts';
 
 export interface AddLoRAOptions extends Omit<LoRAOptions, 'device' | 'dora'> {
   /** DoRA: the lengths of the changed matrices' rows are learned apart from their directions. Default false. */
   dora?: boolean;
+  /** `nf4`: the changed matrices are kept in 4 bits (QLoRA), which changes what the model computes a little. Default none. */
+  quantize?: Quantization;
   /** Default: all four. */
   targets?: readonly LoRATarget[];
   /** The same seed gives the same initial changes. Default: the sequence that `manualSeed` starts. */
@@ -24,12 +27,13 @@ export interface LoRAConfig {
   readonly dropout: number;
   readonly targets: readonly LoRATarget[];
   readonly dora: boolean;
+  readonly quantize: Quantization;
 }
 
 /** Seeds of the changes begin here: not with those of the model's own parameters. */
 const FIRST_SEED = 0x8000;
 
-function linearOf(model: GPT, block: number, target: LoRATarget): Linear {
+function linearOf(model: GPT, block: number, target: LoRATarget): BlockLinear {
   const { attn, mlp } = model.blocks[block] as GPT['blocks'][number];
   return target === 'qkv' || target === 'proj' ? attn[target] : mlp[target];
 }
@@ -49,7 +53,7 @@ export function loraParts(c: GPTConfig, target: LoRATarget): number[] {
 }
 
 /** The changes that a model has, by block and matrix. */
-export function* lorasOf(model: GPT): Generator<{ block: number; target: LoRATarget; linear: Linear; lora: LoRA }> {
+export function* lorasOf(model: GPT): Generator<{ block: number; target: LoRATarget; linear: BlockLinear; lora: LoRA }> {
   for (let block = 0; block < model.blocks.length; block++)
     for (const target of LORA_TARGETS) {
       const linear = linearOf(model, block, target);
@@ -69,18 +73,35 @@ export function loraConfigOf(model: GPT): LoRAConfig | null {
     dropout,
     dora: magnitude !== null,
     targets: LORA_TARGETS.filter((target) => loras.some((l) => l.target === target)),
+    quantize: first.linear.weight instanceof NF4Matrix ? 'nf4' : 'none',
   };
 }
 
+/** Columns of the matrices. */
+const inputsOf = (c: GPTConfig): Record<LoRATarget, number> => ({
+  qkv: c.width,
+  proj: c.heads * c.headSize,
+  up: c.width,
+  down: c.ffnWidth,
+});
+
 /** Numbers that the changes of a model consist of. */
 export function countLoRA(c: GPTConfig, { rank, targets, dora }: Pick<LoRAConfig, 'rank' | 'targets' | 'dora'>): number {
-  const inputs = { qkv: c.width, proj: c.heads * c.headSize, up: c.width, down: c.ffnWidth };
+  const inputs = inputsOf(c);
   const sizes = targets.map((target) => {
     const parts = loraParts(c, target);
     const rows = parts.reduce((sum, n) => sum + n, 0);
     return rank * (parts.length * inputs[target] + rows) + (dora ? rows : 0);
   });
   return c.layers * sizes.reduce((sum, size) => sum + size, 0);
+}
+
+/** How many tensor elements fewer (or more) a model has that keeps the changed matrices in NF4. */
+export function quantizedElements(c: GPTConfig, { targets, quantize }: Pick<LoRAConfig, 'targets' | 'quantize'>): number {
+  if (quantize === 'none') return 0;
+  const inputs = inputsOf(c);
+  const sizes = targets.map((target) => inputs[target] * loraParts(c, target).reduce((sum, n) => sum + n, 0));
+  return c.layers * sizes.reduce((sum, n) => sum + nf4Elements(n) - n, 0);
 }
 
 /** @throws ArgumentError where a file of whole weights would leave the changes out */
@@ -90,41 +111,45 @@ export function requireNoLoRA(model: GPT, what: string): void {
 }
 
 /**
- * Freezes the model and gives each block's matrices a change of rank r that is learned in their place. Made before the optimizer. Gives
- * the numbers of learned and of all parameters.
+ * Freezes the model and gives each block's matrices a change of rank r that is learned in their place; with `quantize` these matrices
+ * are from then on kept in NF4. Made before the optimizer. Gives the numbers of learned and of all parameters.
  * @throws ArgumentError when the model has changes already
  */
 export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number; all: number } {
-  const { targets = LORA_TARGETS, seed, dora = false, ...own } = options;
+  const { targets = LORA_TARGETS, seed, dora = false, quantize = 'none', ...own } = options;
   const seeds = own.seeds ?? seedsFrom(seed, FIRST_SEED);
   for (const target of targets)
     if (!LORA_TARGETS.includes(target))
       throw new ArgumentError(`addLoRA: targets must be of ${LORA_TARGETS.join(', ')}, got ${JSON.stringify(target)}`);
+  if (!QUANTIZATIONS.includes(quantize))
+    throw new ArgumentError(`addLoRA: quantize must be one of ${QUANTIZATIONS.join(', ')}, got ${JSON.stringify(quantize)}`);
   if (targets.length === 0) throw new ArgumentError('addLoRA: targets must name at least one matrix, got none');
   if (!lorasOf(model).next().done) throw new ArgumentError('addLoRA: the model has changes already: mergeLoRA or removeLoRA first');
   const frozen = model.parameters();
   const placed = frozen.find((p) => p.placed);
   if (placed) throw new ArgumentError('addLoRA: the model must not belong to an optimizer yet', { hint: 'Dispose of the trainer first.' });
-  const made: { linear: Linear; lora: LoRA }[] = [];
+  const made: { linear: BlockLinear; lora: LoRA }[] = [];
   try {
     for (let block = 0; block < model.blocks.length; block++)
       for (const target of LORA_TARGETS) {
         if (!targets.includes(target)) continue;
         const linear = linearOf(model, block, target);
-        const inFeatures = linear.weight.shape[1] as number;
-        made.push({
-          linear,
-          lora: new LoRA(inFeatures, loraParts(model.config, target), {
-            ...own,
-            seeds,
-            device: model.device,
-            ...(dora && { dora: linear.weight }),
-          }),
+        const { weight, lora } = allOrNone(() => {
+          const weight = quantize === 'nf4' ? quantized(linear) : linear.weight;
+          const lora = new LoRA(weight.shape[1] as number, loraParts(model.config, target), {
+            ...{ ...own, seeds, device: model.device },
+            ...(dora && { dora: weight }),
+          });
+          return { weight, lora: lora.computeIn(linear.compute) };
         });
+        made.push({ linear, lora });
+        replaceWeight(linear, weight); // at once: the next matrix finds the memory that this one gave back
       }
-    for (const { linear, lora } of made) lora.computeIn(linear.compute);
   } catch (error) {
-    for (const { lora } of made) lora.dispose();
+    for (const { linear, lora } of made) {
+      lora.dispose();
+      takeOut(linear);
+    }
     throw error;
   }
   for (const p of frozen) p.requiresGrad = false;
@@ -133,25 +158,61 @@ export function addLoRA(model: GPT, options: AddLoRAOptions): { learned: number;
   return { learned: model.trainableCount(), all };
 }
 
-/** Takes the changes away again; the model is as before, and learns itself. */
+function replaceWeight(linear: BlockLinear, weight: BlockLinear['weight']): void {
+  if (linear.weight === weight) return;
+  linear.weight.dispose();
+  linear.weight = weight;
+}
+
+/** The weight in NF4. */
+const quantized = ({ weight }: BlockLinear): NF4Matrix => (weight instanceof NF4Matrix ? weight : new NF4Matrix(weight));
+
+/** A weight in NF4 as a parameter again. */
+function takeOut(linear: BlockLinear): void {
+  if (linear.weight instanceof NF4Matrix) replaceWeight(linear, parameterOf(linear.weight.values(), linear));
+}
+
+/** Keeps the matrices that have changes in NF4 from now on: QLoRA. */
+export function quantizeLoRA(model: GPT): void {
+  for (const { linear } of lorasOf(model)) replaceWeight(linear, quantized(linear));
+}
+
+/** Takes the changes away again; the model is as before, and learns itself. What was kept in NF4 stays rounded to it. */
 export function removeLoRA(model: GPT): void {
   for (const { linear, lora } of lorasOf(model)) {
     if (lora.parameters().some((p) => p.placed))
       throw new ArgumentError('removeLoRA: the changes must not belong to an optimizer any more', {
         hint: 'Dispose of the trainer first.',
       });
+    takeOut(linear);
     linear.lora = null;
     lora.dispose();
   }
   for (const p of model.parameters()) p.requiresGrad = true;
 }
 
-/** Adds the changes to the matrices, W + (alpha / r) B A: a model like any other, which computes the same. */
+/** A matrix's values as a parameter that computes as its layer does. */
+function parameterOf(values: Tensor, linear: BlockLinear): Parameter {
+  const parameter = new Parameter(values);
+  const type = computeType(linear.compute, parameter.device);
+  if (type !== 'f32') parameter.computeWith(noGrad(() => cast(parameter, type)));
+  return parameter;
+}
+
+/**
+ * Adds the changes to the matrices, W + (alpha / r) B A: a model like any other, which computes the same. Matrices in NF4 are taken out of
+ * it, for W.
+ */
 export function mergeLoRA(model: GPT): void {
   noGrad(() => {
     for (const { linear, lora } of lorasOf(model)) {
-      scope(() => copyInto(linear.weight, lora.merged(linear.weight)));
-      linear.weight.refreshCompute();
+      const { weight } = linear;
+      if (weight instanceof NF4Matrix) {
+        replaceWeight(linear, parameterOf(lora.merged(weight), linear));
+        continue;
+      }
+      scope(() => copyInto(weight, lora.merged(weight)));
+      weight.refreshCompute();
     }
   });
   removeLoRA(model);

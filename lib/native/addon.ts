@@ -107,6 +107,11 @@ export interface Native extends Ops {
   device(x: Handle): DeviceName;
   /** Copies the bytes at once; they reach the device in stream order. */
   write(out: Handle, data: ArrayBufferView | ArrayBuffer): void;
+  /**
+   * Reads bytes of an open file, by its descriptor, straight into a dense tensor of the CPU, in stream order; a file that is too short is an
+   * error at the next wait. The descriptor may be closed at once.
+   */
+  readFile(out: Handle, file: number, offset: number): void;
   read(x: Handle): Promise<ArrayBuffer>;
   readSync(x: Handle): ArrayBuffer;
   synchronize(device: string): Promise<void>;

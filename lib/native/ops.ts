@@ -40,7 +40,9 @@ export interface Ops {
   matmulInto(a: Handle, b: Handle, transA: boolean, transB: boolean, out: Handle, accumulate: boolean, precision: 'full' | 'tf32' | 'bf16'): void;
   matmulDerivative(a: Handle, b: Handle, transB: boolean, pre: Handle, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', precision: 'full' | 'tf32' | 'bf16'): Handle;
   linear(x: Handle, w: Handle, bias: Handle | null, residual: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, keepPre: boolean, precision: 'full' | 'tf32' | 'bf16'): [Handle, Handle | null];
-  linearBackward(dy: Handle, spendDy: boolean, x: Handle, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32' | 'bf16'): void;
+  linearBackward(dy: Handle, spendDy: boolean, x: Handle | null, w: Handle, pre: Handle | null, activation: 'none' | 'geluTanh' | 'geluErf' | 'relu' | 'relu2' | 'silu', conv1d: boolean, dx: Handle | null, addDx: boolean, dw: Handle | null, addDw: boolean, db: Handle | null, addDb: boolean, precision: 'full' | 'tf32' | 'bf16'): void;
+  nf4Quantize(w: Handle): [Handle, Handle, Handle, Handle];
+  nf4Dequantize(codes: Handle, scales: Handle, ranges: Handle, mean: Handle, shape: readonly number[], dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool'): Handle;
   embedding(table: Handle, ids: Handle, positions: Handle | null, first: number): Handle;
   embeddingBackward(dy: Handle, ids: Handle, dtable: Handle, accumulate: boolean): void;
   rope(x: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, factor: number, low: number, high: number, context: number): Handle;

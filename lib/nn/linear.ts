@@ -2,7 +2,8 @@ import { type Activation, add, cast, gelu, linear, mul, relu, relu2, silu } from
 import type { RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import type { LoRA } from './lora.ts';
-import { constantParameter, type InitOptions, Module, normalParameter, type Parameter } from './module.ts';
+import { constantParameter, type InitOptions, Module, normalParameter, Parameter } from './module.ts';
+import type { NF4Matrix } from './nf4.ts';
 
 export interface LinearModuleOptions extends InitOptions {
   /** Default true. */
@@ -20,16 +21,16 @@ const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
   silu,
 };
 
-/** y = x wᵀ + b: weight (out, in), bias (out). */
-export class Linear extends Module {
-  readonly weight: Parameter;
+/** y = x wᵀ + b: weight (out, in), bias (out). `W`: what the weight may be; in NF4 it is frozen, beside a change that is learned. */
+export class Linear<W extends Parameter | NF4Matrix = Parameter> extends Module {
+  weight: W;
   readonly bias: Parameter | null;
   /** A change of the weight that is learned in its place: see `addLoRA`. */
   lora: LoRA | null = null;
 
   constructor(inFeatures: number, outFeatures: number, options: LinearModuleOptions = {}) {
     super();
-    this.weight = normalParameter([outFeatures, inFeatures], options.std ?? 0.02, options);
+    this.weight = normalParameter([outFeatures, inFeatures], options.std ?? 0.02, options) as W;
     this.bias = (options.bias ?? true) ? constantParameter([outFeatures], 0, options) : null;
   }
 
@@ -38,20 +39,21 @@ export class Linear extends Module {
    * dropout of that change.
    */
   forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null; random?: RandomSource | null } = {}): Tensor {
-    const { lora, precision } = this;
+    const { lora, precision, weight } = this;
+    const w: Tensor | NF4Matrix = weight instanceof Parameter ? weight.compute : weight;
     const own = { bias: this.bias?.compute ?? null, precision };
     const { activation = 'none', residual = null, random = null } = options;
-    if (!lora) return linear(x, this.weight.compute, { ...own, activation, residual });
+    if (!lora) return linear(x, w, { ...own, activation, residual });
     return scope(() => {
       if (lora.magnitude) {
-        const plain = lora.addTo(linear(x, this.weight.compute, { precision }), x, random);
-        const lengths = lora.lengthen(this.weight);
+        const plain = lora.addTo(linear(x, w, { precision }), x, random);
+        const lengths = lora.lengthen(weight);
         const whole = mul(plain, lengths.dtype === plain.dtype ? lengths : cast(lengths, plain.dtype));
         const y = ACTIVATIONS[activation](own.bias ? add(whole, own.bias) : whole);
         return residual ? add(y, residual) : y;
       }
-      if (activation === 'none') return lora.addTo(linear(x, this.weight.compute, { ...own, residual }), x, random);
-      const y = ACTIVATIONS[activation](lora.addTo(linear(x, this.weight.compute, own), x, random));
+      if (activation === 'none') return lora.addTo(linear(x, w, { ...own, residual }), x, random);
+      const y = ACTIVATIONS[activation](lora.addTo(linear(x, w, own), x, random));
       return residual ? add(y, residual) : y;
     });
   }

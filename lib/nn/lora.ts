@@ -5,6 +5,7 @@ import { nextSeed, type RandomSource } from '../tensor/random.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { constantParameter, type InitOptions, Module, Parameter } from './module.ts';
+import { NF4Matrix } from './nf4.ts';
 
 export interface LoRAOptions extends InitOptions {
   /** r: what a change of a matrix may consist of, a sum of so many outer products. */
@@ -17,11 +18,14 @@ export interface LoRAOptions extends InitOptions {
    * DoRA (Liu et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", 2024): the length of each row of the changed matrix is learned apart from its
    * direction, and begins as that of this matrix, (out, in).
    */
-  dora?: Tensor;
+  dora?: Tensor | NF4Matrix;
 }
 
+/** A matrix as it is, or taken out of NF4. */
+const valuesOf = (w: Tensor | NF4Matrix): Tensor => (w instanceof NF4Matrix ? w.values() : w);
+
 /** ‖row‖ of a matrix (out, in): (out). */
-const rowNorms = (w: Tensor): Tensor => sqrt(sum(square(w), { dim: 1 }));
+const rowNorms = (w: Tensor | NF4Matrix): Tensor => sqrt(sum(square(valuesOf(w)), { dim: 1 }));
 
 /** A (r, in), uniform within ±1/√in as PEFT begins. */
 function downParameter(rank: number, inFeatures: number, options: InitOptions): Parameter {
@@ -63,11 +67,11 @@ export class LoRA extends Module {
   }
 
   /** w (out, in) with the change added, without DoRA's lengths; outside the graph. */
-  changed(w: Tensor): Tensor {
+  changed(w: Tensor | NF4Matrix): Tensor {
     return noGrad(() =>
       scope(() =>
         add(
-          w,
+          valuesOf(w),
           mul(
             concat(
               this.b.map((b, i) => matmul(b, this.a[i] as Parameter)),
@@ -84,13 +88,13 @@ export class LoRA extends Module {
    * The factor (out) that gives each row of the changed matrix its learned length. The lengths that it has are taken for constants, as in the
    * paper (4.3): no gradient goes through them.
    */
-  lengthen(w: Tensor): Tensor {
+  lengthen(w: Tensor | NF4Matrix): Tensor {
     const norms = noGrad(() => scope(() => rowNorms(this.changed(w))));
     return div(this.magnitude as Parameter, norms);
   }
 
   /** w (out, in) as it computes with the change; outside the graph. */
-  merged(w: Tensor): Tensor {
+  merged(w: Tensor | NF4Matrix): Tensor {
     return noGrad(() =>
       scope(() => {
         const changed = this.changed(w);

@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/index.ts';
 import { cast, copyInto, type Precision, toDevice } from '../ops/index.ts';
-import { full, normal } from '../tensor/create.ts';
+import { empty, full, normal } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { DType } from '../tensor/dtype.ts';
 import { nextSeed } from '../tensor/random.ts';
@@ -78,11 +78,33 @@ export class Parameter extends Tensor {
   }
 }
 
+/** A tensor that belongs to a module and is not learned: it is saved, moved and freed with it. */
+export class Frozen extends Tensor {
+  /** Takes over the tensor's memory. */
+  constructor(initial: Tensor) {
+    super(initial.take());
+    this.keep();
+    this.holdAs('parameters');
+  }
+
+  moveTo(device: Device): void {
+    const moved = noGrad(() => toDevice(this, device));
+    if (moved.device === this.device) {
+      moved.dispose();
+      return;
+    }
+    this.rebind(moved.take());
+    this.holdAs('parameters');
+  }
+}
+
 /** How parameters begin: where, and from which sequence of seeds. */
 export interface InitOptions {
   device?: Device;
   /** Gives each parameter a seed of its own; default: the sequence that `manualSeed` starts. */
   seeds?: () => number;
+  /** Leaves the contents undefined: whoever makes the module writes all of them. Default false. */
+  undefinedContents?: boolean;
 }
 
 /** The seeds that follow from one: those of a model's parameters, and others with another `first`. Without a seed those of `manualSeed`. */
@@ -93,17 +115,20 @@ export function seedsFrom(seed: number | undefined, first = 0): () => number {
 
 /** A parameter drawn from a normal distribution with mean 0. */
 export function normalParameter(shape: Shape, std: number, options: InitOptions = {}): Parameter {
-  return new Parameter(normal(shape, 0, std, { seed: (options.seeds ?? nextSeed)(), ...(options.device && { device: options.device }) }));
+  const at = options.device ? { device: options.device } : {};
+  const seed = (options.seeds ?? nextSeed)();
+  return new Parameter(options.undefinedContents ? empty(shape, at) : normal(shape, 0, std, { seed, ...at }));
 }
 
 /** A parameter of one value. */
 export function constantParameter(shape: Shape, value: number, options: InitOptions = {}): Parameter {
-  return new Parameter(full(shape, value, options.device ? { device: options.device } : {}));
+  const at = options.device ? { device: options.device } : {};
+  return new Parameter(options.undefinedContents ? empty(shape, at) : full(shape, value, at));
 }
 
 /**
  * A part of a model. Its parameters are the Parameters among its properties and those of the Modules there (alone or in
- * arrays), named by the path of properties: `blocks.0.mlp.up.weight`.
+ * arrays), named by the path of properties: `blocks.0.mlp.up.weight`. So are the tensors that it holds frozen.
  */
 export abstract class Module {
   /** False while evaluating: dropout is off. */
@@ -116,22 +141,21 @@ export abstract class Module {
     return this.compute === 'tf32' || this.compute === 'bf16' ? this.compute : 'full'; // operands in bf16 already stay as they are
   }
 
-  #children(): [string, Parameter | Module][] {
-    const found: [string, Parameter | Module][] = [];
+  #children(): [string, Parameter | Frozen | Module][] {
+    const found: [string, Parameter | Frozen | Module][] = [];
+    const look = (key: string, value: unknown): void => {
+      if (value instanceof Parameter || value instanceof Frozen || value instanceof Module) found.push([key, value]);
+    };
     for (const [key, value] of Object.entries(this)) {
-      if (value instanceof Parameter || value instanceof Module) found.push([key, value]);
-      else if (Array.isArray(value)) {
-        value.forEach((item, i) => {
-          if (item instanceof Parameter || item instanceof Module) found.push([`${key}.${i}`, item]);
-        });
-      }
+      if (Array.isArray(value)) value.forEach((item, i) => void look(`${key}.${i}`, item));
+      else look(key, value);
     }
     return found;
   }
 
-  /** Every parameter once (a shared one under its first name), in the order of the properties. */
-  namedParameters(): Map<string, Parameter> {
-    const names = new Map<Parameter, string>();
+  /** All that is to be saved: parameters and what is held frozen, each once (a shared one under its first name), in the order of the properties. */
+  namedTensors(): Map<string, Parameter | Frozen> {
+    const names = new Map<Parameter | Frozen, string>();
     const visit = (module: Module, prefix: string): void => {
       for (const [key, child] of module.#children()) {
         if (child instanceof Module) visit(child, `${prefix}${key}.`);
@@ -142,13 +166,23 @@ export abstract class Module {
     return new Map([...names].map(([p, name]) => [name, p]));
   }
 
+  /** Of them the parameters. */
+  namedParameters(): Map<string, Parameter> {
+    return new Map([...this.namedTensors()].filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter));
+  }
+
   parameters(): Parameter[] {
     return [...this.namedParameters().values()];
   }
 
-  /** Number of learned numbers. */
+  /** Number of learned numbers, and of those that were before they were frozen in another form. */
   parameterCount(): number {
-    return this.parameters().reduce((n, p) => n + p.size, 0);
+    return this.parameters().reduce((n, p) => n + p.size, this.frozenCount());
+  }
+
+  /** How many numbers are held in another form than parameters: in NF4. */
+  frozenCount(): number {
+    return this.#children().reduce((n, [, child]) => n + (child instanceof Module ? child.frozenCount() : 0), 0);
   }
 
   /** Of them those that are not frozen. */
@@ -201,13 +235,13 @@ export abstract class Module {
     const parameters = this.namedParameters();
     for (const [name, p] of parameters)
       if (p.placed) throw new ArgumentError(`to: ${name} must not belong to an optimizer yet`, { hint: 'Move the model first.' });
-    for (const p of parameters.values()) p.moveTo(device);
+    for (const p of this.namedTensors().values()) p.moveTo(device);
     return this.computeIn(this.compute);
   }
 
-  /** Frees all parameters. */
+  /** Frees all parameters, and what is held frozen. */
   dispose(): void {
-    for (const p of this.parameters()) p.dispose();
+    for (const p of this.namedTensors().values()) p.dispose();
   }
 
   [Symbol.dispose](): void {

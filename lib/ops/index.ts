@@ -7,6 +7,7 @@ export * from './inplace.ts';
 export * from './loss.ts';
 export * from './matmul.ts';
 export * from './mlp.ts';
+export * from './nf4.ts';
 export * from './norm.ts';
 export * from './optim.ts';
 export * from './reduce.ts';

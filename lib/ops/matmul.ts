@@ -1,7 +1,9 @@
 import { record, record1, type Sink, tracks } from '../autograd/index.ts';
 import { type Handle, native } from '../native/addon.ts';
-import { elements, sameShape } from '../tensor/shape.ts';
-import type { Tensor } from '../tensor/tensor.ts';
+import type { DType } from '../tensor/dtype.ts';
+import { elements, type Shape, sameShape } from '../tensor/shape.ts';
+import { isTensor, type Tensor } from '../tensor/tensor.ts';
+import type { NF4 } from './nf4.ts';
 
 /**
  * How products of f32 operands are computed: in f32, or with operands rounded to TF32 (10 bits of mantissa), which tensor cores of
@@ -84,45 +86,61 @@ export interface LinearOptions {
   precision?: Precision;
 }
 
+/** What a product's matrix is stored in: itself, or the parts of NF4. */
+const partsOf = (w: Tensor | NF4): Tensor[] => (isTensor(w) ? [w] : [w.codes, w.scales, w.ranges, w.mean]);
+
+/** f of the matrix that is stored so; out of NF4 it is taken in `dtype`, for as long as f runs. */
+function withMatrix<T>(parts: readonly Handle[], shape: Shape, dtype: DType, f: (w: Handle) => T): T {
+  if (parts.length === 1) return f(parts[0] as Handle);
+  const [codes, scales, ranges, mean] = parts as [Handle, Handle, Handle, Handle];
+  const w = native.nf4Dequantize(codes, scales, ranges, mean, shape, dtype);
+  try {
+    return f(w);
+  } finally {
+    native.dispose(w);
+  }
+}
+
 /**
- * activation(x wᵀ + bias) + residual in one kernel: x (..., in), w (out, in), result (..., out).
+ * activation(x wᵀ + bias) + residual in one kernel: x (..., in), w (out, in), result (..., out). A w in NF4 is frozen; forward and backward
+ * each take it out into memory of x's type that is free again behind the product.
  * @throws when shapes or devices disagree, naming the argument
  */
-export function linear(x: Tensor, w: Tensor, options: LinearOptions = {}): Tensor {
+export function linear(x: Tensor, w: Tensor | NF4, options: LinearOptions = {}): Tensor {
   const { bias = null, residual = null, activation = 'none', conv1d = false, precision = 'full' } = options;
-  const keepPre = activation !== 'none' && tracks(x, w, bias);
-  const [y, pre] = native.linear(
-    x.handle,
-    w.handle,
-    bias?.handle ?? null,
-    residual?.handle ?? null,
-    activation,
-    conv1d,
-    keepPre,
-    precision,
+  const learned = isTensor(w) ? w : null;
+  const [parts, { shape }, { dtype }] = [partsOf(w), w, x];
+  const keepPre = activation !== 'none' && tracks(x, learned, bias);
+  const handles = parts.map((part) => part.handle);
+  const [y, pre] = withMatrix(handles, shape, dtype, (weight) =>
+    native.linear(x.handle, weight, bias?.handle ?? null, residual?.handle ?? null, activation, conv1d, keepPre, precision),
   );
-  const save = pre === null ? [x, w] : [x, w, pre];
-  const outputs = record('linear', [y], [x, w, bias, residual], save, ([dy], [dx, dw, db, dr], saved) => {
+  const own = learned?.requiresGrad ? [x] : []; // x is for the gradient of w alone
+  const save = [...parts, ...own, ...(pre === null ? [] : [pre])];
+  const outputs = record('linear', [y], [x, learned, bias, residual], save, ([dy], [dx, dw, db, dr], saved) => {
     if (!dy) return;
-    const [input, weight, before] = saved as [Handle, Handle, Handle | undefined];
     dr?.pass(dy);
     if (!dx && !dw && !db) return;
+    const input = own.length > 0 ? (saved[parts.length] as Handle) : null;
+    const before = pre === null ? null : (saved.at(-1) as Handle);
     const [toW, toB, toX] = [dw?.open(), db?.open(), dx?.open()]; // as it writes them: x may be w
-    native.linearBackward(
-      dy.handle,
-      dy.exclusive,
-      input,
-      weight,
-      before ?? null,
-      activation,
-      conv1d,
-      toX?.out ?? null,
-      toX?.accumulate ?? false,
-      toW?.out ?? null,
-      toW?.accumulate ?? false,
-      toB?.out ?? null,
-      toB?.accumulate ?? false,
-      precision,
+    withMatrix(saved.slice(0, parts.length), shape, dtype, (weight) =>
+      native.linearBackward(
+        dy.handle,
+        dy.exclusive,
+        input,
+        weight,
+        before,
+        activation,
+        conv1d,
+        toX?.out ?? null,
+        toX?.accumulate ?? false,
+        toW?.out ?? null,
+        toW?.accumulate ?? false,
+        toB?.out ?? null,
+        toB?.accumulate ?? false,
+        precision,
+      ),
     );
   });
   return outputs[0] as Tensor;

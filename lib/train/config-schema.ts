@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
-import { LORA_TARGETS } from '../models/lora-targets.ts';
+import { LORA_TARGETS, QUANTIZATIONS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
 import { COMPUTES, RECOMPUTES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
@@ -132,6 +132,7 @@ function build({ z }: typeof import('zod')) {
       dropout: fraction,
       targets: z.array(choice(LORA_TARGETS), { error: `a list of ${LORA_TARGETS.join(', ')}` }).min(1, { error: 'a list of at least one' }),
       dora: flag,
+      quantize: choice(QUANTIZATIONS),
       merge: flag,
     }),
     head: section({ lmWeight: notNegative, dropout: fraction }),

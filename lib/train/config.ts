@@ -220,7 +220,8 @@ const UNKNOWN_VOCAB = 256;
 function fillLoRA(input: NonNullable<NonNullable<RunInput['finetune']>['lora']>): LoRASection {
   const rank = input.rank ?? 8;
   const targets = LORA_TARGETS.filter((target) => input.targets?.includes(target) ?? true);
-  return { rank, alpha: input.alpha ?? rank, dropout: input.dropout ?? 0, targets, dora: input.dora ?? false, merge: input.merge ?? false };
+  const { dropout = 0, dora = false, quantize = 'none', merge = false } = input;
+  return { rank, alpha: input.alpha ?? rank, dropout, targets, dora, quantize, merge };
 }
 
 function resolveSource(source: Source, defaultName: string): RunConfig {

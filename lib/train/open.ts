@@ -69,7 +69,7 @@ export async function modelOfCheckpoint(checkpoint: Checkpoint, device?: string)
   try {
     if (lora) addLoRA(model, { ...lora, seed: 0 });
     head = reader && makeHead(model, reader, 0);
-    await restoreTensors(checkpoint.path('model.safetensors'), (head ?? model).namedParameters());
+    await restoreTensors(checkpoint.path('model.safetensors'), (head ?? model).namedTensors());
     const tokenizer = await tokenizerOf(checkpoint, model.config.vocabSize);
     const chatTemplate = await chatTemplateOf(checkpoint, tokenizer);
     const { config, step: steps } = checkpoint.manifest;

@@ -12,6 +12,9 @@ import {
   type LoRAConfig,
   type LoRATarget,
   loraConfigOf,
+  QUANTIZATIONS,
+  type Quantization,
+  quantizedElements,
   ScoredGPT,
 } from '../models/index.ts';
 import { countParameters } from '../models/size.ts';
@@ -48,6 +51,7 @@ export async function readObject(checkpoint: Checkpoint, name: string): Promise<
 }
 
 const isObject = (x: unknown): x is Record<string, unknown> => typeof x === 'object' && x !== null && !Array.isArray(x);
+const isQuantization = (x: unknown): x is Quantization => QUANTIZATIONS.includes(x as Quantization);
 const isTarget = (x: unknown): x is LoRATarget => LORA_TARGETS.includes(x as LoRATarget);
 
 function readLoRA(file: string, json: unknown): LoRAConfig | null {
@@ -68,6 +72,7 @@ function readLoRA(file: string, json: unknown): LoRAConfig | null {
       `a list of different ones of ${LORA_TARGETS.join(', ')}`,
       (x): x is LoRATarget[] => Array.isArray(x) && x.length > 0 && x.every(isTarget) && new Set(x).size === x.length,
     ),
+    quantize: json.quantize === undefined ? 'none' : field('quantize', `one of ${QUANTIZATIONS.join(', ')}`, isQuantization),
   };
 }
 
@@ -102,7 +107,8 @@ export async function readModel(checkpoint: Checkpoint): Promise<SavedModel> {
   }
   const [lora, head] = [readLoRA(file, changes), readHead(file, reader)];
   const { total, padding } = countParameters(config);
-  const claimed = total + padding + (lora ? countLoRA(config, lora) : 0) + (head ? countHead(config.width, head) : 0);
+  const claimed =
+    total + padding + (lora ? countLoRA(config, lora) + quantizedElements(config, lora) : 0) + (head ? countHead(config.width, head) : 0);
   const stored = await countElements(checkpoint.path('model.safetensors'));
   if (claimed !== stored) throw new FileError(file, `its model must have ${stored} parameters as model.safetensors holds, got ${claimed}`);
   const table = config.positions === 'sinusoidal' ? 4 * config.contextLength * config.width : 0;

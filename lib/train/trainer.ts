@@ -238,7 +238,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
         rng: { seed: train.seed },
         state: { ...this.#progress, updates, lossScale: this.#lossScale.state() },
         files: {
-          'model.safetensors': { tensors: tensorEntries(this.#objective.module.namedParameters()) },
+          'model.safetensors': { tensors: tensorEntries(this.#objective.module.namedTensors()) },
           'optimizer.safetensors': { tensors: tensorEntries(views) },
           'config.json': encodeModel(this.model, this.#objective.module),
           ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
@@ -274,7 +274,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     const [was, is] = [saved.lora, loraConfigOf(this.model)].map((lora) => JSON.stringify(lora));
     if (was !== is)
       throw new HeddleError('ERR_HEDDLE_RESUME', `${checkpoint.folder}: LoRA must be ${was} as in this run so far, got ${is}`);
-    await restoreTensors(checkpoint.path('model.safetensors'), this.#objective.module.namedParameters());
+    await restoreTensors(checkpoint.path('model.safetensors'), this.#objective.module.namedTensors());
     const views = this.#optimizerTensors();
     try {
       await restoreTensors(checkpoint.path('optimizer.safetensors'), views);

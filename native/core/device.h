@@ -23,6 +23,8 @@ struct Device {
   // Copies on the worker, in stream order. The host's memory may be used again when they return.
   void (*copy_in)(void* to_device, const void* from_host, size_t bytes);
   void (*copy_out)(void* to_host, const void* from_device, size_t bytes);
+  // Reads a file's bytes from `offset` on straight into memory, on the worker; null where the device's memory is not the host's.
+  void (*read_in)(void* to, int file, int64_t offset, size_t bytes) = nullptr;
   int64_t copies_out = 0;  // how many were enqueued: reading back is what makes a program wait
   bool guarded = false;    // tensors made from now on are poisoned and lie between canaries (tensor.cc): for tests
 

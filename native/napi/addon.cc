@@ -1,6 +1,8 @@
 // Module init, and what is no op: life and death of handles, host memory in and out, device facts.
 #include <napi.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
 
@@ -115,6 +117,24 @@ Napi::Value write(const Call& c) {
   std::memcpy(staging, data, bytes);
   out.device()->stream->enqueue(current_op, [copy, to, staging, n = bytes] { copy(to, staging, n); });
   out.device()->stream->enqueue_always(current_op, [staging] { std::free(staging); });
+  return {};
+}
+
+// readFile(out, file, offset): bytes of an open file, straight into a tensor whose device can; in stream order. The descriptor may be
+// closed at once.
+Napi::Value read_file(const Call& c) {
+  const Tensor& out = c.get<Tensor>(0, "out");
+  const auto offset = c.get<int64_t>(2, "offset");
+  const auto read = out.device()->read_in;
+  require(read, "out", "on a device that reads files", out.device()->name);
+  require(out.dense(), "out", "dense", "a strided view");
+  require(offset >= 0, "offset", "at least 0", offset);
+  const size_t bytes = static_cast<size_t>(out.elements()) * size_of(out.dtype);
+  if (!bytes) return {};
+  const int file = dup(static_cast<int>(c.get<int64_t>(1, "file")));
+  if (file < 0) fail(std::string("file must be open, got: ") + std::strerror(errno));
+  out.device()->stream->enqueue(current_op, [read, to = out.data<void>(), file, offset, bytes] { read(to, file, offset, bytes); });
+  out.device()->stream->enqueue_always(current_op, [file] { close(file); });
   return {};
 }
 
@@ -432,6 +452,7 @@ constexpr Named kFunctions[] = {
     {"device", device},
     {"write", write},
     {"read", read},
+    {"readFile", read_file},
     {"readSync", read_sync},
     {"synchronize", synchronize},
     {"synchronizeSync", synchronize_sync},

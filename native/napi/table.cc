@@ -34,6 +34,8 @@ void each_op(F&& f) {
       Op("linear", &ops::linear, {"x", "w", "bias", "residual", "activation", "conv1d", "keepPre", "precision"}),
       Op("linearBackward", &ops::linear_backward,
          {"dy", "spendDy", "x", "w", "pre", "activation", "conv1d", "dx", "addDx", "dw", "addDw", "db", "addDb", "precision"}),
+      Op("nf4Quantize", &ops::nf4_quantize, {"w"}),
+      Op("nf4Dequantize", &ops::nf4_dequantize, {"codes", "scales", "ranges", "mean", "shape", "dtype"}),
       Op("embedding", &ops::embedding, {"table", "ids", "positions", "first"}),
       Op("embeddingBackward", &ops::embedding_backward, {"dy", "ids", "dtable", "accumulate"}),
       Op("rope", &ops::rope, {"x", "positions", "first", "theta", "rotary", "interleaved", "factor", "low", "high", "context"}),

@@ -195,6 +195,26 @@ struct MatmulArgs {
   void* workspace;
 };
 
+// ---- quantised weights ----
+
+// NF4 (core/nf4.h): n weights in the order of memory, the first of two in the high half of a byte.
+struct NF4QuantizeArgs {
+  const float* w;   // [n]
+  uint8_t* codes;   // [(n + 1) / 2]; the half behind an odd n is a 0
+  uint8_t* scales;  // [blocks], blocks = ceil(n / 64): codes of the blocks' constants
+  float* ranges;    // [ceil(blocks / 256)]
+  float* mean;      // [1]: of the constants
+  int64_t n;
+  void* workspace;
+};
+struct NF4DequantizeArgs {  // out[i] = level(code) * (mean + level(scale) * range), rounded to type
+  DType type;
+  const uint8_t *codes, *scales;
+  const float *ranges, *mean;
+  void* out;
+  int64_t n;
+};
+
 // ---- embedding, positions ----
 
 struct EmbeddingArgs {  // out[i] = table[ids[i]] (+ positions[first + i % T]); an id outside [0, V) throws
@@ -383,6 +403,8 @@ struct Backend {
   Kernel<SoftmaxArgs> softmax;
   Kernel<SoftmaxBackwardArgs> softmax_backward;
   Kernel<MatmulArgs> matmul;
+  Kernel<NF4QuantizeArgs> nf4_quantize;
+  Kernel<NF4DequantizeArgs> nf4_dequantize;
   Kernel<EmbeddingArgs> embedding;
   Kernel<EmbeddingBackwardArgs> embedding_backward;
   Kernel<RopeArgs> rope;

@@ -253,15 +253,20 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
   return {result_as(y, x.dtype), pre};
 }
 
-void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation,
+void linear_backward(const Tensor& dy, bool spend_dy, const Tensor* x, const Tensor& w, const Tensor* pre, Activation activation,
                      bool conv1d, const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db,
                      Precision precision) {
   require(w.rank() == 2, "w", conv1d ? "(in, out)" : "(out, in)", w.shape);
-  require(x.rank() >= 1 && x.shape.back() == w.shape[conv1d ? 0 : 1], "x", [&] { return "(..., in) for w " + text(w.shape); }, x.shape);
-  Shape shape = x.shape;
-  shape.back() = w.shape[conv1d ? 1 : 0];
-  require_shape(dy, "dy", shape);
-  if (dw) require_shape(*dw, "dw", w.shape);
+  const int64_t in = w.shape[conv1d ? 0 : 1], out_size = w.shape[conv1d ? 1 : 0];
+  require(dy.rank() >= 1 && dy.shape.back() == out_size, "dy", [&] { return "(..., out) for w " + text(w.shape); }, dy.shape);
+  const Shape shape = dy.shape;
+  Shape shape_x = shape;
+  shape_x.back() = in;
+  if (x) require_shape(*x, "x", shape_x);
+  if (dw) {
+    if (!x) fail("x must be what w was multiplied by, got null");
+    require_shape(*dw, "dw", w.shape);
+  }
 
   Tensor g = dy;
   if (activation != Activation::none) {
@@ -269,11 +274,14 @@ void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Ten
     if (!spend_dy || !dy.dense()) g = Tensor::empty(dy.device(), dy.dtype, shape);
     unary_backward(*pre, dy, function_of(activation), g, false);
   }
-  const Tensor rows_g = as_rows(g), rows_x = as_rows(x);
-  if (dw) matmul_into(conv1d ? rows_x : rows_g, conv1d ? rows_g : rows_x, true, false, *dw, add_dw, precision);
+  const Tensor rows_g = as_rows(g);
+  if (dw) {
+    const Tensor rows_x = as_rows(*x);
+    matmul_into(conv1d ? rows_x : rows_g, conv1d ? rows_g : rows_x, true, false, *dw, add_dw, precision);
+  }
   if (db) sum_into(rows_g, *db, add_db);
   if (dx) {
-    const Output out(*dx, "dx", x.shape, add_dx, dx->dtype);
+    const Output out(*dx, "dx", shape_x, add_dx, dx->dtype);
     matmul_into(rows_g, w, false, conv1d, as_rows(out.tensor()), out.accumulate(), precision);
     out.finish();
   }

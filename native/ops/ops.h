@@ -64,10 +64,16 @@ Tensor matmul_derivative(const Tensor& a, const Tensor& b, bool trans_b, const T
 std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& w, const Tensor* bias, const Tensor* residual,
                                                  Activation activation, bool conv1d, bool keep_pre, Precision precision);
 // Gradients of linear's x, w and bias, those that have a place (others null), from dy, that of what the activation gave; pre: what the
-// activation got, null without one. spend_dy: nobody reads dy any more, it may be overwritten. In one op: a training step has dozens.
-void linear_backward(const Tensor& dy, bool spend_dy, const Tensor& x, const Tensor& w, const Tensor* pre, Activation activation,
+// activation got, null without one; x is for dw alone. spend_dy: nobody reads dy any more, it may be overwritten. In one op: a training
+// step has dozens.
+void linear_backward(const Tensor& dy, bool spend_dy, const Tensor* x, const Tensor& w, const Tensor* pre, Activation activation,
                      bool conv1d, const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db,
                      Precision precision);
+
+// ---- nf4.cc ---- w of any shape and n elements -> codes u8 (ceil(n / 2)), scales u8 (ceil(n / 64)), ranges f32 (ceil(n / 16384)), mean
+// f32 (1)
+std::tuple<Tensor, Tensor, Tensor, Tensor> nf4_quantize(const Tensor& w);
+Tensor nf4_dequantize(const Tensor& codes, const Tensor& scales, const Tensor& ranges, const Tensor& mean, const Shape& shape, DType dtype);
 
 // ---- embedding.cc ----
 Tensor embedding(const Tensor& table, const Tensor& ids, const Tensor* positions, int64_t first);  // ids (..., T) -> (..., T, C)

@@ -7,6 +7,7 @@ import { embedding } from './embedding.ts';
 import { crossEntropy } from './loss.ts';
 import { linear, matmul, matmulInto, mlp } from './matmul.ts';
 import { cast, concat, copyInto, fill, gather, random, toDevice } from './movement.ts';
+import { nf4 } from './nf4.ts';
 import { norm } from './norm.ts';
 import { gradNorm, muon, optimizerStep } from './optim.ts';
 import { reduce, softmax, sumInto } from './reduce.ts';
@@ -21,6 +22,7 @@ export const CASES: Readonly<Record<OpName, Case>> = {
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },
   ...{ matmul, matmulInto, linear, linearBackward: linear, matmulDerivative: mlp },
+  ...{ nf4Quantize: nf4, nf4Dequantize: nf4 },
   ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
   ...{ attention, attentionBackward: attention, splitHeads: attention, crossEntropy },
   ...{ stepBegin: gradNorm, gradNorm, optimizerStep, muonMomentum: muon, muonApply: muon },

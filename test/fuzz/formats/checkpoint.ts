@@ -87,12 +87,12 @@ async function savedClassifier(): Promise<Files> {
   return filesMade(async (folder) => {
     const tokenizer = charTokenizer();
     const model = tinyModel({ vocabSize: tokenizer.vocabSize });
-    addLoRA(model, { rank: 1, dora: true, seed: 1 });
+    addLoRA(model, { rank: 1, dora: true, quantize: 'nf4', seed: 1 });
     const head = new GPTForSequenceClassification(model, ['a', 'b'], { seed: 1 });
     await saveCheckpoint(folder, {
       ...{ step: 1, config: {}, loader: {}, rng: {}, state: {} },
       files: {
-        'model.safetensors': { tensors: tensorEntries(head.namedParameters()) },
+        'model.safetensors': { tensors: tensorEntries(head.namedTensors()) },
         'config.json': encodeModel(model, head),
         'tokenizer.json': JSON.stringify(tokenizer.toJSON()),
         'tokenizer_config.json': encodeChatTemplate(defaultChatTemplate(tokenizer)),

@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava';
 import { bfloatBits } from '../../../lib/checkpoint/gguf-types.ts';
 import { loadLLMC } from '../../../lib/checkpoint/llmc.ts';
 import type { GPT } from '../../../lib/models/index.ts';
+import type { Parameter } from '../../../lib/nn/index.ts';
 import { copyInto } from '../../../lib/ops/index.ts';
 import { full } from '../../../lib/tensor/create.ts';
 import { scope } from '../../../lib/tensor/tensor.ts';
@@ -45,7 +46,7 @@ test('models of llm.c, f32 and bf16, with a padded vocabulary or without', async
     t.deepEqual(f32.config, { ...model.config, initStd: 0.02, paddedVocab: paddedVocab === 7 ? 35 : paddedVocab });
     t.deepEqual(changed(logitsOf(f32, someIds(20)), logitsOf(model, someIds(20))), []);
     using bf16 = await loadLLMC(written(t, bytesOf(model, 5)));
-    const [a, b] = [bf16.blocks[1]?.mlp.down.weight, model.blocks[1]?.mlp.down.weight].map((p) => p?.dataSync<'f32'>() as Float32Array);
+    const [a, b] = [bf16.blocks[1]?.mlp.down.weight, model.blocks[1]?.mlp.down.weight].map((p) => (p as Parameter).dataSync<'f32'>());
     t.true((a as Float32Array).every((x, i) => Math.abs(x - ((b as Float32Array)[i] as number)) <= Math.abs(x) / 128));
   }
 });

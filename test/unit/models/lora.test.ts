@@ -140,7 +140,7 @@ for (const [name, make] of Object.entries(MODELS))
     // W' = m (W + s B A) / ‖W + s B A‖, row by row, in doubles.
     const x = Float32Array.from({ length: 32 }, (_, i) => Math.cos(i));
     const [w, y] = [
-      linear.weight.dataSync() as Float32Array,
+      (linear.weight as nn.Parameter).dataSync() as Float32Array,
       scope(() => noGrad(() => linear.forward(tensor(x, { shape: [1, 32] })).dataSync())),
     ];
     const [a, b] = [lora.a[0]?.dataSync() as Float32Array, lora.b[0]?.dataSync() as Float32Array];

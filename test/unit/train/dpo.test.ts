@@ -11,6 +11,7 @@ import {
   GPT,
   gptConfig,
   memory,
+  type nn,
   noGrad,
   parseRunConfig,
   preferenceMargins,
@@ -65,7 +66,7 @@ test('the loss is the formula of the paper, log 2 at first, its gradient that of
   const loss = () => lossOn(objective, batch, { random: new RandomSource(1), scales: [scale] });
   const value = (): number => noGrad(() => scope(() => loss().dataSync()[0] as number));
   t.true(Math.abs(value() - Math.log(2)) < 1e-5);
-  const up = (model.blocks[0] as GPT['blocks'][0]).mlp.up.weight;
+  const up = (model.blocks[0] as GPT['blocks'][0]).mlp.up.weight as nn.Parameter;
   const values = up.dataSync() as Float32Array;
   const moved = values.map((v, i) => v + 0.3 * Math.sin(i));
   up.set(moved);

@@ -15,6 +15,7 @@ import {
   gptConfig,
   headObjective,
   memory,
+  type nn,
   noGrad,
   openModel,
   parseRunConfig,
@@ -123,7 +124,7 @@ for (const [name, make, size] of [
     t.true(Math.abs(whole - head - 0.1 * own) < 1e-4);
     scope(() => backward(lossOf(0.5)));
     const block = module.gpt.blocks[0] as GPT['blocks'][0];
-    for (const p of [module.score.weight, block.mlp.up.weight, module.gpt.tokens.weight]) {
+    for (const p of [module.score.weight, block.mlp.up.weight as nn.Parameter, module.gpt.tokens.weight]) {
       const places = p === module.gpt.tokens.weight ? [97 * 16, 256 * 16 + 3, 98 * 16 + 5] : [0, 7, 15];
       const worst = await worstGradient(() => value(0.5), p, places);
       t.true(worst < 0.02, `${p.shape}: ${worst}`);

@@ -44,9 +44,11 @@ const largest = (a: readonly number[], b: readonly number[]): number => Math.max
 test('the section of a configuration: defaults of PEFT, errors with their place', (t) => {
   t.is(parseRunConfig('finetune: {}', 'x.yaml').finetune.lora, undefined);
   t.deepEqual(parseRunConfig('finetune: { lora: { alpha: 16, targets: [down, qkv] } }', 'x.yaml').finetune.lora, {
-    ...{ rank: 8, alpha: 16, dropout: 0, targets: ['qkv', 'down'], dora: false, merge: false },
+    ...{ rank: 8, alpha: 16, dropout: 0, targets: ['qkv', 'down'], dora: false, quantize: 'none', merge: false },
   });
+  t.is(parseRunConfig('finetune: { lora: { quantize: nf4 } }', 'x.yaml').finetune.lora?.quantize, 'nf4');
   for (const [text, said] of [
+    ['{ quantize: int8 }', 'finetune.lora.quantize must be one of none, nf4, got "int8"'],
     ['{ rank: 0 }', 'finetune.lora.rank must be a positive integer, got 0'],
     ['{ r: 8 }', 'finetune.lora.r is not known'],
     ['{ targets: [head] }', /finetune\.lora\.targets\.0 must be one of qkv, proj, up, down, got "?head/],
@@ -70,7 +72,7 @@ test.serial('a checkpoint opens with its changes; the adapter on the model that 
   t.is(result.exported, join(run.out, 'finetune', 'adapter'));
 
   const opened = await openModel(join(run.out, 'finetune'));
-  t.deepEqual(loraConfigOf(opened.model), { rank: 2, alpha: 8, dropout: 0, dora: false, targets: ['qkv', 'up'] });
+  t.deepEqual(loraConfigOf(opened.model), { rank: 2, alpha: 8, dropout: 0, dora: false, targets: ['qkv', 'up'], quantize: 'none' });
   const base = await openModel(run.out);
   t.true(largest(logits(base.model), logits(opened.model)) > 0.1);
   await loadLoRA(base.model, result.exported as string);
@@ -84,45 +86,47 @@ test.serial('a checkpoint opens with its changes; the adapter on the model that 
   t.is(again.trainable, result.trainable, 'changes that a model comes with are merged before new ones');
 });
 
-test.serial('merged, it is a checkpoint of the same model without changes', async (t) => {
-  const run = config(t, '{ rank: 2, merge: true }');
-  await pretrain(run);
-  const { exported } = await finetune(run, { examples });
-  const [apart, merged] = [await openModel(join(run.out, 'finetune')), await openModel(join(run.out, 'finetune', 'merged'))];
-  t.true((exported as string).startsWith(join(run.out, 'finetune', 'merged')));
-  t.is([...lorasOf(merged.model)].length, 0);
-  t.truthy(merged.tokenizer);
-  mergeLoRA(apart.model);
-  t.is(largest(logits(merged.model), logits(apart.model)), 0);
-  for (const { model } of [apart, merged]) model.dispose();
-});
-
-test.serial('stopped and resumed, with dropout, it has the same bits; another alpha is no resuming', async (t) => {
-  const run = config(t, '{ rank: 2, dropout: 0.3, dora: true }');
-  await pretrain(run);
-  const whole: number[] = [];
-  const { checkpoint } = await finetune(run, { examples, onEvent: (e) => void (e.type === 'step' && whole.push(e.loss)) });
-  const files = ['model.safetensors', 'optimizer.safetensors'];
-  const bytes = files.map((file) => readFileSync(join(run.out, 'finetune/checkpoints/step-00000020', file)));
-  t.truthy(checkpoint);
-  const stop = new AbortController();
-  const losses: number[] = [];
-  const record = (e: TrainerEvent): void => {
-    if (e.type === 'step') losses.push(e.loss);
-    if (e.type === 'step' && e.step === 7) stop.abort();
-  };
-  const stopped = await finetune(run, { examples, fresh: true, signal: stop.signal, onEvent: record });
-  t.is(stopped.exported, null);
-  const other = { ...run, finetune: { ...run.finetune, lora: { ...(run.finetune.lora as object), alpha: 3 } } } as RunConfig;
-  await t.throwsAsync(() => finetune(other, { examples, resume: true }), {
-    code: 'ERR_HEDDLE_RESUME',
-    message: /LoRA must be \{"rank":2,"alpha":2,.*as in this run so far, got \{"rank":2,"alpha":3/,
+for (const quantize of ['none', 'nf4'])
+  test.serial(`merged, it is a checkpoint of the same model without changes; quantize: ${quantize}`, async (t) => {
+    const run = config(t, `{ rank: 2, merge: true, quantize: ${quantize} }`);
+    await pretrain(run);
+    const { exported } = await finetune(run, { examples });
+    const [apart, merged] = [await openModel(join(run.out, 'finetune')), await openModel(join(run.out, 'finetune', 'merged'))];
+    t.true((exported as string).startsWith(join(run.out, 'finetune', 'merged')));
+    t.is([...lorasOf(merged.model)].length, 0);
+    t.truthy(merged.tokenizer);
+    mergeLoRA(apart.model);
+    t.is(largest(logits(merged.model), logits(apart.model)), 0);
+    for (const { model } of [apart, merged]) model.dispose();
   });
-  await finetune(run, { examples, resume: true, onEvent: record });
-  t.deepEqual(losses, whole);
-  for (const [i, file] of files.entries())
-    t.true(readFileSync(join(run.out, 'finetune/checkpoints/step-00000020', file)).equals(bytes[i] as Buffer), file);
-});
+
+for (const quantize of ['none', 'nf4'])
+  test.serial(`stopped and resumed, with dropout, it has the same bits; another alpha is no resuming; quantize: ${quantize}`, async (t) => {
+    const run = config(t, `{ rank: 2, dropout: 0.3, dora: true, quantize: ${quantize} }`);
+    await pretrain(run);
+    const whole: number[] = [];
+    const { checkpoint } = await finetune(run, { examples, onEvent: (e) => void (e.type === 'step' && whole.push(e.loss)) });
+    const files = ['model.safetensors', 'optimizer.safetensors'];
+    const bytes = files.map((file) => readFileSync(join(run.out, 'finetune/checkpoints/step-00000020', file)));
+    t.truthy(checkpoint);
+    const stop = new AbortController();
+    const losses: number[] = [];
+    const record = (e: TrainerEvent): void => {
+      if (e.type === 'step') losses.push(e.loss);
+      if (e.type === 'step' && e.step === 7) stop.abort();
+    };
+    const stopped = await finetune(run, { examples, fresh: true, signal: stop.signal, onEvent: record });
+    t.is(stopped.exported, null);
+    const other = { ...run, finetune: { ...run.finetune, lora: { ...(run.finetune.lora as object), alpha: 3 } } } as RunConfig;
+    await t.throwsAsync(() => finetune(other, { examples, resume: true }), {
+      code: 'ERR_HEDDLE_RESUME',
+      message: /LoRA must be \{"rank":2,"alpha":2,.*as in this run so far, got \{"rank":2,"alpha":3/,
+    });
+    await finetune(run, { examples, resume: true, onEvent: record });
+    t.deepEqual(losses, whole);
+    for (const [i, file] of files.entries())
+      t.true(readFileSync(join(run.out, 'finetune/checkpoints/step-00000020', file)).equals(bytes[i] as Buffer), file);
+  });
 
 test.serial('what config.json claims of the changes is checked', async (t) => {
   const run = config(t, '{ rank: 2 }', ', saveEvery: 0');
@@ -134,6 +138,8 @@ test.serial('what config.json claims of the changes is checked', async (t) => {
     [[], 'lora must be an object, got []'],
     [{ ...json.lora, rank: 1e9 }, /its model must have \d+ parameters as model\.safetensors holds, got \d+/],
     [{ ...json.lora, rank: -1 }, 'lora.rank must be a positive integer, got -1'],
+    [{ ...json.lora, quantize: 'nf4' }, /its model must have \d+ parameters as model\.safetensors holds, got \d+/],
+    [{ ...json.lora, quantize: 4 }, 'lora.quantize must be one of none, nf4, got 4'],
     [{ ...json.lora, alpha: null }, 'lora.alpha must be a positive number, got null'],
     [{ ...json.lora, targets: ['qkv', 'qkv'] }, /lora\.targets must be a list of different ones/],
   ] as const) {
