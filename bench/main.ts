@@ -7,8 +7,10 @@ import { hasGpu } from '../lib/native/load.ts';
 import { describeDevice, gpuInfo, setDefaultDevice } from '../lib/tensor/index.ts';
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
+import { benchFinetune } from './finetuning.ts';
 import { benchKernels } from './kernels.ts';
 import { benchLaunch } from './launch.ts';
+import { benchLoad } from './load.ts';
 import { describeMachine, geometricMean } from './machine.ts';
 import { benchMatmul } from './matmul.ts';
 import { benchMemory } from './memory.ts';
@@ -26,6 +28,8 @@ const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
   memory    kernels on arrays that no cache holds, as shares of copying or reading memory
   decode    tokens of GPT-2 124M, as a share of reading memory
   launch    what the host takes to launch a micro-batch of GPT-2 124M, kernels dropped: op by op and as captured graphs [--device cuda]
+  finetune  finetuning GPT-2 124M with LoRA and QLoRA: shares of the memory and speed of finetuning all of it [--rounds 0: memory alone]
+  load      GPT-2 124M from a file in the page cache, as a share of copying its bytes
   start     from import of the built package to the first op's result
   targets   all of these against what the CPU path is asked to reach
   kernels   single ops on any device [--device cuda:0]
@@ -150,6 +154,25 @@ async function decode(): Promise<unknown> {
   return [r];
 }
 
+async function finetune(): Promise<unknown> {
+  const rows = benchFinetune({ threads, rounds, ...(small && { preset: 'quickstart', batch: 2, length: 64 }) });
+  for (const r of rows)
+    console.log(
+      `${r.method.padEnd(6)} ${r.recompute === 'block' ? 'block recompute' : ''.padEnd(15)}  learns ${percent(r.learned / r.parameters).padStart(7)}  ` +
+        `${(r.peakBytes / 2 ** 20).toFixed(0).padStart(5)} MiB, ${percent(r.share).padStart(7)} of full (target ${percent(r.target)})` +
+        (r.speed === undefined ? '' : `  ${r.tokensPerSecond?.toFixed(0).padStart(5)} tokens/s, ${r.speed.toFixed(2)}x full`),
+    );
+  return rows;
+}
+
+async function load(): Promise<unknown> {
+  const r = await benchLoad({ threads, rounds, ...(small && { preset: 'quickstart' }) });
+  console.log(
+    `${r.preset}: ${(r.bytes / 2 ** 20).toFixed(0)} MiB in ${r.loadMs.toFixed(0)} ms, copied in ${r.copyMs.toFixed(0)} ms: ${percent(r.share)} of its speed`,
+  );
+  return [r];
+}
+
 async function targets(): Promise<unknown> {
   const rows = benchTargets(
     machine,
@@ -217,7 +240,7 @@ async function start(): Promise<unknown> {
 }
 
 const SUBJECTS: Record<string, () => Promise<unknown>> = {
-  ...{ train, matmul, attention, memory, decode, launch, start, targets },
+  ...{ train, matmul, attention, memory, decode, launch, finetune, load, start, targets },
   kernels: () => kernels(),
 };
 

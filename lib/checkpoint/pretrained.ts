@@ -3,9 +3,8 @@ import { noGrad } from '../autograd/index.ts';
 import { GPT, type GPTConfigInput } from '../models/index.ts';
 import { requireNoLoRA } from '../models/lora.ts';
 import type { Compute, Parameter } from '../nn/index.ts';
-import { copyInto, slice, transpose } from '../ops/index.ts';
-import { tensor } from '../tensor/create.ts';
-import type { Device } from '../tensor/device.ts';
+import { fill, slice, transpose } from '../ops/index.ts';
+import { type Device, synchronize } from '../tensor/device.ts';
 import { elements, sameShape, shapeText } from '../tensor/shape.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { saveTokenizer, type Tokenizer } from '../tokenizer/index.ts';
@@ -18,7 +17,7 @@ import { openPretrained, type PretrainedFiles, readJSON } from './pretrained-fil
 import { HEAD, isBuffer, type Piece, prefixOf, pretrainedPieces } from './pretrained-names.ts';
 import { readWholeFile } from './read.ts';
 import { type SafetensorsEntry, type SafetensorsFile, writeSafetensors } from './safetensors.ts';
-import { floatBytes, readFloats } from './weights.ts';
+import { floatBytes, readFloatsInto } from './weights.ts';
 import { replaceFile } from './write.ts';
 
 export interface LoadPretrainedOptions {
@@ -81,6 +80,13 @@ function findPieces(folder: string, files: PretrainedFiles, pretrained: Pretrain
   return found;
 }
 
+/** Parameters that the pieces do not fill, as where rows pad the vocabulary, are 0 there. */
+function clearRest(parameters: ReadonlyMap<string, Parameter>, pieces: readonly Piece[]): void {
+  const filled = new Map<string, number>();
+  for (const { parameter, rows, columns = 1 } of pieces) filled.set(parameter, (filled.get(parameter) ?? 0) + rows * columns);
+  for (const [name, p] of parameters) if (filled.get(name) !== p.size) noGrad(() => fill(p, 0));
+}
+
 /**
  * Reads a Hugging Face folder (config.json; model.safetensors, or shards with model.safetensors.index.json) of model_type gpt2,
  * openai-gpt, llama, mistral, qwen2 or qwen3. Tensors in F32, F16 or BF16 go one at a time into f32 parameters.
@@ -95,14 +101,25 @@ export async function loadPretrained(folder: string, options: LoadPretrainedOpti
   try {
     // Before the model is made: a config.json may claim any size.
     const found = findPieces(folder, files, pretrained);
-    const model = new GPT(pretrained.config, { seed: 0, ...(device && { device }) });
+    const model = new GPT(pretrained.config, { seed: 0, undefinedContents: true, ...(device && { device }) });
     try {
       const parameters = model.namedParameters();
+      clearRest(
+        parameters,
+        found.map(({ piece }) => piece),
+      );
       for (const { piece, name, file: source } of found) {
         const parameter = parameters.get(piece.parameter) as Parameter;
-        const values = await readFloats(source, name);
-        scope(() => copyInto(pieceOf(piece, parameter), tensor(values, { shape: shapeInFile(piece), device: parameter.device })));
+        const view = pieceOf(piece, parameter);
+        try {
+          await readFloatsInto(source, name, view, shapeInFile(piece));
+        } finally {
+          view.dispose();
+        }
       }
+      await synchronize(model.device).catch((error: Error) => {
+        throw new FileError(folder, `its weights cannot be read: ${error.message}`, { cause: error });
+      });
       return model.computeIn(compute);
     } catch (error) {
       model.dispose();
