@@ -6,7 +6,7 @@ import { show } from '../util/show.ts';
 import type { GGUFValue } from './gguf-write.ts';
 import { familyOf } from './pretrained-export.ts';
 
-const ARCHITECTURES = ['gpt2', 'llama', 'qwen2', 'qwen3'] as const;
+export const ARCHITECTURES = ['gpt2', 'llama', 'qwen2', 'qwen3'] as const;
 export type GGUFArchitecture = (typeof ARCHITECTURES)[number];
 
 /** The architecture of llama.cpp that computes a model. @throws ArgumentError naming the field that none has a place for */
@@ -65,7 +65,7 @@ export function architectureMetadata(architecture: GGUFArchitecture, c: GPTConfi
 }
 
 /** What the rotary frequencies are divided by (Llama 3.1), one for each pair; undefined where the metadata says it all. */
-export function ropeFactors(c: GPTConfig): Float32Array | undefined {
+export function ropeFactors(c: Pick<GPTConfig, 'positions' | 'headSize' | 'ropeTheta' | 'ropeScaling'>): Float32Array | undefined {
   const { factor = 1, context, low = 0, high = 0 } = c.ropeScaling ?? {};
   if (c.positions !== 'rotary' || context === undefined) return undefined;
   return Float32Array.from({ length: c.headSize / 2 }, (_, i) => {
@@ -87,6 +87,27 @@ export interface GGUFPiece {
   readonly columns: number | undefined;
   /** Heads whose rows change their order: llama.cpp's llama turns neighbours, not the halves of a head. */
   readonly permuted: number | undefined;
+}
+
+/** Rows of a head in the order in which neighbours turn, 0, D/2, 1, D/2 + 1, ...: f(from, to) for each row. */
+function eachTurned(values: Float32Array, heads: number, columns: number, visit: (half: number, turned: number) => void): void {
+  const half = values.length / columns / heads / 2;
+  for (let h = 0; h < heads; h++)
+    for (let i = 0; i < half; i++) for (const part of [0, 1]) visit((h * 2 + part) * half + i, h * 2 * half + 2 * i + part);
+}
+
+/** Rows of heads whose halves turn, as llama.cpp's llama has them. */
+export function permuteRows(values: Float32Array, heads: number, columns: number): Float32Array {
+  const out = new Float32Array(values.length);
+  eachTurned(values, heads, columns, (from, to) => out.set(values.subarray(from * columns, (from + 1) * columns), to * columns));
+  return out;
+}
+
+/** And back. */
+export function unpermuteRows(values: Float32Array, heads: number, columns: number): Float32Array {
+  const out = new Float32Array(values.length);
+  eachTurned(values, heads, columns, (to, from) => out.set(values.subarray(from * columns, (from + 1) * columns), to * columns));
+  return out;
 }
 
 export function* ggufPieces(architecture: GGUFArchitecture, c: GPTConfig): Generator<GGUFPiece> {

@@ -1,7 +1,9 @@
 // A byte-level BPE tokenizer as the metadata of a GGUF file. llama.cpp knows how a text is split by a name, not by the pattern.
+import { tokenizerFromJSON } from '../tokenizer/index.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { ArgumentError } from '../util/errors.ts';
+import { ArgumentError, FileError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
+import type { GGUFFile } from './gguf-read.ts';
 import type { GGUFValue } from './gguf-write.ts';
 import { isObject } from './json.ts';
 
@@ -77,3 +79,60 @@ export function tokenizerMetadata(tokenizer: Tokenizer, rows: number, endOfText:
 
 /** NFC, as Qwen has it: llama.cpp passes over it, too. */
 const isPlain = (normalizer: unknown): boolean => isObject(normalizer) && normalizer.type === 'NFC';
+
+/** How tokenizer.json says in which way a text is split. */
+function preTokenizer(name: string): object | undefined {
+  const level = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true };
+  if (name === 'gpt-2') return { ...level, use_regex: true };
+  const pattern = Object.keys(PATTERNS).find((key) => PATTERNS[key] === name);
+  if (pattern === undefined) return undefined;
+  const split = { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false };
+  return { type: 'Sequence', pretokenizers: [split, { ...level, use_regex: false }] };
+}
+
+/**
+ * The byte-level BPE of a file's metadata; null: it says that there is none, or nothing.
+ * @throws FileError naming the key that is wrong, or a tokenizer of another kind
+ */
+export function tokenizerOfMetadata({ file, metadata }: GGUFFile): Tokenizer | null {
+  const key = (name: string): unknown => metadata.get(`tokenizer.ggml.${name}`);
+  const wrong = (name: string, expected: string, got: unknown) =>
+    new FileError(file, `tokenizer.ggml.${name} must be ${expected}, got ${show(got)}`);
+  const kind = key('model') ?? 'no_vocab';
+  if (kind === 'no_vocab' || kind === 'none') return null;
+  if (kind !== 'gpt2') throw wrong('model', 'gpt2 (a byte-level BPE) or no_vocab', kind);
+  const texts = (name: string): string[] => {
+    const list = key(name);
+    if (Array.isArray(list) && list.every((item) => typeof item === 'string')) return list;
+    throw wrong(name, 'a list of texts', list);
+  };
+  const tokens = texts('tokens');
+  const types = key('token_type') ?? tokens.map(() => NORMAL);
+  if (!(Array.isArray(types) && types.length === tokens.length)) throw wrong('token_type', `a list of ${tokens.length}`, types);
+  const pre = key('pre') ?? 'gpt-2';
+  const pre_tokenizer = typeof pre === 'string' ? preTokenizer(pre) : undefined;
+  if (!pre_tokenizer) throw wrong('pre', `one of gpt-2, ${Object.values(PATTERNS).join(', ')}`, pre);
+  const added = [...tokens.entries()].filter(([id]) => types[id] === CONTROL || types[id] === USER_DEFINED);
+  const end = key('eos_token_id');
+  const endOfText = typeof end === 'number' ? tokens[end] : undefined;
+  const json = {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added.map(([id, content]) => ({
+      ...{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false },
+      special: types[id] === CONTROL,
+    })),
+    normalizer: pre === 'qwen2' ? { type: 'NFC' } : null,
+    pre_tokenizer,
+    post_processor: null,
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      ...{ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: false },
+      ...{ byte_fallback: false, ignore_merges: pre === 'llama-bpe' },
+      vocab: Object.fromEntries([...tokens.entries()].filter(([id]) => types[id] === NORMAL).map(([id, content]) => [content, id])),
+      merges: texts('merges'),
+    },
+  };
+  return tokenizerFromJSON(json, file, endOfText === undefined ? undefined : { eos_token: endOfText });
+}

@@ -7,7 +7,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { show } from '../util/show.ts';
 import { nodeFileSystem } from './filesystem.ts';
-import { architectureMetadata, architectureOf, type GGUFPiece, ggufPieces, ropeFactors } from './gguf-model.ts';
+import { architectureMetadata, architectureOf, type GGUFPiece, ggufPieces, permuteRows, ropeFactors } from './gguf-model.ts';
 import { tokenizerMetadata } from './gguf-tokenizer.ts';
 import { encodeElements, GGUF_TYPES, type GGUFType, LAYOUTS } from './gguf-types.ts';
 import { encodeGGUF, type GGUFTensor, type GGUFValue } from './gguf-write.ts';
@@ -24,20 +24,6 @@ export interface SaveGGUFOptions {
   endOfText?: number;
   /** The model's name, for people. */
   name?: string;
-}
-
-/** Rows of a head in the order in which neighbours turn: 0, D/2, 1, D/2 + 1, ... */
-function permuteRows(values: Float32Array, heads: number, columns: number): Float32Array {
-  const half = values.length / columns / heads / 2;
-  const out = new Float32Array(values.length);
-  for (let h = 0; h < heads; h++)
-    for (let i = 0; i < half; i++)
-      for (const part of [0, 1]) {
-        const from = (h * 2 + part) * half + i;
-        const to = h * 2 * half + 2 * i + part;
-        out.set(values.subarray(from * columns, (from + 1) * columns), to * columns);
-      }
-  return out;
 }
 
 /** The values of a piece as the file has them. Biases that GPT-2 has and the model has not are zeros. */

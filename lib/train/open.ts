@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { bestCheckpoint, type Checkpoint, latestCheckpoint, openCheckpoint } from '../checkpoint/index.ts';
+import { isModelFile, openModelFile } from '../checkpoint/model-file.ts';
 import { restoreTensors } from '../checkpoint/tensors.ts';
 import { type HubOptions, meansHub, modelFolder } from '../hub/index.ts';
 import { addLoRA, GPT, makeHead, type ScoredGPT } from '../models/index.ts';
@@ -92,9 +93,16 @@ export interface OpenModelOptions {
   hub?: HubOptions;
 }
 
-/** Opens a run's folder (its best checkpoint), a checkpoint, a Hugging Face folder, or a model of the hub by its id. */
+/**
+ * Opens a run's folder (its best checkpoint), a checkpoint, a Hugging Face folder, a model of the hub by its id, a GGUF file (`.gguf`) or a
+ * checkpoint of nanoGPT (`.pt`, which holds no tokenizer).
+ */
 export async function openModel(idOrPath: string, options: OpenModelOptions = {}): Promise<OpenModel> {
   const { device, compute = 'f32' } = options;
+  if (isModelFile(idOrPath)) {
+    const opened = await openModelFile(idOrPath, { compute, ...(device !== undefined && { device }) });
+    return { ...opened, head: null, chatTemplate: null, checkpoint: idOrPath, config: opened.model.config, steps: null };
+  }
   if (!meansHub(idOrPath) && !isHuggingFace(idOrPath)) {
     const opened = await modelOfCheckpoint(await findCheckpoint(idOrPath), device);
     opened.model.computeIn(compute);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { saveGGUF } from '../../../lib/checkpoint/gguf.ts';
+import { openGGUFModel } from '../../../lib/checkpoint/gguf-load.ts';
 import { openGGUF } from '../../../lib/checkpoint/gguf-read.ts';
 import type { GGUFType } from '../../../lib/checkpoint/gguf-types.ts';
 import type { GPTConfigInput } from '../../../lib/models/index.ts';
@@ -49,6 +50,7 @@ export const gguf: Format = {
     } finally {
       await file.close();
     }
+    (await openGGUFModel(join(folder, FILE), { device: 'cpu' })).model.dispose();
   },
   allowance: 512 << 10, // what the first read of a process takes once is among it
 };

@@ -6,6 +6,7 @@ import { benchmarks, report } from './evaluation.ts';
 import { gguf } from './gguf.ts';
 import { llmcModel, llmcTokens } from './llmc.ts';
 import { metrics } from './metrics.ts';
+import { nanogpt } from './nanogpt.ts';
 import { plantedFormats } from './planted.ts';
 import { gpt2Folder, index, llamaFolder, openaiFolder, qwenFolder } from './pretrained.ts';
 import { safetensors } from './safetensors.ts';
@@ -21,6 +22,7 @@ const all: readonly Format[] = [
     openaiFolder,
     qwenFolder,
     gguf,
+    nanogpt,
     llmcModel,
     llmcTokens,
     config,
