@@ -10,7 +10,10 @@ import { markSimulated } from './training.ts';
 import { RunView } from './view.ts';
 
 export const MODEL: readonly Positional[] = [
-  { name: 'MODEL', help: "a run's folder, a checkpoint, a Hugging Face folder, a .gguf file, nanoGPT's .pt, or the id of a model of the hub (owner/name)" },
+  {
+    name: 'MODEL',
+    help: "a run's folder, a checkpoint, a Hugging Face folder, a .gguf file, nanoGPT's .pt, or the id of a model of the hub (owner/name)",
+  },
 ];
 
 export const MODEL_OPTIONS = {

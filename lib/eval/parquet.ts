@@ -2,6 +2,7 @@ import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { openForReading } from '../data/text_file.ts';
 import { FileError } from '../util/errors.ts';
+import { printable } from '../util/show.ts';
 
 /**
  * What reads a file, in a thread of its own: on a damaged file hyparquet may leave a promise that nobody waits for, which would end the
@@ -10,6 +11,13 @@ import { FileError } from '../util/errors.ts';
 const READER = `
 const { parentPort, workerData } = require('node:worker_threads');
 const { closeSync, fstatSync, openSync, readSync } = require('node:fs');
+const zlib = require('node:zlib');
+const by = (name) => (page, length) => new Uint8Array(zlib[name](page, { maxOutputLength: Math.max(1, length) }));
+const compressors = {
+  GZIP: by('gunzipSync'),
+  BROTLI: by('brotliDecompressSync'),
+  ...(zlib.zstdDecompressSync && { ZSTD: by('zstdDecompressSync') }), // from Node 22.15 on
+};
 (async () => {
   const { parquetMetadataAsync, parquetReadObjects } = await import(workerData.library);
   const fd = openSync(workerData.path, 'r');
@@ -32,7 +40,7 @@ const { closeSync, fstatSync, openSync, readSync } = require('node:fs');
   const next = async () => {
     if (group === metadata.row_groups.length) return null;
     const end = start + Number(metadata.row_groups[group++].num_rows);
-    const rows = await parquetReadObjects({ file, metadata, rowStart: start, rowEnd: end });
+    const rows = await parquetReadObjects({ file, metadata, rowStart: start, rowEnd: end, compressors });
     start = end;
     return rows;
   };
@@ -71,7 +79,7 @@ class Reader {
   /** The next message. @throws FileError for what ended the reader */
   async next(): Promise<unknown> {
     while (this.#sent.length === 0) {
-      if (this.#why) throw new FileError(this.#path, `must be a Parquet file: ${this.#why.message}`, { cause: this.#why });
+      if (this.#why) throw new FileError(this.#path, `must be a Parquet file: ${printable(this.#why.message, 200)}`, { cause: this.#why });
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => {
           this.#why ??= new Error(`its reader found nothing in ${this.#patience / 1000} s`);
@@ -97,7 +105,7 @@ class Reader {
 
 /**
  * The rows of a Parquet file, a row group in memory at a time; `row` counts from 1. Read by hyparquet, which is loaded for the first such
- * file: uncompressed or Snappy, as data sets of the hub are.
+ * file: uncompressed, Snappy, gzip, Brotli, and Zstandard where Node has it (from 22.15 on).
  * @param patience milliseconds that a row group may take: a damaged file may claim rows without end
  * @throws FileError naming the file, for what is no Parquet or is compressed in another way
  */

@@ -7,6 +7,7 @@ import { gguf } from './gguf.ts';
 import { llmcModel, llmcTokens } from './llmc.ts';
 import { metrics } from './metrics.ts';
 import { nanogpt } from './nanogpt.ts';
+import { parquet } from './parquet.ts';
 import { plantedFormats } from './planted.ts';
 import { gpt2Folder, index, llamaFolder, openaiFolder, qwenFolder } from './pretrained.ts';
 import { safetensors } from './safetensors.ts';
@@ -23,6 +24,7 @@ const all: readonly Format[] = [
     qwenFolder,
     gguf,
     nanogpt,
+    parquet,
     llmcModel,
     llmcTokens,
     config,

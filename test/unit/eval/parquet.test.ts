@@ -1,0 +1,43 @@
+// Parquet as data sets come: what Node decompresses is read, a page that grows beyond its claim is not.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as zlib from 'node:zlib';
+import test from 'ava';
+import { readParquetRows } from '../../../lib/eval/parquet.ts';
+import { type CODECS, parquetFile } from './parquet_support.ts';
+
+const COLUMNS = { text: ['the whale', '', 'naïve 🐳', 'x'.repeat(5000)], id: ['a', 'b', 'c', 'd'] };
+const COMPRESS: Readonly<Record<string, ((bytes: Buffer) => Buffer) | undefined>> = {
+  gzip: zlib.gzipSync,
+  brotli: zlib.brotliCompressSync,
+  zstd: (zlib as unknown as { zstdCompressSync?: (bytes: Buffer) => Buffer }).zstdCompressSync, // from Node 22.15 on
+};
+const folder = mkdtempSync(join(tmpdir(), 'heddle-parquet-'));
+test.after.always(() => rmSync(folder, { recursive: true, force: true }));
+
+async function rowsOf(name: string, bytes: Uint8Array): Promise<unknown[]> {
+  const path = join(folder, `${name}.parquet`);
+  writeFileSync(path, bytes);
+  const rows: unknown[] = [];
+  for await (const { value } of readParquetRows(path)) rows.push(value);
+  return rows;
+}
+
+test('plain, and compressed as Node can read', async (t) => {
+  const want = COLUMNS.text.map((text, i) => ({ text, id: COLUMNS.id[i] }));
+  t.deepEqual(await rowsOf('none', parquetFile(COLUMNS)), want);
+  for (const [codec, compress] of Object.entries(COMPRESS)) {
+    if (!compress) t.log(`this Node has no ${codec}`);
+    else t.deepEqual(await rowsOf(codec, parquetFile(COLUMNS, codec as keyof typeof CODECS, compress)), want, codec);
+  }
+});
+
+test('compressed otherwise, or to more than it claims, is an error that names the file', async (t) => {
+  await t.throwsAsync(rowsOf('lz4', parquetFile(COLUMNS, 'lz4')), {
+    code: 'ERR_HEDDLE_FILE',
+    message: /lz4\.parquet: must be a Parquet file: parquet unsupported compression codec: LZ4/,
+  });
+  const bomb = parquetFile(COLUMNS, 'gzip', () => zlib.gzipSync(Buffer.alloc(32 << 20)));
+  await t.throwsAsync(rowsOf('bomb', bomb), { code: 'ERR_HEDDLE_FILE', message: /bomb\.parquet: must be a Parquet file: .*larger than/ });
+});
