@@ -26,9 +26,9 @@ const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
             [--jobs cpu,char,gpt2] [--modes eager,fused,compile] [--python python3] [--compute bf16: both with products in bf16]
   matmul, attention   GPT-2's products, attention of several shapes: shares of the FMA peak
   memory    kernels on arrays that no cache holds, as shares of copying or reading memory
-  decode    tokens of GPT-2 124M, as a share of reading memory
+  decode    tokens of GPT-2 124M, as a share of reading memory; beside llama.cpp where node-llama-cpp is installed (bench/peers/llama.ts)
   launch    what the host takes to launch a micro-batch of GPT-2 124M, kernels dropped: op by op and as captured graphs [--device cuda]
-  finetune  finetuning GPT-2 124M with LoRA and QLoRA: shares of the memory and speed of finetuning all of it [--rounds 0: memory alone]
+  finetune  finetuning GPT-2 124M with LoRA and QLoRA: shares of the memory and speed of finetuning all of it [--memory: memory alone]
   load      GPT-2 124M from a file in the page cache, as a share of copying its bytes
   start     from import of the built package to the first op's result
   targets   all of these against what the CPU path is asked to reach
@@ -59,6 +59,7 @@ const OPTIONS = {
   archs: { type: 'string', default: '80,90' },
   record: { type: 'boolean', default: false },
   tune: { type: 'boolean', default: false },
+  memory: { type: 'boolean', default: false },
   json: { type: 'string' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -146,16 +147,17 @@ async function memory(): Promise<unknown> {
 }
 
 async function decode(): Promise<unknown> {
-  const r = await benchDecode({ threads, rounds, ...(small && { preset: 'quickstart' }) });
+  const r = await benchDecode({ threads, rounds, ...(small && { preset: 'quickstart', peer: false }) });
   console.log(
     `${r.preset}: ${r.tokensPerSecond.toFixed(1)} tokens/s, ${r.gbPerSecond.toFixed(1)} GB/s of weights, ` +
       `${percent(r.share)} of read bandwidth (kernels alone ${percent(r.kernelShare)})`,
   );
+  if (r.peer) console.log(`llama.cpp, f32: ${r.peer.tokensPerSecond.toFixed(1)} tokens/s; heddle ${r.peer.ratio.toFixed(2)}x`);
   return [r];
 }
 
 async function finetune(): Promise<unknown> {
-  const rows = benchFinetune({ threads, rounds, ...(small && { preset: 'quickstart', batch: 2, length: 64 }) });
+  const rows = benchFinetune({ threads, rounds: values.memory ? 0 : rounds, ...(small && { preset: 'quickstart', batch: 2, length: 64 }) });
   for (const r of rows)
     console.log(
       `${r.method.padEnd(6)} ${r.recompute === 'block' ? 'block recompute' : ''.padEnd(15)}  learns ${percent(r.learned / r.parameters).padStart(7)}  ` +

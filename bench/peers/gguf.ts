@@ -15,26 +15,7 @@ import { add, copyInto } from '../../lib/ops/index.ts';
 import { normal, tensor } from '../../lib/tensor/create.ts';
 import { scope } from '../../lib/tensor/tensor.ts';
 import { BPETokenizer } from '../../lib/tokenizer/index.ts';
-
-/** What is used of node-llama-cpp. */
-interface Sequence {
-  evaluate(tokens: readonly number[], options: object): AsyncIterable<number>;
-  controlledEvaluate(input: readonly unknown[]): Promise<({ next?: { probabilities?: Map<number, number> } } | undefined)[]>;
-}
-interface Llama {
-  loadModel(options: object): Promise<{ createContext(options: object): Promise<{ getSequence(): Sequence }>; dispose(): Promise<void> }>;
-}
-
-async function openLlama(): Promise<Llama | undefined> {
-  const name: string = 'node-llama-cpp';
-  try {
-    const { getLlama } = (await import(name)) as { getLlama(options: object): Promise<Llama> };
-    return await getLlama({ gpu: false, maxThreads: 1, build: 'never', logLevel: 'error', progressLogs: false });
-  } catch (error) {
-    console.log(`skipped: node-llama-cpp is not installed (npm install --prefix bench/peers --no-save node-llama-cpp): ${error}`);
-    return undefined;
-  }
-}
+import { type Llama, openLlama, PLAIN_CACHE, type Sequence } from './llama.ts';
 
 const modern: GPTConfigInput = {
   ...{ norm: 'rmsnorm', bias: false, activation: 'swiglu', positions: 'rotary', kvHeads: 2, ffnWidth: 384, tiedHead: false },
@@ -99,8 +80,7 @@ for (const [name, input] of llama ? Object.entries(MODELS) : []) {
     await saveGGUF(model, file, { type, tokenizer });
     const theirs = await (llama as Llama).loadModel({ modelPath: file, gpuLayers: 0 });
     const sequence = async (): Promise<Sequence> => {
-      const kv = { experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32', flashAttention: false };
-      return (await theirs.createContext({ contextSize: 256, threads: 1, batchSize: 256, ...kv })).getSequence();
+      return (await theirs.createContext({ contextSize: 256, threads: 1, batchSize: 256, ...PLAIN_CACHE })).getSequence();
     };
     const answers = await (await sequence()).controlledEvaluate(
       ids.slice(0, -1).map((id) => [id, { generateNext: { probabilities: true } }]),
