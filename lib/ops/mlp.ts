@@ -36,21 +36,25 @@ export function mlp(x: Tensor, up: Tensor, down: Tensor, options: MlpOptions): T
     const [out] = native.linear(h, down.handle, downBias?.handle ?? null, residual?.handle ?? null, 'none', false, false, precision);
     return [h, before, out];
   });
-  const keep = tracked && !recompute;
+  // What a matrix was multiplied by is for its own gradient alone: nothing of it is kept beside a frozen one.
+  const keep = tracked && !recompute && down.requiresGrad;
   if (!keep) native.dispose(hidden);
-  const save = [x, up, down, ...(pre ? [pre] : []), ...(keep ? [hidden] : [])];
+  const own = up.requiresGrad ? [x] : [];
+  const save = [up, down, ...(pre ? [pre] : []), ...(keep ? [hidden] : []), ...own];
   return record1('mlp', y, [x, up, down, upBias, downBias, residual], save, (dy, [dx, dUp, dDown, dUpBias, dDownBias, dr], saved) => {
-    const [input, toUp, toDown, before, kept] = saved as [Handle, Handle, Handle, Handle, Handle | undefined];
+    const [toUp, toDown, before] = saved as [Handle, Handle, Handle];
+    const kept = keep ? (saved[3] as Handle) : null;
+    const input = own.length > 0 ? (saved.at(-1) as Handle) : null;
     dr?.pass(dy);
-    const backward = (dz: Handle, of: Handle, w: Handle, ...[toX, toW, toB]: (typeof dx)[]): void => {
+    const backward = (dz: Handle, of: Handle | null, w: Handle, ...[toX, toW, toB]: (typeof dx)[]): void => {
       const [gx, gw, gb] = [toX?.open(), toW?.open(), toB?.open()];
       const place = (to: typeof gx) => [to?.out ?? null, to?.accumulate ?? false] as const;
       native.linearBackward(dz, false, of, w, null, 'none', false, ...place(gx), ...place(gw), ...place(gb), precision);
     };
     if (dDown || dDownBias) {
-      const activated = kept ?? native.unary(before, activation);
+      const activated = kept ?? (dDown && native.unary(before, activation));
       backward(dy.handle, activated, toDown, null, dDown, dDownBias);
-      if (!kept) native.dispose(activated);
+      if (activated && !kept) native.dispose(activated);
     }
     if (!dx && !dUp && !dUpBias) return;
     const dBefore = native.matmulDerivative(dy.handle, toDown, false, before, activation, precision);

@@ -14,6 +14,7 @@ import {
   LORA_TARGETS,
   loadLoRA,
   lorasOf,
+  memory,
   mergeLoRA,
   type nn,
   noGrad,
@@ -238,6 +239,23 @@ test('a part of the matrices; others stay without a change', async (t) => {
   );
   removeLoRA(again);
   t.is(largest(logits(again), logits((MODELS.llama as () => GPT)())), 0);
+});
+
+test.serial('what a frozen matrix was multiplied by is not kept for backward', (t) => {
+  const kept = (targets?: readonly ('qkv' | 'proj')[]): number => {
+    using model = new GPT(gptConfig(SMALL), { seed: 1, device: 'cpu' });
+    if (targets) addLoRA(model, { rank: 1, targets });
+    const ids = tensor(IDS, { shape: [2, 12], device: 'cpu' });
+    const before = memory('cpu').used;
+    const loss = model.loss(ids, ids);
+    const bytes = memory('cpu').used - before;
+    scope(() => backward(loss));
+    for (const x of [loss, ids]) x.dispose();
+    return bytes;
+  };
+  const hidden = 2 * 4 * 24 * 128; // of two layers, (B, T, 4 C)
+  const [all, attention] = [kept(), kept(['qkv', 'proj'])];
+  t.true(attention < all - 0.8 * hidden, `${attention} of ${all}, ${hidden} in hidden layers`);
 });
 
 test('what is wrong is named, and leaves the model as it was', async (t) => {
