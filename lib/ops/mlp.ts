@@ -52,7 +52,7 @@ export function mlp(x: Tensor, up: Tensor, down: Tensor, options: MlpOptions): T
       native.linearBackward(dz, false, of, w, null, 'none', false, ...place(gx), ...place(gw), ...place(gb), precision);
     };
     if (dDown || dDownBias) {
-      const activated = kept ?? (dDown && native.unary(before, activation));
+      const activated = kept ?? (dDown ? native.unary(before, activation) : null);
       backward(dy.handle, activated, toDown, null, dDown, dDownBias);
       if (activated && !kept) native.dispose(activated);
     }

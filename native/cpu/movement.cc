@@ -82,6 +82,27 @@ void convert_row(bool past, DType from, const char* src, int64_t src_stride, DTy
   }
 }
 
+#if defined(__AVX2__)
+// Eight by eight elements of 4 bytes in registers: rows of s, `step` apart, become columns of d.
+inline void transpose_8x8(const float* s, int64_t step, float* d, int64_t dst_step) {
+  __m256 r[8], t[8], u[8];
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(s + i * step);
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int k = 0; k < 2; ++k) {
+      u[i + 2 * k] = _mm256_shuffle_ps(t[i + k], t[i + k + 2], 0x44);
+      u[i + 2 * k + 1] = _mm256_shuffle_ps(t[i + k], t[i + k + 2], 0xee);
+    }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(d + i * dst_step, _mm256_permute2f128_ps(u[i], u[i + 4], 0x20));
+    _mm256_storeu_ps(d + (i + 4) * dst_step, _mm256_permute2f128_ps(u[i], u[i + 4], 0x31));
+  }
+}
+#endif
+
 // dst's rows are dense and src's are not, but src is dense along another dimension: that of dst's columns. In tiles, so that
 // whole cache lines of both are used.
 template <class Bits>
@@ -106,6 +127,17 @@ void transpose(const Nest<2>& nest, int columns, const void* from, void* to) {
       const T* s = static_cast<const T*>(from) + walk.offset[1];
       for (int64_t x = 0; x < width; x += kTile) {
         const int64_t end = x + kTile < width ? x + kTile : width;
+#if defined(__AVX2__)
+        if constexpr (sizeof(T) == 4) {
+          if (end - x == kTile && last - first == kTile) {
+            for (int64_t i = x; i < end; i += 8)
+              for (int64_t y = first; y < last; y += 8)
+                transpose_8x8(reinterpret_cast<const float*>(s + i * src_step + y), src_step,
+                              reinterpret_cast<float*>(d + y * dst_step + i), dst_step);
+            continue;
+          }
+        }
+#endif
         T tile[kTile][kTile];  // each line of src is read once, even where a power of two maps all of them to one cache set
         for (int64_t i = x; i < end; ++i)
           for (int64_t y = first; y < last; ++y) tile[i - x][y - first] = s[i * src_step + y];
