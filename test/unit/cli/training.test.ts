@@ -136,6 +136,12 @@ test.serial('finetune --lora: says what is trained, writes an adapter, generates
   t.is(JSON.parse(readFileSync(join(cwd, 'runs/tiny/finetune/adapter/adapter_config.json'), 'utf8')).r, 2);
   t.is((await heddle(['generate', 'runs/tiny/finetune'], { cwd })).code, 0);
   t.regex((await heddle(['finetune', 'tiny.yaml', '--resume'], { cwd })).stderr, /LoRA must be \{"rank":2,.* got null/);
+
+  const quantized = await heddle(['finetune', 'tiny.yaml', '--qlora', '--fresh', '--set', 'finetune.lora.rank=2'], { cwd });
+  t.is(quantized.code, 0, quantized.stderr);
+  const trained = /^training 1024 of \d+ parameters/m;
+  t.is(trained.exec(quantized.stderr)?.[0], trained.exec(tuned.stderr)?.[0], 'matrices in NF4 are counted');
+  t.is((await heddle(['generate', 'runs/tiny/finetune'], { cwd })).code, 0);
 });
 
 test.serial('inspect batch: documents, what is learned, positions; colours only where they are wanted', async (t) => {
