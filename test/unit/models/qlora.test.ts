@@ -26,6 +26,7 @@ import {
   tensor,
   trainConfig,
 } from '../../../lib/index.ts';
+import { native } from '../../../lib/native/addon.ts';
 import { copyInto, dequantizeNF4, quantizeNF4 } from '../../../lib/ops/index.ts';
 import { DEVICES, isSimulated, onDevice } from '../../run/devices.ts';
 
@@ -143,6 +144,13 @@ test.serial('the model is as before where it fails, and memory is given back', a
     message: 'addLoRA: quantize must be one of none, nf4, got "int8"',
   });
   t.is(memory('cpu').used, held);
+  for (let n = 1; n <= 6; n++) {
+    native.failAt('cpu', 'allocation', n);
+    t.throws(() => addLoRA(model, { rank: 2, quantize: 'nf4' }), { message: /out of memory/ });
+    native.failAt('cpu', 'allocation', 0);
+    t.is(memory('cpu').used, held);
+    t.is(largest(logits(model), own), 0);
+  }
   addLoRA(model, { rank: 1, quantize: 'nf4' });
   t.true(memory('cpu').used < held, `${memory('cpu').used} of ${held}`);
   await t.throwsAsync(saveWeights('unused.safetensors', model), { message: /^saveWeights: the module has matrices in NF4/ });
