@@ -1,7 +1,18 @@
 // The table of the CUDA kernels.
 #include "kernels.h"
+#include "runtime/card.h"
+#include "workspace.h"
 
 namespace heddle::cuda {
+namespace {
+
+// On the card of that number.
+template <class Args>
+size_t scratch(const Args& a, int index) {
+  return workspace(a, card(index));
+}
+
+}  // namespace
 
 const Backend backend = {
     .copy = {copy},
@@ -16,23 +27,23 @@ const Backend backend = {
     .swiglu = {swiglu},
     .swiglu_backward = {swiglu_backward},
     .dropout = {dropout},
-    .reduce = {reduce, reduce_workspace},
-    .column_sum = {column_sum, column_sum_workspace},
+    .reduce = {reduce, scratch},
+    .column_sum = {column_sum, scratch},
     .softmax = {softmax},
     .softmax_backward = {softmax_backward},
-    .matmul = {matmul, matmul_workspace},
-    .nf4_quantize = {nf4_quantize, nf4_quantize_workspace},
+    .matmul = {matmul, scratch},
+    .nf4_quantize = {nf4_quantize, scratch},
     .nf4_dequantize = {nf4_dequantize},
     .embedding = {embedding},
-    .embedding_backward = {embedding_backward, embedding_backward_workspace},
+    .embedding_backward = {embedding_backward, scratch},
     .rope = {rope},
     .norm = {norm},
-    .norm_backward = {norm_backward, norm_backward_workspace},
-    .attention = {attention, attention_workspace},
-    .attention_backward = {attention_backward, attention_backward_workspace},
+    .norm_backward = {norm_backward, scratch},
+    .attention = {attention, scratch},
+    .attention_backward = {attention_backward, scratch},
     .cross_entropy = {cross_entropy},
     .step_begin = {step_begin},
-    .grad_norm = {grad_norm, grad_norm_workspace},
+    .grad_norm = {grad_norm, scratch},
     .optimizer = {optimizer},
     .muon_momentum = {muon_momentum},
     .muon_apply = {muon_apply},

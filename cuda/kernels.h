@@ -1,5 +1,5 @@
 #pragma once
-// Every CUDA kernel's launcher, and what scratch memory it wants. One folder per family; the table is backend.cc.
+// Every CUDA kernel's launcher; what scratch memory it wants says workspace.h. One folder per family; the table is backend.cc.
 #include "ops/backend.h"
 
 namespace heddle::cuda {
@@ -36,16 +36,6 @@ void grad_norm(const GradNormArgs&);
 void optimizer(const OptimizerArgs&);
 void muon_momentum(const MuonMomentumArgs&);
 void muon_apply(const MuonApplyArgs&);
-
-size_t reduce_workspace(const ReduceArgs&, int card);
-size_t column_sum_workspace(const ColumnSumArgs&, int card);
-size_t matmul_workspace(const MatmulArgs&, int card);
-size_t nf4_quantize_workspace(const NF4QuantizeArgs&, int card);
-size_t embedding_backward_workspace(const EmbeddingBackwardArgs&, int card);
-size_t norm_backward_workspace(const NormBackwardArgs&, int card);
-size_t attention_workspace(const AttentionArgs&, int card);
-size_t attention_backward_workspace(const AttentionBackwardArgs&, int card);
-size_t grad_norm_workspace(const GradNormArgs&, int card);
 
 extern const Backend backend;
 

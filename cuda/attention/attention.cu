@@ -16,24 +16,6 @@ void attention_fused(const AttentionArgs& a, const AttentionPlan& plan) {
 void attention_backward_fused(const AttentionBackwardArgs& a, const AttentionBackwardPlan& plan) {
   a.s.type == DType::bf16 ? attention_backward_bf16(a, plan) : attention_backward_f16(a, plan);
 }
-size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan& plan) { return plan.workspace; }
-size_t attention_backward_fused_workspace(const AttentionShape& s, const AttentionBackwardPlan& plan) {
-  return static_cast<size_t>(s.B * s.H * plan.row_count) * sizeof(float2);
-}
-
-size_t attention_workspace(const AttentionArgs& a, int index) {
-  if (empty(a.s)) return 0;
-  const AttentionPlan plan = plan_attention(a, card(index));
-  switch (plan.kernel) {
-    case AttentionKernel::composed:
-      return attention_composed_workspace(a.s);
-    case AttentionKernel::fused:
-      return attention_fused_workspace(a.s, plan);
-    case AttentionKernel::hopper:
-      return attention_hopper_workspace(a.s, plan);
-  }
-  return 0;
-}
 
 void attention(const AttentionArgs& a) {
   if (empty(a.s)) return;
@@ -46,20 +28,6 @@ void attention(const AttentionArgs& a) {
     case AttentionKernel::hopper:
       return attention_hopper(a, plan);
   }
-}
-
-size_t attention_backward_workspace(const AttentionBackwardArgs& a, int index) {
-  if (empty(a.s)) return 0;
-  const AttentionBackwardPlan plan = plan_attention_backward(a, card(index));
-  switch (plan.kernel) {
-    case AttentionKernel::composed:
-      return attention_backward_composed_workspace(a.s);
-    case AttentionKernel::fused:
-      return attention_backward_fused_workspace(a.s, plan);
-    case AttentionKernel::hopper:
-      return attention_backward_hopper_workspace(a.s, plan);
-  }
-  return 0;
 }
 
 void attention_backward(const AttentionBackwardArgs& a) {

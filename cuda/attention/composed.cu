@@ -88,8 +88,6 @@ struct HeadSum {
 
 }  // namespace
 
-size_t attention_composed_workspace(const AttentionShape& s) { return AttentionParts(s, false).bytes(); }
-
 void attention_composed(const AttentionArgs& a) {
   const AttentionShape& s = a.s;
   const AttentionParts parts(s, false);
@@ -104,8 +102,6 @@ void attention_composed(const AttentionArgs& a) {
     at.product(at.scores(p), false, v, false, at.of(a.o, a.o_stride, false, s.type), s.type, s.Tq, s.D, s.Tk, false);
   });
 }
-
-size_t attention_backward_composed_workspace(const AttentionShape& s) { return AttentionParts(s, true).bytes(); }
 
 void attention_backward_composed(const AttentionBackwardArgs& a) {
   const AttentionShape& s = a.s;

@@ -6,13 +6,9 @@ namespace heddle::cuda {
 
 void attention_composed(const AttentionArgs&);
 void attention_backward_composed(const AttentionBackwardArgs&);
-size_t attention_composed_workspace(const AttentionShape&);
-size_t attention_backward_composed_workspace(const AttentionShape&);
 
 void attention_fused(const AttentionArgs&, const AttentionPlan&);
 void attention_backward_fused(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
-size_t attention_fused_workspace(const AttentionShape&, const AttentionPlan&);
-size_t attention_backward_fused_workspace(const AttentionShape&, const AttentionBackwardPlan&);
 
 // The same by type: they are long to compile.
 void attention_forward_bf16(const AttentionArgs&, const AttentionPlan&);
@@ -22,7 +18,5 @@ void attention_backward_f16(const AttentionBackwardArgs&, const AttentionBackwar
 
 void attention_hopper(const AttentionArgs&, const AttentionPlan&);
 void attention_backward_hopper(const AttentionBackwardArgs&, const AttentionBackwardPlan&);
-size_t attention_hopper_workspace(const AttentionShape&, const AttentionPlan&);
-size_t attention_backward_hopper_workspace(const AttentionShape&, const AttentionBackwardPlan&);
 
 }  // namespace heddle::cuda

@@ -6,18 +6,17 @@
 #include "common/row.cuh"
 #include "kernels.h"
 #include "runtime/launch.cuh"
+#include "workspace.h"
 
 namespace heddle::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kItems = 4;  // rounds of a warp: 32 pairs each
-constexpr int kTile = kThreads * kItems;
-constexpr int kDigits = 256;
+constexpr int kTile = kEmbeddingTile, kDigits = kEmbeddingDigits;
+static_assert(kTile == kThreads * kItems && kDigits == kThreads);
 
-struct Pair {
-  int32_t id, i;
-};
+using Pair = EmbeddingPair;
 
 // The workspace: two arrays of pairs, and how many pairs of each tile have each digit, digit by digit.
 struct Sort {
@@ -25,8 +24,6 @@ struct Sort {
   int32_t* counts;  // [kDigits][tiles]
   int tiles;
 };
-
-int64_t tiles_of(int64_t n) { return (n + kTile - 1) / kTile; }
 
 // The pair `at`; of the ids themselves in the first pass, when `pairs` is null.
 __device__ inline Pair pair_at(const EmbeddingBackwardArgs& a, const Pair* pairs, int64_t at) {
@@ -163,7 +160,7 @@ __global__ void __launch_bounds__(kThreads, 3) embedding_sum(EmbeddingBackwardAr
 // Returns the sorted pairs.
 const Pair* sort(const EmbeddingBackwardArgs& a) {
   Sort s;
-  s.tiles = static_cast<int>(tiles_of(a.n));
+  s.tiles = static_cast<int>(embedding_tiles(a.n));
   s.from = static_cast<Pair*>(a.workspace);
   s.to = s.from + a.n;
   s.counts = reinterpret_cast<int32_t*>(s.to + a.n);
@@ -180,10 +177,6 @@ const Pair* sort(const EmbeddingBackwardArgs& a) {
 }
 
 }  // namespace
-
-size_t embedding_backward_workspace(const EmbeddingBackwardArgs& a, int) {
-  return static_cast<size_t>(a.n) * 2 * sizeof(Pair) + static_cast<size_t>(tiles_of(a.n)) * kDigits * sizeof(int32_t);
-}
 
 void embedding_backward(const EmbeddingBackwardArgs& a) {
   if (!a.accumulate && a.V * a.C > 0)

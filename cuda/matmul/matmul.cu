@@ -76,11 +76,6 @@ void launch_products(const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& 
 
 }  // namespace
 
-size_t matmul_workspace(const MatmulArgs& args, int index) {
-  if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return 0;
-  return plan_matmul(flatten(args), card(index)).workspace;
-}
-
 void matmul(const MatmulArgs& args) {
   if (args.M == 0 || args.N == 0 || args.batch[0] * args.batch[1] == 0) return;
   const MatmulArgs g = flatten(args);

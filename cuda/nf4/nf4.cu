@@ -88,12 +88,6 @@ __global__ void __launch_bounds__(kBlock) nf4_values(Dense d, NF4DequantizeArgs 
 
 }  // namespace
 
-// The blocks' constants and the groups' sums.
-size_t nf4_quantize_workspace(const NF4QuantizeArgs& a, int) {
-  const int64_t blocks = pieces(a.n, kNF4Block);
-  return static_cast<size_t>(blocks + pieces(blocks, kNF4Group)) * sizeof(float);
-}
-
 void nf4_quantize(const NF4QuantizeArgs& a) {
   const int64_t blocks = pieces(a.n, kNF4Block), groups = pieces(blocks, kNF4Group);
   float* const constants = static_cast<float*>(a.workspace);

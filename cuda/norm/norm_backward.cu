@@ -8,18 +8,14 @@
 #include "common/row.cuh"
 #include "kernels.h"
 #include "runtime/launch.cuh"
+#include "workspace.h"
 
 namespace heddle::cuda {
 namespace {
 
-constexpr int kWarps = 8;             // of a block
-constexpr int kPartGroups = 8;        // of a block that adds the partial sums
-constexpr int64_t kMostBlocks = 256;  // on every card: the order of the sums does not depend on its size
-
-int64_t blocks_of(const NormBackwardArgs& a) {
-  const int64_t wanted = a.cols <= warp_cols(true) ? (a.rows + kWarps - 1) / kWarps : a.rows;
-  return wanted < kMostBlocks ? wanted : kMostBlocks;
-}
+constexpr int kWarps = kNormWarps;
+constexpr int kPartGroups = 8;  // of a block that adds the partial sums
+static_assert(kNormWarpColumns == warp_cols(true));
 
 // dx = rstd * (g - c - k * d), and the normalised value is d * rstd + shift.
 struct RowTerms {
@@ -205,14 +201,9 @@ void rows_as(const NormBackwardArgs& a, unsigned blocks, float* partial) {
 
 }  // namespace
 
-size_t norm_backward_workspace(const NormBackwardArgs& a, int) {
-  if (!a.dw && !a.db) return 0;
-  return static_cast<size_t>(blocks_of(a) * 2 * a.cols) * sizeof(float);
-}
-
 void norm_backward(const NormBackwardArgs& a) {
   if (a.cols == 0) return;
-  const unsigned blocks = static_cast<unsigned>(blocks_of(a));
+  const unsigned blocks = static_cast<unsigned>(norm_backward_blocks(a));
   float* const partial = a.dw || a.db ? static_cast<float*>(a.workspace) : nullptr;
   if (blocks)
     dispatch_float(a.type, [&](auto type) {

@@ -1,11 +1,12 @@
 // The beginning of an optimizer step: learning rate, update count, and from the norm of all gradients the clip factor and the skip flag.
 #include "kernels.h"
 #include "optim/flat.cuh"
+#include "workspace.h"
 
 namespace heddle::cuda {
 namespace {
 
-constexpr int64_t kMostPartials = 1024;
+static_assert(kNormPartial == kFlatThreads * kFlat);
 
 __global__ void __launch_bounds__(32) begin(StepBeginArgs a) {
   StepState& s = *a.state;
@@ -15,12 +16,6 @@ __global__ void __launch_bounds__(32) begin(StepBeginArgs a) {
     s.skip = 0;
   }
   if (!s.skip) ++s.updates;
-}
-
-// Partial sums of squares: their number follows from n alone.
-int64_t partials_of(int64_t n) {
-  const int64_t wanted = (n + kFlatThreads * kFlat - 1) / (kFlatThreads * kFlat);
-  return wanted < 1 ? 1 : wanted < kMostPartials ? wanted : kMostPartials;
 }
 
 // The sum over the block, for thread 0, in a fixed order.
@@ -64,10 +59,8 @@ __global__ void __launch_bounds__(kFlatThreads, 2) grad_clip(GradNormArgs a, con
 
 void step_begin(const StepBeginArgs& a) { launch("step_begin", begin, 1, 1, 0, a); }
 
-size_t grad_norm_workspace(const GradNormArgs& a, int) { return static_cast<size_t>(partials_of(a.n)) * sizeof(double); }
-
 void grad_norm(const GradNormArgs& a) {
-  const int partials = static_cast<int>(partials_of(a.n));
+  const int partials = static_cast<int>(grad_norm_partials(a.n));
   double* const partial = static_cast<double*>(a.workspace);
   launch("grad_norm", grad_squares, static_cast<unsigned>(partials), kFlatThreads, 0, a, partial, aligned16(a.g));
   launch("grad_norm_clip", grad_clip, 1, kFlatThreads, 0, a, partial, partials);

@@ -68,6 +68,11 @@ ReducePlan plan_reduce(const ReduceArgs& a) {
   return p;
 }
 
+ReduceArgs as_reduce(const ColumnSumArgs& a) {
+  const View x{const_cast<void*>(a.x), a.type, 2, {a.cols, a.rows}, {1, a.cols}};
+  return {Reduce::sum, x, 1, a.out, a.accumulate, a.workspace};
+}
+
 size_t workspace_of(const ReducePlan& p) {
   if (p.chunks <= 1) return 0;
   return static_cast<size_t>(p.chunks * p.outputs) * (p.arg ? 2 : 1) * sizeof(float);

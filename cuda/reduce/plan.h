@@ -50,6 +50,7 @@ struct ReducePlan {
 };
 
 ReducePlan plan_reduce(const ReduceArgs& a);
+ReduceArgs as_reduce(const ColumnSumArgs& a);  // the rows of x as the dimension that goes
 size_t workspace_of(const ReducePlan& p);
 
 }  // namespace heddle::cuda

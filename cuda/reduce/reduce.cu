@@ -46,12 +46,6 @@ void combine(const ReduceArgs& a, const ReducePlan& p) {
   });
 }
 
-// The rows of x as the dimension that goes.
-ReduceArgs as_reduce(const ColumnSumArgs& a) {
-  const View x{const_cast<void*>(a.x), a.type, 2, {a.cols, a.rows}, {1, a.cols}};
-  return {Reduce::sum, x, 1, a.out, a.accumulate, a.workspace};
-}
-
 }  // namespace
 
 void reduce(const ReduceArgs& a) {
@@ -65,9 +59,5 @@ void reduce(const ReduceArgs& a) {
 }
 
 void column_sum(const ColumnSumArgs& a) { reduce(as_reduce(a)); }
-
-size_t reduce_workspace(const ReduceArgs& a, int) { return workspace_of(plan_reduce(a)); }
-
-size_t column_sum_workspace(const ColumnSumArgs& a, int card) { return reduce_workspace(as_reduce(a), card); }
 
 }  // namespace heddle::cuda

@@ -63,3 +63,22 @@ export function operatingSystem(): string {
 
 /** Bytes as `1.5 GiB`. */
 export const gib = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+const UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** Bytes of `16GiB`, `800 MB`, `1e9`; null: it is no size. */
+export function parseBytes(text: string): number | null {
+  const [, number = '', unit = ''] = /^([\d.]+(?:e\d+)?)\s*([kmgt]i?)?b?$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * (UNITS[unit.toLowerCase()] ?? Number.NaN));
+  return number !== '' && Number.isSafeInteger(bytes) && bytes > 0 ? bytes : null;
+}

@@ -132,6 +132,8 @@ export interface Native extends Ops {
   graphState(graph: number): GraphState;
   memory(device: string): MemoryStats;
   holders(device: string): MemoryHolders;
+  /** Of a dry run's device: as it was when more memory was in use than ever before. */
+  holdersAtPeak(device: string): MemoryHolders;
   setMemoryLimit(device: string, bytes: number): void;
   resetPeak(device: string): void;
   releaseCache(device: string): void;

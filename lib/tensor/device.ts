@@ -3,7 +3,11 @@ import { ArgumentError } from '../util/errors.ts';
 
 export type { DeviceInfo, HolderKind, MemoryHolders, MemoryStats } from '../native/addon.ts';
 
-/** `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one that works, never a simulated one. */
+/**
+ * `'cpu'`, `'cuda'` (the first card), `'cuda:1'`, or `'auto'`: a GPU where there is one that works, never a simulated one. A dry run, which
+ * counts memory and computes nothing: `'plan:cpu'`, or `'plan:90'` for a card of compute capability 9.0 (`'plan:90x132'`: with so many
+ * multiprocessors).
+ */
 export type Device = string;
 
 let defaultDevice: Device = 'auto';
@@ -36,6 +40,12 @@ export function describeDevice(device: Device): string {
   return gpu ? `${gpu.name} (${gpu.card})` : device;
 }
 
+/** 10 × major + minor of a GPU's compute capability, also of one that a dry run stands for; undefined for the CPU. */
+export function capabilityOf(device: Device): number | undefined {
+  const planned = /^plan:(\d+)/.exec(device);
+  return planned ? Number(planned[1]) : gpuInfo(device)?.capability;
+}
+
 const half = new Map<Device, boolean>();
 
 /** Whether a device computes in bf16 and f16; otherwise operands of these types are converted to f32 and results back. */
@@ -56,6 +66,11 @@ export function memory(device: Device = defaultDevice): MemoryStats {
 /** Who holds the memory of a device: what an out-of-memory error says, at any time. Looks at every living tensor of this thread. */
 export function memoryHolders(device: Device = defaultDevice): MemoryHolders {
   return native.holders(device);
+}
+
+/** Who held the memory of a dry run's device when the most of it was in use. */
+export function memoryHoldersAtPeak(device: Device): MemoryHolders {
+  return native.holdersAtPeak(device);
 }
 
 /** The most bytes that living tensors may hold; 0 lifts the limit. An allocation beyond it throws an out-of-memory error. */

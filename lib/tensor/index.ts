@@ -1,6 +1,7 @@
 export { type Captured, CapturedGraph, type CaptureOptions, capture } from './capture.ts';
 export { arange, empty, full, type NestedNumbers, normal, ones, rand, randn, type TensorOptions, tensor, zeros } from './create.ts';
 export {
+  capabilityOf,
   computesHalf,
   type Device,
   type DeviceInfo,
@@ -13,6 +14,7 @@ export {
   type MemoryStats,
   memory,
   memoryHolders,
+  memoryHoldersAtPeak,
   releaseMemory,
   resetPeakMemory,
   setDefaultDevice,

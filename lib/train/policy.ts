@@ -1,5 +1,5 @@
 import { COMPUTES, type Compute, type Policy } from '../nn/policy.ts';
-import { computesHalf, type Device, describeDevice, gpuInfo } from '../tensor/device.ts';
+import { capabilityOf, computesHalf, type Device, describeDevice } from '../tensor/device.ts';
 import { ArgumentError } from '../util/errors.ts';
 
 /** bf16 arithmetic begins with this compute capability. */
@@ -8,7 +8,7 @@ const BF16_CAPABILITY = 80;
 /** What a device computes in without converting activations. TF32 is always allowed, bf16 on the CPU: where there is none of it, f32 is. */
 function supported(device: Device): readonly Compute[] {
   if (!computesHalf(device)) return ['f32', 'tf32', 'bf16'];
-  const capability = gpuInfo(device)?.capability ?? BF16_CAPABILITY;
+  const capability = capabilityOf(device) ?? BF16_CAPABILITY;
   return COMPUTES.filter((compute) => compute !== 'bf16' || capability >= BF16_CAPABILITY);
 }
 

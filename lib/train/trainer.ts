@@ -15,9 +15,10 @@ import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { synchronize, type Tensor } from '../tensor/index.ts';
 import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
-import { ArgumentError, HeddleError } from '../util/errors.ts';
+import { ArgumentError, HeddleError, isOutOfMemory } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import type { Evaluation } from './evaluate.ts';
+import { changesText, nextChanges } from './ladder.ts';
 import { languageModel, type Objective } from './objective.ts';
 import { checkPolicy, LossScale } from './policy.ts';
 import { encodeChatTemplate, encodeModel, readModel } from './saved-model.ts';
@@ -86,7 +87,6 @@ export interface TrainerOptions {
   onEvent?: (event: TrainerEvent) => void;
 }
 
-const isOutOfMemory = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ERR_HEDDLE_OUT_OF_MEMORY';
 
 /** The optimizer that a configuration names, on a model's parameters. */
 export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
@@ -116,6 +116,8 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
   readonly model: GPT;
   readonly optimizer: Optimizer;
   readonly #o: TrainerOptions;
+  /** With the policy in use. */
+  readonly #train: TrainConfig;
   readonly #objective: Objective;
   readonly #steps: Steps;
   readonly #learningRate: (step: number) => number;
@@ -132,6 +134,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     if (train.contextLength > model.config.contextLength)
       throw new ArgumentError(`train.contextLength must be at most the model's ${model.config.contextLength}, got ${train.contextLength}`);
     this.#o = options;
+    this.#train = { ...train, policy };
     this.model = model;
     this.#objective = options.objective ?? languageModel(model, options);
     this.#objective.module.computeIn(policy.compute);
@@ -188,8 +191,16 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     } catch (error) {
       await this.#takeBack(place).catch(() => undefined); // the first error is the one to tell
       if (isOutOfMemory(error) && this.#steps.graphs.release()) return this.#runStep();
-      throw error;
+      throw isOutOfMemory(error) ? this.#advised(error) : error;
     }
+  }
+
+  /** The error with what would save memory next. */
+  #advised(cause: Error): Error {
+    const next = nextChanges(this.#train);
+    if (!next) return cause;
+    const hint = `This saves memory next: ${changesText(next)}. \`heddle inspect memory CONFIG.yaml --limit SIZE\` finds what fits.`;
+    return new HeddleError('ERR_HEDDLE_OUT_OF_MEMORY', cause.message, { hint, cause });
   }
 
   async #takeBack(place: object): Promise<void> {

@@ -22,6 +22,11 @@ export class HeddleError extends Error {
   }
 }
 
+/** Whether a device, or the system, had no memory for what was asked. */
+export function isOutOfMemory(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_HEDDLE_OUT_OF_MEMORY';
+}
+
 /** A wrong argument of a function or an option: the message names it, what was expected and what came. */
 export class ArgumentError extends HeddleError {
   constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {

@@ -108,7 +108,10 @@ void* Allocator::allocate(size_t bytes, const char* op) {
   b.pool = pool_;
   b.op = op;
   ++live_;
-  peak_ = std::max(peak_, used_);
+  if (used_ > peak_) {
+    peak_ = used_;
+    if (on_peak_) on_peak_();
+  }
   return it->first;
 }
 

@@ -61,6 +61,8 @@ class Allocator {
 
   // Lines that the out-of-memory error ends with: who holds what, as far as somebody above knows it.
   void set_holders(std::function<std::string()> text) { holders_ = std::move(text); }
+  // Called when more is in use than ever before, the new block included.
+  void set_on_peak(std::function<void()> f) { on_peak_ = std::move(f); }
   // For tests: the n-th allocation from now finds no memory. 0: none.
   void fail_at(int64_t n) { fail_in_ = n; }
 
@@ -94,6 +96,7 @@ class Allocator {
   Source source_;
   Stream* stream_;
   std::function<std::string()> holders_;
+  std::function<void()> on_peak_;
   Blocks blocks_;
   std::map<int64_t, Segment> segments_;
   Free free_;

@@ -15,6 +15,7 @@ struct Device {
   std::string name;  // "cpu", "cuda:0"
   const Backend* backend;
   int card = -1;       // number of the GPU; -1: the CPU
+  bool plans = false;  // a dry run: no memory behind the addresses, no kernel runs
   bool computes_half;  // kernels take bf16 and f16; otherwise ops convert to f32 and back
   // In this order: the stream ends before the memory goes.
   std::unique_ptr<Allocator> memory;
@@ -36,6 +37,9 @@ struct Device {
 // native/cpu/host/device.cc
 std::unique_ptr<Device> make_cpu_device(int threads);
 int default_threads();  // $HEDDLE_THREADS, or the processors this process may use
+
+// native/plan/device.cc: a dry run of 'cpu', or of a card of a compute capability ('90', '90x132' with so many multiprocessors).
+std::unique_ptr<Device> make_plan_device(const std::string& what);
 
 // A GPU as the doctor shows it.
 struct CardInfo {

@@ -249,20 +249,19 @@ Napi::Value memory(const Call& c) {
 }
 
 // { bytes: by kind, underway, largest: [{ kind, bytes, dtype, shape, op }] }
-Napi::Value holders(const Call& c) {
-  const MemoryHolders found = holders_of(c.instance.handles(), *c.get<Device*>(0, "device"));
+Napi::Value holders_value(const Call& c, const MemoryHolders& found) {
   const auto name = [](Holder kind) { return EnumNames<Holder>::names[static_cast<int>(kind)]; };
   auto bytes = Napi::Object::New(c.env());
   for (size_t i = 0; i < kHolders; ++i) bytes.Set(name(static_cast<Holder>(i)), static_cast<double>(found.bytes[i]));
   auto largest = Napi::Array::New(c.env(), found.largest.size());
   for (uint32_t i = 0; i < found.largest.size(); ++i) {
-    const auto& [kind, size, tensor] = found.largest[i];
+    const auto& [kind, size, dtype, shape, op] = found.largest[i];
     auto o = Napi::Object::New(c.env());
     o.Set("kind", name(kind));
     o.Set("bytes", static_cast<double>(size));
-    o.Set("dtype", name_of(tensor->dtype));
-    o.Set("shape", value(c, Codec<Shape>::out(c.env(), c.instance, tensor->shape)));
-    o.Set("op", tensor->storage->op);
+    o.Set("dtype", name_of(dtype));
+    o.Set("shape", value(c, Codec<Shape>::out(c.env(), c.instance, shape)));
+    o.Set("op", op);
     largest.Set(i, o);
   }
   auto o = Napi::Object::New(c.env());
@@ -271,6 +270,10 @@ Napi::Value holders(const Call& c) {
   o.Set("largest", largest);
   return o;
 }
+
+Napi::Value holders(const Call& c) { return holders_value(c, holders_of(c.instance.handles(), *c.get<Device*>(0, "device"))); }
+
+Napi::Value holders_at_peak(const Call& c) { return holders_value(c, c.instance.holders_at_peak(c.get<Device*>(0, "device"))); }
 
 Napi::Value set_memory_limit(const Call& c) {
   Device* d = c.get<Device*>(0, "device");
@@ -464,6 +467,7 @@ constexpr Named kFunctions[] = {
     {"graphState", graph_state},
     {"memory", memory},
     {"holders", holders},
+    {"holdersAtPeak", holders_at_peak},
     {"setMemoryLimit", set_memory_limit},
     {"resetPeak", reset_peak},
     {"releaseCache", release_cache},

@@ -11,12 +11,17 @@ const char* name_of(Holder kind) { return EnumNames<Holder>::names[static_cast<i
 }  // namespace
 
 MemoryHolders holders_of(const HandleTable& handles, const Device& device) {
-  std::unordered_map<const Storage*, MemoryHolders::Buffer> buffers;
+  struct Buffer {
+    Holder kind;
+    int64_t bytes;
+    const Tensor* tensor;
+  };
+  std::unordered_map<const Storage*, Buffer> buffers;
   handles.each([&](const Tensor& t, Holder kind) {
     const Storage* storage = t.storage.get();
     if (storage->device != &device) return;
-    const auto [it, fresh] = buffers.try_emplace(storage, MemoryHolders::Buffer{kind, 0, &t});
-    MemoryHolders::Buffer& b = it->second;
+    const auto [it, fresh] = buffers.try_emplace(storage, Buffer{kind, 0, &t});
+    Buffer& b = it->second;
     if (fresh) b.bytes = device.memory->bytes_of(storage->block());
     b.kind = std::min(b.kind, kind);  // what is shared counts once, as the first of what it is
     if (t.elements() > b.tensor->elements()) b.tensor = &t;
@@ -26,17 +31,19 @@ MemoryHolders holders_of(const HandleTable& handles, const Device& device) {
   const MemoryStats stats = device.memory->stats();
   found.bytes[static_cast<size_t>(Holder::graphs)] = stats.pooled;
   found.underway = stats.used - stats.pooled;
+  std::vector<Buffer> largest;
   for (const auto& [storage, b] : buffers) {
     found.bytes[static_cast<size_t>(b.kind)] += b.bytes;
     found.underway -= b.bytes;
-    found.largest.push_back(b);
+    largest.push_back(b);
   }
-  const size_t most = std::min(kLargestHolders, found.largest.size());
-  const auto before = [](const MemoryHolders::Buffer& a, const MemoryHolders::Buffer& b) {
+  const size_t most = std::min(kLargestHolders, largest.size());
+  const auto before = [](const Buffer& a, const Buffer& b) {
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.tensor->storage->data < b.tensor->storage->data;
   };
-  std::partial_sort(found.largest.begin(), found.largest.begin() + static_cast<int64_t>(most), found.largest.end(), before);
-  found.largest.resize(most);
+  std::partial_sort(largest.begin(), largest.begin() + static_cast<int64_t>(most), largest.end(), before);
+  largest.resize(most);
+  for (const Buffer& b : largest) found.largest.push_back({b.kind, b.bytes, b.tensor->dtype, b.tensor->shape, b.tensor->storage->op});
   return found;
 }
 
@@ -52,7 +59,8 @@ std::string text(const MemoryHolders& holders) {
   }
   if (holders.underway) add(&kinds, "this op " + size_text(holders.underway));
   for (const auto& b : holders.largest)
-    add(&largest, size_text(b.bytes) + " " + heddle::text(*b.tensor) + " made by " + b.tensor->storage->op + " (" + name_of(b.kind) + ")");
+    add(&largest,
+        size_text(b.bytes) + " " + name_of(b.dtype) + " " + heddle::text(b.shape) + " made by " + b.op + " (" + name_of(b.kind) + ")");
   std::string s = "\n  Held by: " + (kinds.empty() ? "nothing" : kinds);
   if (!largest.empty()) s += "\n  Largest: " + largest;
   if (state > all / 2)

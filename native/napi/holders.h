@@ -21,8 +21,10 @@ struct EnumNames<Holder> {
 struct MemoryHolders {
   struct Buffer {
     Holder kind;
-    int64_t bytes;         // as the allocator rounds them
-    const Tensor* tensor;  // of its handles the one with the most elements
+    int64_t bytes;  // as the allocator rounds them
+    DType dtype;    // of its handles the one with the most elements
+    Shape shape;
+    const char* op;
   };
   std::array<int64_t, kHolders> bytes{};  // by kind
   int64_t underway = 0;                   // of an op that is not done: no handle holds it

@@ -78,14 +78,21 @@ const std::string& automatic() {
 
 Device* Instance::device(const std::string& name) {
   if (name == "auto") return device(automatic());
-  const int card = name == "cpu" ? -1 : card_of(name);
-  if (name != "cpu" && card < 0) throw OpError("device must be 'cpu', 'cuda', 'cuda:N' or 'auto', got '" + name + "'");
-  auto& slot = devices_[card < 0 ? "cpu" : "cuda:" + std::to_string(card)];
+  const bool plan = name.rfind("plan:", 0) == 0;
+  const int card = name == "cpu" || plan ? -1 : card_of(name);
+  if (name != "cpu" && !plan && card < 0) throw OpError("device must be 'cpu', 'cuda', 'cuda:N' or 'auto', got '" + name + "'");
+  auto& slot = devices_[plan ? name : card < 0 ? "cpu" : "cuda:" + std::to_string(card)];
   if (!slot) {
-    slot = card < 0 ? make_cpu_device(default_threads()) : make_cuda_device(card);
+    slot = plan ? make_plan_device(name.substr(5)) : card < 0 ? make_cpu_device(default_threads()) : make_cuda_device(card);
     slot->memory->set_holders([this, d = slot.get()] { return text(holders_of(handles_, *d)); });
+    if (slot->plans) slot->memory->set_on_peak([this, d = slot.get()] { peaks_[d] = holders_of(handles_, *d); });
   }
   return slot.get();
+}
+
+const MemoryHolders& Instance::holders_at_peak(const Device* device) {
+  if (!device->plans) throw OpError("holdersAtPeak: device must be a dry run's, got '" + device->name + "'");
+  return peaks_[device];
 }
 
 void Instance::explain(StreamError* error, const Device& device) const {

@@ -11,6 +11,7 @@
 #include "core/device.h"
 #include "napi/graphs.h"
 #include "napi/handle.h"
+#include "napi/holders.h"
 
 namespace heddle {
 
@@ -26,6 +27,7 @@ class Instance {
   Device* device(const std::string& name);  // made at first use; throws naming what there is
   HandleTable& handles() { return handles_; }
   GraphTable& graphs() { return graphs_; }
+  const MemoryHolders& holders_at_peak(const Device* device);  // of a dry run
 
   void wait(Device* device);  // blocks; throws the error that the device found, out of memory with who holds what
 
@@ -43,6 +45,7 @@ class Instance {
   napi_threadsafe_function settle_ = nullptr;
   int waiting_ = 0;
   std::map<std::string, std::unique_ptr<Device>> devices_;
+  std::map<const Device*, MemoryHolders> peaks_;
   HandleTable handles_;
   GraphTable graphs_;
 };

@@ -171,6 +171,27 @@ test.serial('inspect batch: documents, what is learned, positions; colours only 
   t.regex(table.stdout, /^ {7}0 {9}0 {6}73 {11}I$/m);
 });
 
+test.serial('inspect memory: the peak, who holds it, and what makes it fit', async (t) => {
+  const cwd = tinyProject();
+  const args = ['inspect', 'memory', 'tiny.yaml', '--capability', '80'];
+  const plain = await heddle(args, { cwd });
+  t.is(plain.code, 0, plain.stderr);
+  t.regex(plain.stdout, /^\d+\.\d MiB at most, on a card of compute capability 8\.0\. Then they hold it:\n(.*\n)* {2}parameters +\d/);
+  const { peak, holders } = lastLine(await heddle([...args, '--json'], { cwd })) as {
+    peak: number;
+    holders: { bytes: Record<string, number> };
+  };
+  t.true(number(peak) > number(holders.bytes['optimizer state']));
+  const fitted = lastLine(await heddle([...args, '--limit', `${Math.round(0.8 * peak)}`, '--json'], { cwd }));
+  t.true(Object.keys(fitted.changes as object).length > 0);
+  const text = await heddle([...args, '--limit', '1TiB'], { cwd });
+  t.regex(text.stdout, /\nTo fit into 1024\.0 GiB:\n {2}as configured +\d+\.\d MiB +fits\n\nIt fits as configured\.\n$/);
+  t.regex(
+    (await heddle([...args, '--limit', 'much'], { cwd })).stderr,
+    /^heddle: inspect memory: --limit must be a size such as 16GiB or 800MB, got "much"/,
+  );
+});
+
 test.serial('prepare and verify-resume', async (t) => {
   const cwd = tinyProject();
   const prepared = lastLine(await heddle(['prepare', 'tiny.yaml', '--json'], { cwd }));

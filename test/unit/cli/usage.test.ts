@@ -11,6 +11,7 @@ const COMMANDS = [
 const IN_DETAIL = [
   ...COMMANDS.filter((name) => name !== 'tokenizer' && name !== 'inspect'),
   'inspect batch',
+  'inspect memory',
   'tokenizer train',
   'tokenizer encode',
   'tokenizer decode',

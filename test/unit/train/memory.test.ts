@@ -200,6 +200,7 @@ test.serial('a batch that does not fit: the run goes on with a smaller one, or w
         /asked for .* in use of a limit of .* free, .*It would fit with .* less in use \(smaller micro-batches/,
       );
       t.regex(error?.message ?? '', /\n {2}Held by: .*saved for backward \d+\.\d [KM]iB.*\n {2}Largest: /);
+      t.regex(error?.message ?? '', /\n {2}This saves memory next: train\.policy\.recompute=activation\. `heddle inspect memory CONFIG/);
       t.true(memory().peak <= memory().limit);
       t.deepEqual({ ...(await stateOf(trainer, source)), ...(await inUse()) }, { ...before, ...held, gradients: false });
       if (lifted) setMemoryLimit(0);

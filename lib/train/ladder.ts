@@ -1,0 +1,55 @@
+// The memory ladder: what a run can give up for memory.
+import type { Policy } from '../nn/policy.ts';
+import type { TrainConfig } from './config-defaults.ts';
+
+/** Keys of a configuration with the values that they would have. */
+export type Changes = Readonly<Record<string, string | number>>;
+
+/** One more step down. */
+export interface Level {
+  readonly changes: Changes;
+  apply(train: TrainConfig): TrainConfig;
+}
+
+/** A way to save memory: its levels, from what the configuration says (no change) on, each with less memory than the one before. */
+export type Rung = readonly Level[];
+
+const asIs: Level = { changes: {}, apply: (train) => train };
+
+function ofPolicy<K extends keyof Policy>(train: TrainConfig, key: K, values: readonly (Policy[K] & string)[]): Rung {
+  const left = values.slice(values.indexOf(train.policy[key] as Policy[K] & string) + 1);
+  const level = (value: Policy[K] & string): Level => ({
+    changes: { [`train.policy.${key}`]: value },
+    apply: (t) => ({ ...t, policy: { ...t.policy, [key]: value } }),
+  });
+  return [asIs, ...left.map(level)];
+}
+
+/** Micro-batches whose size divides that of the configuration, of which a step has as many more. */
+function microBatches({ batchSize, gradientAccumulation }: TrainConfig): Rung {
+  const factors = Array.from({ length: batchSize }, (_, i) => i + 1).filter((n) => n > 1 && batchSize % n === 0);
+  const level = (n: number): Level => {
+    const sizes = { batchSize: batchSize / n, gradientAccumulation: gradientAccumulation * n };
+    const changes = { 'train.batchSize': sizes.batchSize, 'train.gradientAccumulation': sizes.gradientAccumulation };
+    return { changes, apply: (t) => ({ ...t, ...sizes }) };
+  };
+  return [asIs, ...factors.map(level)];
+}
+
+/** The rungs in the order in which they are tried, each on top of those before: what leaves the arithmetic as it is comes first. */
+export function rungsOf(train: TrainConfig): readonly Rung[] {
+  return [ofPolicy(train, 'recompute', ['none', 'activation', 'block']), microBatches(train)];
+}
+
+export const changesOf = (levels: readonly Level[]): Changes => Object.assign({}, ...levels.map((level) => level.changes)) as Changes;
+
+/** As `--set` takes them. */
+export const changesText = (changes: Changes): string =>
+  Object.entries(changes)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(' ');
+
+/** The next thing to give up; none: all of it has been. */
+export function nextChanges(train: TrainConfig): Changes | undefined {
+  return rungsOf(train).find((rung) => rung.length > 1)?.[1]?.changes;
+}
