@@ -71,7 +71,7 @@ __device__ inline void step(const OptimizerArgs& a, const Factors& f, float deca
   }
 }
 
-template <Optimizer kind, class Copy>
+template <Optimizer kind, class P, class Copy, class Moment>
 __global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs a, bool aligned) {
   __shared__ Factors shared;
   if (a.state->skip) return;
@@ -80,27 +80,41 @@ __global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs 
   const Factors f = shared;
   constexpr bool has_v = kind == Optimizer::adamw || kind == Optimizer::adam;
   const bool momentum = kind != Optimizer::sgd || a.beta1 != 0, old_m = kind != Optimizer::sgd || (momentum && !f.first);
+  P* const all_p = static_cast<P*>(a.p);
+  Moment *const all_m = static_cast<Moment*>(a.m), *const all_v = static_cast<Moment*>(a.v);
+  const auto updates = static_cast<uint32_t>(a.state->updates);
   each_group(a.n, [&](int64_t i) {
     float p[kFlat], g[kFlat], m[kFlat] = {}, v[kFlat] = {};
-    load_flat(a.p, i, a.n, aligned, p);
+    load_flat(all_p, i, a.n, aligned, p);
     load_flat(a.g, i, a.n, aligned, g);
-    if (old_m) load_flat(a.m, i, a.n, aligned, m);
-    if (has_v) load_flat(a.v, i, a.n, aligned, v);
+    if (old_m) load_flat(all_m, i, a.n, aligned, m);
+    if (has_v) load_flat(all_v, i, a.n, aligned, v);
 #pragma unroll
     for (int j = 0; j < kFlat; ++j) step<kind>(a, f, i + j < a.decay_n ? a.weight_decay : 0.0f, momentum, g[j], p[j], m[j], v[j]);
-    store_flat(a.p, i, a.n, aligned, p);
-    if (momentum) store_flat(a.m, i, a.n, aligned, m);
-    if (has_v) store_flat(a.v, i, a.n, aligned, v);
+    if constexpr (sizeof(Moment) == 2) {
+      const FlatBits bits(a.seed_low, a.seed_high, kMomentStream, updates, i);
+      round_flat<0>(bits, m);
+      round_flat<16>(bits, v);
+    }
+    if constexpr (sizeof(P) == 2) round_flat<0>({a.seed_low, a.seed_high, kWeightStream, updates, i}, p);
+    store_flat(all_p, i, a.n, aligned, p);
+    if (momentum) store_flat(all_m, i, a.n, aligned, m);
+    if (has_v) store_flat(all_v, i, a.n, aligned, v);
     if (a.copy) store_flat(static_cast<Copy*>(a.copy), i, a.n, aligned, p);
   });
 }
 
+template <Optimizer kind, class P, class Copy>
+void step_on(const OptimizerArgs& a) {
+  const bool aligned = aligned16(a.p) && aligned16(a.m) && aligned16(a.v) && aligned16(a.g) && aligned16(a.copy);
+  const auto kernel = a.moment_type == DType::bf16 ? optimizer_step<kind, P, Copy, bf16> : optimizer_step<kind, P, Copy, float>;
+  launch("optimizer", kernel, flat_blocks(a.n), kFlatThreads, 0, a, aligned);
+}
+
 template <Optimizer kind>
 void step_with(const OptimizerArgs& a) {
-  const bool aligned = aligned16(a.p) && aligned16(a.m) && aligned16(a.v) && aligned16(a.g) && aligned16(a.copy);
-  dispatch_float(a.copy ? a.copy_type : DType::f32, [&](auto copy) {
-    launch("optimizer", optimizer_step<kind, decltype(copy)>, flat_blocks(a.n), kFlatThreads, 0, a, aligned);
-  });
+  if (a.p_type == DType::bf16) return step_on<kind, bf16, float>(a);
+  dispatch_float(a.copy ? a.copy_type : DType::f32, [&](auto copy) { step_on<kind, float, decltype(copy)>(a); });
 }
 
 }  // namespace

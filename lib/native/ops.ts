@@ -54,7 +54,7 @@ export interface Ops {
   crossEntropy(logits: Handle, targets: Handle, scale: Handle, dlogits: Handle | null, valid: number, ignoreIndex: number, smoothing: number, zLoss: number): Handle;
   stepBegin(state: Handle, keepClip: boolean): void;
   gradNorm(g: Handle, state: Handle, maxNorm: number): void;
-  optimizerStep(kind: 'adamw' | 'adam' | 'sgd' | 'lion', p: Handle, g: Handle, m: Handle | null, v: Handle | null, copy: Handle | null, state: Handle, decayN: number, beta1: number, beta2: number, eps: number, weightDecay: number, dampening: number, nesterov: boolean): void;
+  optimizerStep(kind: 'adamw' | 'adam' | 'sgd' | 'lion', p: Handle, g: Handle, m: Handle | null, v: Handle | null, copy: Handle | null, state: Handle, decayN: number, beta1: number, beta2: number, eps: number, weightDecay: number, dampening: number, nesterov: boolean, seed: number): void;
   muonMomentum(g: Handle, m: Handle, x: Handle, state: Handle, beta: number, nesterov: boolean): void;
   muonApply(p: Handle, x: Handle, copy: Handle | null, state: Handle, weightDecay: number, ratio: number): void;
 }

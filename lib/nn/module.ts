@@ -10,7 +10,7 @@ import { ArgumentError } from '../util/errors.ts';
 import { computeType } from './compute_type.ts';
 import type { Compute } from './policy.ts';
 
-/** A tensor that is learned, f32. It lives until its module is disposed of, whatever scope it was made in. */
+/** A tensor that is learned, f32 unless its optimizer keeps it in bf16. It lives until its module is disposed of, whatever scope it was made in. */
 export class Parameter extends Tensor {
   /** Whether it lies in the flat buffers of an optimizer. */
   placed = false;

@@ -5,6 +5,7 @@ import type { LeafGradient } from '../tensor/graph.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { Module, type Parameter } from './module.ts';
+import type { Storage } from './policy.ts';
 
 /** Every parameter begins at a multiple of so many elements: whole cache lines and vectors. */
 const ALIGN = 64;
@@ -38,11 +39,13 @@ export interface ParameterSetOptions {
   groups?: readonly string[];
   /** Size of a bucket, in elements. Default 4 Mi (16 MiB of f32). */
   bucketSize?: number;
+  /** Type of the values. bf16: parameters become bf16, and are themselves what forward passes use. Default f32. */
+  weights?: Storage;
 }
 
 /**
  * The parameters of a model in flat buffers: each parameter becomes a view of one f32 buffer of values and one of gradients,
- * so that an optimizer is one kernel and a norm one pass. Parameters that have a copy to compute with (`Module.computeIn`) get it
+ * so that an optimizer is one kernel and a norm one pass. With `weights` the values are bf16 and stay so. Parameters that have a copy to compute with (`Module.computeIn`) get it
  * from a third buffer, which the optimizer writes in its own pass. Within a group parameters lie in the reverse of their order in the
  * model, which is about the order in which backward completes them; buckets are cut in that order. Frozen parameters
  * (requiresGrad is false) stay outside.
@@ -61,7 +64,7 @@ export class ParameterSet {
   readonly #watched = new Map<LeafGradient, (pass: number) => void>();
 
   constructor(parameters: Module | ReadonlyMap<string, Parameter>, options: ParameterSetOptions = {}) {
-    const { groupOf = decayGroup, groups = ['decay', 'plain'], bucketSize = 4 << 20 } = options;
+    const { groupOf = decayGroup, groups = ['decay', 'plain'], bucketSize = 4 << 20, weights = 'f32' } = options;
     const all = [...(parameters instanceof Module ? parameters.namedParameters() : parameters)];
     const named = all.filter(([, p]) => p.requiresGrad);
     if (named.length === 0) {
@@ -91,9 +94,9 @@ export class ParameterSet {
     }
     // In a scope, so that none is left where there is no memory for all. Nothing of the model has been touched so far.
     const [values, gradients, compute] = scope(() => [
-      full([at], 0, { device }),
+      full([at], 0, { dtype: weights, device }),
       full([at], 0, { device }), // only the gaps count: gradients are overwritten, never cleared
-      type === 'f32' ? null : full([at], 0, { dtype: type, device }),
+      type === 'f32' || weights !== 'f32' ? null : full([at], 0, { dtype: type, device }),
     ]) as [Tensor, Tensor, Tensor | null];
     this.values = values.keep().holdAs('parameters');
     this.gradients = gradients.keep().holdAs('gradients');
@@ -118,6 +121,7 @@ export class ParameterSet {
     leaf.moveTo(gradient.take());
     parameter.placed = true;
     if (this.compute) parameter.computeWith(this.#view(this.compute, parameter, start, end));
+    else parameter.computeWith(null);
   }
 
   #cut(size: number): Bucket[] {
@@ -190,9 +194,9 @@ export class ParameterSet {
     return this.#view(buffer, placement.parameter, placement.start, placement.end);
   }
 
-  /** A flat buffer like `values`, for an optimizer's state. */
-  buffer(value?: number): Tensor {
-    const like = { device: this.values.device };
+  /** A flat buffer of as many elements as `values`, for an optimizer's state. */
+  buffer(value?: number, dtype: Storage = 'f32'): Tensor {
+    const like = { device: this.values.device, dtype };
     return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep().holdAs('optimizer state');
   }
 

@@ -18,6 +18,14 @@ export const RECOMPUTES = ['none', 'activation', 'block'] as const;
  */
 export type Recompute = (typeof RECOMPUTES)[number];
 
+export const STORAGES = ['f32', 'bf16'] as const;
+
+/**
+ * What the optimizer keeps from step to step in: `bf16` takes half of the memory. It is rounded at random, up or down, so that on average
+ * nothing is lost; to nearest, what changes by less than 1/512 in a step would stand still (`OptimizerArgs` in native/ops/backend.h).
+ */
+export type Storage = (typeof STORAGES)[number];
+
 /** How a model is trained on a device: a value that is handed down. */
 export interface Policy {
   readonly compute: Compute;
@@ -33,16 +41,25 @@ export interface Policy {
    * same bits; a graph keeps the memory of its part. Default: on a GPU. On the CPU it saves the work of JavaScript only.
    */
   readonly graph?: boolean;
+  /** Of adamw, adam, lion and sgd: the moments m and v. Default f32. */
+  readonly moments?: Storage;
+  /**
+   * The parameters themselves. `bf16`, with `compute: bf16`: no f32 master beside what forward passes use; what is frozen stays f32.
+   * Default f32.
+   */
+  readonly weights?: Storage;
 }
 
-/** Nothing is computed again, and the loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
+/** Nothing is computed again, what is kept is f32, and the loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
 export function fillPolicy(policy: {
   readonly compute?: Compute | undefined;
   readonly lossScale?: number | 'dynamic' | undefined;
   readonly recompute?: Recompute | undefined;
+  readonly moments?: Storage | undefined;
+  readonly weights?: Storage | undefined;
   readonly graph?: boolean | undefined;
 }): Policy {
-  const { compute = 'f32', recompute = 'none', graph } = policy;
+  const { compute = 'f32', recompute = 'none', moments = 'f32', weights = 'f32', graph } = policy;
   const lossScale = policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1);
-  return { compute, lossScale, recompute, ...(graph !== undefined && { graph }) };
+  return { compute, lossScale, recompute, moments, weights, ...(graph !== undefined && { graph }) };
 }

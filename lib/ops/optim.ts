@@ -93,9 +93,11 @@ export function gradNorm(gradient: Tensor, state: Tensor, maxNorm: number): void
 
 export interface OptimizerStep {
   kind: OptimizerKind;
-  /** Flat f32 buffers of one length. */
+  /** Flat buffers of one length; f32, or bf16 without a copy. */
   values: Tensor;
+  /** f32. */
   gradient: Tensor;
+  /** f32, or both bf16. */
   m: Tensor | null;
   v: Tensor | null;
   /** bf16 or f16: gets the values rounded. */
@@ -108,6 +110,8 @@ export interface OptimizerStep {
   weightDecay: number;
   dampening: number;
   nesterov: boolean;
+  /** Of the random bits that round what is kept in bf16. Default 0. */
+  seed?: number;
 }
 
 /** One fused update of all parameters (formulas: OptimizerArgs in native/ops/backend.h). */
@@ -123,7 +127,7 @@ export function optimizerStep(s: OptimizerStep): void {
       s.state.handle,
       s.decayCount,
     ] as const),
-    ...([s.betas[0], s.betas[1], s.eps, s.weightDecay, s.dampening, s.nesterov] as const),
+    ...([s.betas[0], s.betas[1], s.eps, s.weightDecay, s.dampening, s.nesterov, s.seed ?? 0] as const),
   );
 }
 

@@ -1,6 +1,5 @@
-import type { ParameterSetOptions } from '../nn/index.ts';
 import { type OptimizerKind, optimizerStep } from '../ops/index.ts';
-import { type Optimized, Optimizer } from './optimizer.ts';
+import { type Optimized, Optimizer, type OptimizerOptions } from './optimizer.ts';
 
 interface Settings {
   kind: OptimizerKind;
@@ -14,10 +13,12 @@ interface Settings {
 /** An optimizer that is one kernel over all parameters. Decay reaches the group `decay` only: matrices, unless told otherwise. */
 abstract class Fused extends Optimizer {
   readonly #settings: Settings;
+  readonly #seed: number;
 
-  constructor(optimized: Optimized, lr: number, buffers: readonly string[], settings: Settings, options: ParameterSetOptions) {
+  constructor(optimized: Optimized, lr: number, buffers: readonly string[], settings: Settings, options: OptimizerOptions) {
     super(optimized, lr, buffers, options);
     this.#settings = settings;
+    this.#seed = options.seed ?? 0;
   }
 
   protected update(): void {
@@ -32,11 +33,12 @@ abstract class Fused extends Optimizer {
       v: this.buffers.get('v') ?? null,
       state: this.state,
       decayCount: end - start,
+      seed: this.#seed,
     });
   }
 }
 
-export interface AdamOptions extends ParameterSetOptions {
+export interface AdamOptions extends OptimizerOptions {
   /** Default 1e-3. */
   lr?: number;
   /** Default [0.9, 0.999]. */
@@ -63,7 +65,7 @@ export class Adam extends Fused {
   }
 }
 
-export interface SGDOptions extends ParameterSetOptions {
+export interface SGDOptions extends OptimizerOptions {
   lr?: number;
   /** Default 0. */
   momentum?: number;

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
-import { type Module, type Parameter, ParameterSet, type ParameterSetOptions } from '../nn/index.ts';
+import { type Module, type Parameter, ParameterSet, type ParameterSetOptions, type Storage } from '../nn/index.ts';
 import {
   clone,
   gradNorm,
@@ -18,6 +18,13 @@ import { ArgumentError } from '../util/errors.ts';
 /** What an optimizer works on: a model, named parameters, or a set that was made before. */
 export type Optimized = Module | ReadonlyMap<string, Parameter> | ParameterSet;
 
+export interface OptimizerOptions extends ParameterSetOptions {
+  /** What m and v are kept in. Default f32. */
+  moments?: Storage;
+  /** Of the random bits that round what is kept in bf16. Default 0. */
+  seed?: number;
+}
+
 /** Common to all optimizers: the flat parameters, the state on the device, clipping. */
 export abstract class Optimizer {
   readonly parameters: ParameterSet;
@@ -29,14 +36,14 @@ export abstract class Optimizer {
   #clipped = false;
   #lossScale = 1;
 
-  /** `buffers`: names of the flat buffers that the optimizer keeps, which begin at 0. */
-  constructor(optimized: Optimized, learningRate: number, buffers: readonly string[], options: ParameterSetOptions = {}) {
+  /** `buffers`: names of the flat buffers that the optimizer keeps, its moments, which begin at 0. */
+  constructor(optimized: Optimized, learningRate: number, buffers: readonly string[], options: OptimizerOptions = {}) {
     if (!(learningRate >= 0)) throw new ArgumentError(`learning rate must be at least 0, got ${learningRate}`);
     const given = optimized instanceof ParameterSet;
     const set = given ? optimized : new ParameterSet(optimized, options);
     try {
       const made = allOrNone(() => ({
-        buffers: new Map(buffers.map((name) => [name, set.buffer(0)])),
+        buffers: new Map(buffers.map((name) => [name, set.buffer(0, options.moments)])),
         state: stepState(set.values.device).keep().holdAs('optimizer state'),
       }));
       this.buffers = made.buffers;

@@ -167,12 +167,13 @@ export class Tensor {
     return this;
   }
 
-  /** Replaces the memory behind this tensor (a parameter that moves into a flat buffer). Shapes must agree. */
+  /** Replaces the memory behind this tensor (a parameter that moves into a flat buffer). Shapes must agree; the type may be another one. */
   rebind(handle: Handle): void {
     const old = this.handle;
     if (this.#registered) collected.unregister(this);
     this.#registered = false;
     this.#handle = handle;
+    this.#dtype = null;
     this.#register();
     native.dispose(old);
   }

@@ -59,7 +59,7 @@ export interface TrainConfig {
   /** Steps between rows of the metrics. */
   readonly logEvery: number;
   readonly seed: number;
-  /** dtypes: `compute` is that of activations and of the weights' copy; the weights themselves and the optimizer are always f32. */
+  /** dtypes: `compute` is that of activations and of the weights' copy, `weights` and `moments` of what is kept from step to step. */
   readonly policy: Policy;
 }
 
@@ -114,9 +114,28 @@ export function fillFinetuneTrain(pretrain: TrainInput, own: TrainInput, modelCo
   return fillTrain({ steps: 200, learningRate: tenth(learningRate), ...kept, ...own, ...sections }, modelContextLength);
 }
 
+/** What does not go together with the rest. */
+interface Problem {
+  /** Below `train`, dotted. */
+  field: string;
+  expected: string;
+  got: unknown;
+}
+
+/** What of the policy does not go with the rest. */
+export function policyProblems({ optimizer, policy }: TrainConfig): Problem[] {
+  const { compute, moments, weights } = policy;
+  const problems: Problem[] = [];
+  if (optimizer === 'muon' && moments === 'bf16') problems.push({ field: 'policy.moments', expected: 'f32 for muon', got: moments });
+  if (optimizer === 'muon' && weights === 'bf16') problems.push({ field: 'policy.weights', expected: 'f32 for muon', got: weights });
+  else if (compute !== 'bf16' && weights === 'bf16')
+    problems.push({ field: 'policy.weights', expected: `f32 with compute ${compute} (bf16 goes with compute bf16)`, got: weights });
+  return problems;
+}
+
 /** What does not go together; every key alone is sound. */
-export function trainProblems(train: TrainConfig, modelContextLength: number): { field: string; expected: string; got: unknown }[] {
-  const problems: { field: string; expected: string; got: unknown }[] = [];
+export function trainProblems(train: TrainConfig, modelContextLength: number): Problem[] {
+  const problems = policyProblems(train);
   const bad = (field: keyof TrainConfig, expected: string) => void problems.push({ field, expected, got: train[field] });
   const { warmup, decaySteps, learningRate, schedule } = train;
   if (train.contextLength > modelContextLength) bad('contextLength', `at most model.contextLength (${modelContextLength})`);

@@ -3,7 +3,7 @@ import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
 import { LORA_TARGETS, QUANTIZATIONS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
-import { COMPUTES, RECOMPUTES } from '../nn/policy.ts';
+import { COMPUTES, RECOMPUTES, STORAGES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
 import { FINETUNE_TASKS } from './finetune-tasks.ts';
 
@@ -114,6 +114,8 @@ function build({ z }: typeof import('zod')) {
       lossScale: z.union([positive, z.literal('dynamic')], { error: 'a positive number or dynamic' }),
       recompute: choice(RECOMPUTES),
       graph: flag,
+      moments: choice(STORAGES),
+      weights: choice(STORAGES),
     }),
   });
 

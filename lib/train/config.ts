@@ -249,10 +249,10 @@ function resolveSource(source: Source, defaultName: string): RunConfig {
     ...(lora && { lora: fillLoRA(lora) }),
     train: fillFinetuneTrain(input.train ?? {}, finetuneTrain ?? {}, model.contextLength),
   };
-  for (const { field, expected, got } of trainProblems(train, model.contextLength)) bad(['train', field], expected, got);
+  for (const { field, expected, got } of trainProblems(train, model.contextLength)) bad(['train', ...field.split('.')], expected, got);
   if (issues.length === 0) {
     for (const { field, expected, got } of trainProblems(finetune.train, model.contextLength))
-      bad(['finetune', 'train', field], expected, got);
+      bad(['finetune', 'train', ...field.split('.')], expected, got);
   }
 
   const tokenizer: TokenizerSection = { kind: input.tokenizer?.path === undefined ? 'bpe' : 'load', ...input.tokenizer };

@@ -1,5 +1,5 @@
 // The memory ladder: what a run can give up for memory.
-import type { Policy } from '../nn/policy.ts';
+import { type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
 import type { TrainConfig } from './config-defaults.ts';
 
 /** Keys of a configuration with the values that they would have. */
@@ -38,7 +38,9 @@ function microBatches({ batchSize, gradientAccumulation }: TrainConfig): Rung {
 
 /** The rungs in the order in which they are tried, each on top of those before: what leaves the arithmetic as it is comes first. */
 export function rungsOf(train: TrainConfig): readonly Rung[] {
-  return [ofPolicy(train, 'recompute', ['none', 'activation', 'block']), microBatches(train)];
+  const moments = train.optimizer === 'muon' ? [] : [ofPolicy(train, 'moments', STORAGES)];
+  const weights = train.optimizer === 'muon' || train.policy.compute !== 'bf16' ? [] : [ofPolicy(train, 'weights', STORAGES)];
+  return [ofPolicy(train, 'recompute', RECOMPUTES), microBatches(train), ...moments, ...weights];
 }
 
 export const changesOf = (levels: readonly Level[]): Changes => Object.assign({}, ...levels.map((level) => level.changes)) as Changes;

@@ -17,6 +17,7 @@ import { synchronize, type Tensor } from '../tensor/index.ts';
 import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError, isOutOfMemory } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
+import { policyProblems } from './config-defaults.ts';
 import type { Evaluation } from './evaluate.ts';
 import { changesText, nextChanges } from './ladder.ts';
 import { languageModel, type Objective } from './objective.ts';
@@ -91,15 +92,18 @@ export interface TrainerOptions {
 /** The optimizer that a configuration names, on a model's parameters. */
 export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
   const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
+  const [problem] = policyProblems(t);
+  if (problem) throw new ArgumentError(`train.${problem.field} must be ${problem.expected}, got ${problem.got}`);
+  const kept = { moments: t.policy.moments ?? 'f32', weights: t.policy.weights ?? 'f32', seed: t.seed };
   switch (t.optimizer) {
     case 'adamw':
-      return new AdamW(model, { lr, betas, eps, weightDecay });
+      return new AdamW(model, { lr, betas, eps, weightDecay, ...kept });
     case 'adam':
-      return new Adam(model, { lr, betas, eps, weightDecay });
+      return new Adam(model, { lr, betas, eps, weightDecay, ...kept });
     case 'lion':
-      return new Lion(model, { lr, betas, weightDecay });
+      return new Lion(model, { lr, betas, weightDecay, ...kept });
     case 'sgd':
-      return new SGD(model, { lr, momentum, nesterov, dampening, weightDecay });
+      return new SGD(model, { lr, momentum, nesterov, dampening, weightDecay, ...kept });
     case 'muon': {
       const { learningRate, ...own } = t.muon;
       return new Muon(model, { lr: learningRate, ...own, adamw: { lr, betas, eps, weightDecay } });
@@ -139,7 +143,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.#objective = options.objective ?? languageModel(model, options);
     this.#objective.module.computeIn(policy.compute);
     model.recompute = policy.recompute ?? 'none';
-    this.optimizer = makeOptimizer(this.#objective.module, train);
+    this.optimizer = makeOptimizer(this.#objective.module, this.#train);
     this.#lossScale = new LossScale(policy);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
     const graph = policy.graph ?? model.device !== 'cpu';

@@ -49,4 +49,15 @@ HEDDLE_HOST_DEVICE static inline uint32_t drop_threshold(float p) {
   return t >= 4294967295.0 ? 4294967295u : static_cast<uint32_t>(t);
 }
 
+// Streams of what an optimizer rounds; draws of the forward pass count from 0. Of an element's word the low 16 bits round m, the others v.
+constexpr uint32_t kMomentStream = 0xffffffffu, kWeightStream = 0xfffffffeu;
+
+// An f32 rounded to bf16 at random, both by their bits: the low 16 of `random` are added to those that bf16 lacks, and what is then below
+// bf16's last place is cut off. x becomes one of its two neighbours, the nearer the likelier, so that on average it stays x, however small
+// what was added to it. A bf16 stays, and so do infinities and NaN. (Zamirai et al., "Revisiting BFloat16 Training", 2020)
+HEDDLE_HOST_DEVICE static inline uint32_t round_at_random(uint32_t x, uint32_t random) {
+  const uint32_t sum = x + (random & 0xffffu), quiet = (x & 0x7fffffu) != 0 ? 0x400000u : 0u;
+  return ((x & 0x7f800000u) == 0x7f800000u ? x | quiet : sum) >> 16;
+}
+
 }  // namespace heddle

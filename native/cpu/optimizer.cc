@@ -3,6 +3,7 @@
 #include "cpu/convert.h"
 #include "cpu/kernels.h"
 #include "cpu/output.h"
+#include "cpu/philox.h"
 #include "cpu/vecmath.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
@@ -25,16 +26,73 @@ inline void vectors(int64_t low, int64_t high, F&& f) {
 // The piece [low, high) of p, still in the cache, rounded into the copy.
 template <class Args>
 inline void round_copy(const Args& a, int64_t low, int64_t high) {
-  if (a.copy) from_f32(a.p + low, a.copy_type, static_cast<uint16_t*>(a.copy) + low, high - low);
+  if (a.copy) from_f32(f32(a.p) + low, a.copy_type, static_cast<uint16_t*>(a.copy) + low, high - low);
 }
 
-// step(i, count, decay) over [0, n): the first decay_n elements with weight_decay, the others with 0.
+// Where a step finds its elements in f32. Null: there is none.
+struct Place {
+  float *p, *m, *v;
+  const float* g;
+
+  Place at(int64_t i) const { return {p + i, m ? m + i : m, v ? v + i : v, g + i}; }
+};
+
+// step(place, count, decay) for the elements [low, high), of which `first` is the place of the first: decay_n of all with weight_decay,
+// the others with 0.
 template <class F>
-inline void each_parameter(const OptimizerArgs& a, F&& step) {
+inline void steps(const OptimizerArgs& a, const Place& first, int64_t low, int64_t high, F&& step) {
+  const int64_t middle = a.decay_n < low ? low : a.decay_n > high ? high : a.decay_n;
+  vectors(low, middle, [&](int64_t i, int count) { step(first.at(i - low), count, a.weight_decay); });
+  vectors(middle, high, [&](int64_t i, int count) { step(first.at(i - low), count, 0.0f); });
+}
+
+constexpr int64_t kGroup = 64;  // elements that are widened at a time where something is kept in bf16
+
+// Elements [low, low + n) of an array of that type, in f32: themselves, or widened into `wide`.
+inline float* widen(void* array, DType type, int64_t low, int64_t n, float* wide) {
+  if (type == DType::f32 || !array) return array ? f32(array) + low : nullptr;
+  to_f32(type, static_cast<const uint16_t*>(array) + low, wide, n);
+  return wide;
+}
+
+// Back again, rounded with those of the random bits that begin at bit `shift`.
+inline void narrow(const float* wide, const uint32_t* bits, int shift, void* array, int64_t low, int64_t n) {
+  uint16_t* out = static_cast<uint16_t*>(array) + low;
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint16_t>(round_at_random(bits_of(wide[i]), bits[i] >> shift));
+}
+
+// A word for each element from `low`, a multiple of the group.
+inline void draw(const OptimizerArgs& a, uint32_t stream, uint32_t step, int64_t low, uint32_t (&bits)[kGroup]) {
+  for (int64_t i = 0; i < kGroup; i += 4 * VW) {
+    Philox words = philox_blocks(a.seed_low, a.seed_high, static_cast<uint64_t>(low + i) / 4, stream, step);
+    interleave(words.x);
+    __builtin_memcpy(bits + i, words.x, sizeof words.x);
+  }
+}
+
+// step(place, count, decay) over [0, n).
+template <class F>
+inline void each_parameter(const OptimizerArgs& a, const StepState& s, F&& step) {
+  const bool p16 = a.p_type == DType::bf16, m16 = a.moment_type == DType::bf16;
+  const auto updates = static_cast<uint32_t>(s.updates);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
-    const int64_t middle = a.decay_n < low ? low : a.decay_n > high ? high : a.decay_n;
-    vectors(low, middle, [&](int64_t i, int count) { step(i, count, a.weight_decay); });
-    vectors(middle, high, [&](int64_t i, int count) { step(i, count, 0.0f); });
+    const int64_t group = p16 || m16 ? kGroup : high - low;
+    for (int64_t i = low; i < high; i += group) {
+      const int64_t end = i + group < high ? i + group : high, n = end - i;
+      float p[kGroup], m[kGroup], v[kGroup];
+      steps(a, {widen(a.p, a.p_type, i, n, p), widen(a.m, a.moment_type, i, n, m), widen(a.v, a.moment_type, i, n, v), a.g + i}, i, end,
+            step);
+      uint32_t bits[kGroup];
+      if (m16) {
+        draw(a, kMomentStream, updates, i, bits);
+        narrow(m, bits, 0, a.m, i, n);
+        if (a.v) narrow(v, bits, 16, a.v, i, n);
+      }
+      if (p16) {
+        draw(a, kWeightStream, updates, i, bits);
+        narrow(p, bits, 0, a.p, i, n);
+      }
+    }
     round_copy(a, low, high);
   });
 }
@@ -56,17 +114,17 @@ void adam(const OptimizerArgs& a, const StepState s) {
   const vf minus_rate = splat(static_cast<float>(-static_cast<double>(s.lr) / c1));
   const vf root_c2 = splat(static_cast<float>(1 / __builtin_sqrt(c2)));
   const float kept = shrink(s, a.weight_decay);
-  each_parameter(a, [&](int64_t i, int count, float decay) {
-    vf p = take(a.p + i, count), g = take(a.g + i, count) * scale;
+  each_parameter(a, s, [&](const Place& at, int count, float decay) {
+    vf p = take(at.p, count), g = take(at.g, count) * scale;
     if (decoupled)
       p = decay != 0 ? p * splat(kept) : p;
     else
       g = fma(splat(decay), p, g);
-    const vf m = fma(beta1, take(a.m + i, count), rest1 * g);
-    const vf v = fma(beta2, take(a.v + i, count), rest2 * g * g);
-    put(a.m + i, m, count);
-    put(a.v + i, v, count);
-    put(a.p + i, fma(minus_rate, m / fma(sqrt(v), root_c2, eps), p), count);
+    const vf m = fma(beta1, take(at.m, count), rest1 * g);
+    const vf v = fma(beta2, take(at.v, count), rest2 * g * g);
+    put(at.m, m, count);
+    put(at.v, v, count);
+    put(at.p, fma(minus_rate, m / fma(sqrt(v), root_c2, eps), p), count);
   });
 }
 
@@ -74,16 +132,16 @@ void sgd(const OptimizerArgs& a, const StepState s) {
   const bool momentum = a.beta1 != 0, first = s.updates == 1;
   const vf scale = splat(gradient_scale(s)), minus_rate = splat(-s.lr), beta = splat(static_cast<float>(a.beta1));
   const vf undamped = splat(static_cast<float>(1 - static_cast<double>(a.dampening)));
-  each_parameter(a, [&](int64_t i, int count, float decay) {
-    const vf p = take(a.p + i, count);
-    const vf g = fma(splat(decay), p, take(a.g + i, count) * scale);
+  each_parameter(a, s, [&](const Place& at, int count, float decay) {
+    const vf p = take(at.p, count);
+    const vf g = fma(splat(decay), p, take(at.g, count) * scale);
     vf step = g;
     if (momentum) {
-      const vf m = first ? g : fma(beta, take(a.m + i, count), undamped * g);
-      put(a.m + i, m, count);
+      const vf m = first ? g : fma(beta, take(at.m, count), undamped * g);
+      put(at.m, m, count);
       step = a.nesterov ? fma(beta, m, g) : m;
     }
-    put(a.p + i, fma(minus_rate, step, p), count);
+    put(at.p, fma(minus_rate, step, p), count);
   });
 }
 
@@ -92,13 +150,13 @@ void lion(const OptimizerArgs& a, const StepState s) {
   const vf beta1 = splat(static_cast<float>(a.beta1)), beta2 = splat(static_cast<float>(a.beta2));
   const vf rest1 = splat(static_cast<float>(1 - a.beta1)), rest2 = splat(static_cast<float>(1 - a.beta2));
   const float kept = shrink(s, a.weight_decay);
-  each_parameter(a, [&](int64_t i, int count, float decay) {
-    const vf g = take(a.g + i, count) * scale, m = take(a.m + i, count);
+  each_parameter(a, s, [&](const Place& at, int count, float decay) {
+    const vf g = take(at.g, count) * scale, m = take(at.m, count);
     const vf direction = fma(beta1, m, rest1 * g);
     const vf step = select(direction > vf{}, rate, select(direction < vf{}, -rate, direction));  // lr * sign; 0 and NaN stay
-    const vf p = take(a.p + i, count);
-    put(a.p + i, (decay != 0 ? p * splat(kept) : p) - step, count);
-    put(a.m + i, fma(beta2, m, rest2 * g), count);
+    const vf p = take(at.p, count);
+    put(at.p, (decay != 0 ? p * splat(kept) : p) - step, count);
+    put(at.m, fma(beta2, m, rest2 * g), count);
   });
 }
 

@@ -52,7 +52,7 @@ void each_op(F&& f) {
       Op("crossEntropy", &ops::cross_entropy, {"logits", "targets", "scale", "dlogits", "valid", "ignoreIndex", "smoothing", "zLoss"}),
       Op("stepBegin", &ops::step_begin, {"state", "keepClip"}), Op("gradNorm", &ops::grad_norm, {"g", "state", "maxNorm"}),
       Op("optimizerStep", &ops::optimizer_step,
-         {"kind", "p", "g", "m", "v", "copy", "state", "decayN", "beta1", "beta2", "eps", "weightDecay", "dampening", "nesterov"}),
+         {"kind", "p", "g", "m", "v", "copy", "state", "decayN", "beta1", "beta2", "eps", "weightDecay", "dampening", "nesterov", "seed"}),
       Op("muonMomentum", &ops::muon_momentum, {"g", "m", "x", "state", "beta", "nesterov"}),
       Op("muonApply", &ops::muon_apply, {"p", "x", "copy", "state", "weightDecay", "ratio"}));
   std::apply([&](const auto&... op) { (f(op), ...); }, all);

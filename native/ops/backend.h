@@ -347,9 +347,14 @@ enum class Optimizer : int32_t { adamw, adam, sgd, lion };
 //   adam:  g' += wd*p; m, v; the same update                                    (Kingma & Ba 2015)
 //   sgd:   g' += wd*p; first update m = g', then m = beta1*m + (1-dampening)*g'; p -= lr * (nesterov ? g' + beta1*m : m); beta1 = 0: no m
 //   lion:  p *= 1 - lr*wd; p -= lr * sign(beta1*m + (1-beta1)*g'); m = beta2*m + (1-beta2)*g'   (Chen et al. 2023)
+//
+// What is kept in bf16 is widened when it is read and rounded at random (core/random.h) when it is written: element i with word i % 4 of
+// Philox block i / 4 of (seed, kMomentStream or kWeightStream, step = updates). To nearest would not do. With beta2 = 0.999 a v that meets
+// no gradient changes by 1/1000 a step, less than the half unit in the last place, 1/512 to 1/256, that rounding would undo: it never
+// falls, and rises only by squares larger than about four times v. A weight's step, lr times about 1, is lost below 1/512 of the weight.
 struct OptimizerArgs {
   Optimizer kind;
-  float *p, *m, *v;
+  void *p, *m, *v;  // of p_type and moment_type: f32 or bf16
   const float* g;
   void* copy;  // what kernels compute with: p rounded to copy_type in the same pass, or null
   DType copy_type;
@@ -358,6 +363,8 @@ struct OptimizerArgs {
   double beta1, beta2;  // double: 1 - beta2 of a rounded 0.999 would be off by 1e-5
   float eps, weight_decay, dampening;
   bool nesterov;
+  DType p_type = DType::f32, moment_type = DType::f32;  // bf16 p: no copy
+  uint32_t seed_low = 0, seed_high = 0;                 // of the rounding
 };
 struct MuonMomentumArgs {  // m = beta*m + (1-beta)*g'; x = nesterov ? (1-beta)*g' + beta*m : m
   const float* g;

@@ -40,6 +40,12 @@ Shape broadcast(const Shape& a, const Shape& b) {
   return out;
 }
 
+uint64_t seed_of(double seed) {
+  require(seed >= 0 && seed <= 9007199254740991.0 && seed == static_cast<double>(static_cast<uint64_t>(seed)), "seed",
+          "an integer from 0 to 2^53 - 1", seed);
+  return static_cast<uint64_t>(seed);
+}
+
 void enqueue_copy(const Tensor& dst, const Tensor& src) {
   if (dst.elements()) launch(dst.device(), dst.device()->backend->copy, CopyArgs{src.view(), dst.view()});
 }

@@ -58,6 +58,8 @@ Tensor dense_i32(const Tensor& t, const char* argument);  // ids, indices: i32 (
 // The same with a dense last dimension, other strides free.
 Tensor dense_rows(const Tensor& t, const char* argument, DType type);
 
+uint64_t seed_of(double seed);  // an integer from 0 to 2^53 - 1
+
 Tensor copy_of(const Tensor& t, DType dtype);  // dense
 void enqueue_copy(const Tensor& dst, const Tensor& src);
 Tensor reshaped(const Tensor& t, const Shape& shape);  // t must be dense

@@ -16,10 +16,8 @@ void fill(const Tensor& out, double value) {
 
 void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream) {
   require(out.dtype == DType::f32 && out.dense(), "out", "a dense f32 tensor", out);
-  require(seed >= 0 && seed <= 9007199254740991.0 && seed == static_cast<double>(static_cast<uint64_t>(seed)), "seed",
-          "an integer from 0 to 2^53 - 1", seed);
+  const uint64_t bits = seed_of(seed);
   if (!out.elements()) return;
-  const auto bits = static_cast<uint64_t>(seed);
   launch(out.device(), out.device()->backend->random,
          RandomArgs{out.data<float>(), out.elements(), distribution, static_cast<float>(a), static_cast<float>(b),
                     static_cast<uint32_t>(bits), static_cast<uint32_t>(bits >> 32), static_cast<uint32_t>(stream)});

@@ -112,7 +112,7 @@ void step_begin(const Tensor& state, bool keep_clip);
 void grad_norm(const Tensor& g, const Tensor& state, double max_norm);
 void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor* copy,
                     const Tensor& state, int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening,
-                    bool nesterov);
+                    bool nesterov, double seed);
 void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov);
 void muon_apply(const Tensor& p, const Tensor& x, const Tensor* copy, const Tensor& state, double weight_decay, double ratio);
 

@@ -17,6 +17,14 @@ float* flat(const Tensor& t, const char* argument, int64_t n) {
   return t.data<float>();
 }
 
+// Of what may be kept in bf16.
+void* flat_or_bf16(const Tensor& t, const char* argument, int64_t n, DType type) {
+  require(
+      t.dtype == type && t.dense() && t.elements() == n, argument,
+      [&] { return std::string("a dense ") + name_of(type) + " tensor of " + std::to_string(n) + " elements"; }, t);
+  return t.data<void>();
+}
+
 // The copy that kernels compute with, when there is one.
 struct HalfCopy {
   void* data = nullptr;
@@ -45,18 +53,39 @@ void grad_norm(const Tensor& g, const Tensor& state, double max_norm) {
 
 void optimizer_step(Optimizer kind, const Tensor& p, const Tensor& g, const Tensor* m, const Tensor* v, const Tensor* copy,
                     const Tensor& state, int64_t decay_n, double beta1, double beta2, double eps, double weight_decay, double dampening,
-                    bool nesterov) {
+                    bool nesterov, double seed) {
   const int64_t n = p.elements();
+  const auto kept = [](const Tensor* t) { return t && t->dtype == DType::bf16 ? DType::bf16 : DType::f32; };
+  const DType p_type = kept(&p), moment_type = kept(m);
   const bool adam = kind == Optimizer::adamw || kind == Optimizer::adam;
   require(m || (kind == Optimizer::sgd && beta1 == 0), "m", "given for this optimizer", "none");
   require(v || !adam, "v", "given for adamw and adam", "none");
   require(decay_n >= 0 && decay_n <= n, "decayN", [&] { return "from 0 to " + std::to_string(n); }, decay_n);
+  require(!copy || p_type == DType::f32, "copy", "null where p is bf16", "one");
   const HalfCopy half(copy, p);
+  const uint64_t bits = seed_of(seed);
   if (!n) return;
   launch(p.device(), p.device()->backend->optimizer,
-         OptimizerArgs{kind, flat(p, "p", n), m ? flat(*m, "m", n) : nullptr, v ? flat(*v, "v", n) : nullptr, flat(g, "g", n), half.data,
-                       half.type, n, decay_n, state_of(state), beta1, beta2, static_cast<float>(eps), static_cast<float>(weight_decay),
-                       static_cast<float>(dampening), nesterov});
+         OptimizerArgs{kind,
+                       flat_or_bf16(p, "p", n, p_type),
+                       m ? flat_or_bf16(*m, "m", n, moment_type) : nullptr,
+                       v ? flat_or_bf16(*v, "v", n, moment_type) : nullptr,
+                       flat(g, "g", n),
+                       half.data,
+                       half.type,
+                       n,
+                       decay_n,
+                       state_of(state),
+                       beta1,
+                       beta2,
+                       static_cast<float>(eps),
+                       static_cast<float>(weight_decay),
+                       static_cast<float>(dampening),
+                       nesterov,
+                       p_type,
+                       moment_type,
+                       static_cast<uint32_t>(bits),
+                       static_cast<uint32_t>(bits >> 32)});
 }
 
 void muon_momentum(const Tensor& g, const Tensor& m, const Tensor& x, const Tensor& state, double beta, bool nesterov) {

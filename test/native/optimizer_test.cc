@@ -309,6 +309,77 @@ void test_copies(const Backend& k, Rng& rng) {
   }
 }
 
+// What is kept in bf16: one of the two neighbours of what f32 gives, drawn by element and step alone, on average that; what is skipped
+// stays.
+void test_bf16(const Backend& k, Rng& rng) {
+  const auto widened = [](uint16_t h) {
+    const uint32_t bits = uint32_t{h} << 16;
+    float x;
+    std::memcpy(&x, &bits, 4);
+    return x;
+  };
+  for (const int64_t n : {1, 63, 64, 65, 20011}) {
+    const auto size = static_cast<size_t>(n);
+    Floats g(n), p32(n), m32(n), v32(n), all(3 * n);
+    g.normal(rng, 1);
+    std::vector<uint16_t> p(size), m(size), v(size), p0(size), m0(size), v0(size);
+    for (size_t i = 0; i < size; ++i) {
+      const auto at = static_cast<int64_t>(i);
+      p0[i] = static_cast<uint16_t>(0x3f80u + rng.below(128));  // 1 to 2
+      m0[i] = static_cast<uint16_t>(0x3d00u + rng.below(256));
+      v0[i] = static_cast<uint16_t>(0x3d00u + rng.below(256));
+      p32[at] = widened(p0[i]);
+      m32[at] = widened(m0[i]);
+      v32[at] = widened(v0[i]);
+    }
+    StepState state = fresh();
+    state.updates = 7;
+    state.lr = 1e-4f;
+    OptimizerArgs args{Optimizer::adamw, p32.data(), m32.data(), v32.data(), g.data(), nullptr, DType::f32, n, n / 2,
+                       &state,           0.9,        0.999,      1e-8f,      0.1f,     0,       false};
+    k.optimizer.run(args);
+    args.p = p.data();
+    args.m = m.data();
+    args.v = v.data();
+    args.p_type = args.moment_type = DType::bf16;
+    args.seed_low = 11;
+    const auto run = [&] {
+      p = p0;
+      m = m0;
+      v = v0;
+      k.optimizer.run(args);
+      for (size_t i = 0; i < size; ++i) {
+        const auto at = static_cast<int64_t>(i);
+        all[at] = widened(p[i]);
+        all[n + at] = widened(m[i]);
+        all[2 * n + at] = widened(v[i]);
+      }
+    };
+    same_for_threads(all, "bf16", run);
+    double bias[3] = {}, unit[3] = {};
+    for (int part = 0; part < 3; ++part)
+      for (int64_t i = 0; i < n; ++i) {
+        const float exact = (part == 0 ? p32 : part == 1 ? m32 : v32)[i], got = all[part * n + i];
+        const double step = std::ldexp(1, std::ilogb(exact) - 7), off = number(got) - number(exact);
+        CHECK_MSG(std::fabs(off) < step, "part %d, element %d: %.9g, not %.9g", part, static_cast<int>(i), number(got), number(exact));
+        bias[part] += off / step;
+        unit[part] += 1;
+      }
+    // A rounding's variance is at most 1/4 of a unit squared: six deviations of the mean.
+    for (int part = 0; part < 3; ++part) CHECK(std::fabs(bias[part] / unit[part]) < 3 / std::sqrt(static_cast<double>(n)));
+    const std::vector<uint16_t> first = m;
+    state.updates = 8;
+    run();
+    CHECK(n < 63 || m != first);  // another step draws other bits
+    state.updates = 7;
+    run();
+    CHECK(m == first);
+    state.skip = 1;
+    run();
+    CHECK(p == p0 && m == m0 && v == v0);
+  }
+}
+
 void test_grad_norm(const Backend& k, Rng& rng) {
   for (const int64_t n : {0, 1, 15, 16, 17, 1000, 65536, 200001})
     for (const double size : {1e-20, 1.0, 1e25}) {  // squares that leave f32
@@ -365,6 +436,7 @@ int main() {
   test_golden(k);
   test_muon(k, rng);
   test_copies(k, rng);
+  test_bf16(k, rng);
   test_grad_norm(k, rng);
   return result();
 }

@@ -7,13 +7,19 @@ test('the policy stands in the configuration of pretraining, and finetuning take
   t.deepEqual(
     [run.train.policy, run.finetune.train.policy],
     [
-      { compute: 'bf16', lossScale: 1, recompute: 'none' },
-      { compute: 'f32', lossScale: 1, recompute: 'none' },
+      { compute: 'bf16', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' },
+      { compute: 'f32', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' },
     ],
   );
   const inherited = parseRunConfig('train: { policy: { compute: bf16 } }', 'run.yaml');
-  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1, recompute: 'none' });
-  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, { compute: 'f32', lossScale: 1, recompute: 'none' });
+  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' });
+  t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, {
+    compute: 'f32',
+    lossScale: 1,
+    recompute: 'none',
+    moments: 'f32',
+    weights: 'f32',
+  });
 });
 
 test('two trainers with different policies do not know of each other, and the CPU refuses what it cannot do', (t) => {
