@@ -57,9 +57,9 @@ export const run = command(
     details: [
       'Two steps of the ordinary training run on a device whose memory is only counted, so the figure is that of memory() to the byte. What the',
       "allocator does not see comes on top: on a card the driver's own memory (some hundred MiB), on the CPU the threads' scratch buffers.",
-      '--limit tries, in this order and each on top of the ones before: computing activations again (train.policy.recompute), smaller',
-      'micro-batches with more accumulation, moments and parameters in bf16 (train.policy.moments, train.policy.weights). What turns out',
-      'not to be needed is taken back.',
+      '--limit tries, in this order and each on top of the ones before: computing activations and logits again (train.policy.recompute,',
+      'headRows), smaller micro-batches with more accumulation, moments and parameters in bf16 (train.policy.moments, weights). What',
+      'turns out not to be needed is taken back.',
     ].join('\n'),
     examples: [
       ['heddle inspect memory configs/quickstart.yaml', 'the peak, and who holds it'],

@@ -75,6 +75,8 @@ export class GPT extends Module {
   readonly head: Linear | null;
   /** What backward computes again. */
   recompute: Recompute = 'none';
+  /** Rows of logits that exist at a time in `loss`; 0: all. */
+  headRows = 0;
   /** (T, C), computed; null for other kinds of positions. */
   #table: Tensor | null;
   /** The same in bf16 or f16, where the model computes in it. */
@@ -188,7 +190,8 @@ export class GPT extends Module {
    */
   loss(ids: Tensor, targets: Tensor, options: ForwardOptions & LinearCrossEntropyOptions = {}): Tensor {
     const { vocabSize } = this.config;
-    const settings = { validColumns: vocabSize, precision: this.precision, ...options };
+    const rows = this.headRows > 0 ? { chunkRows: this.headRows } : {};
+    const settings = { validColumns: vocabSize, precision: this.precision, ...rows, ...options };
     return scope(() => linearCrossEntropy(this.forward(ids, options), this.headWeight.compute, targets, settings));
   }
 

@@ -41,6 +41,10 @@ export interface Policy {
    * same bits; a graph keeps the memory of its part. Default: on a GPU. On the CPU it saves the work of JavaScript only.
    */
   readonly graph?: boolean;
+  /**
+   * Rows of logits, (rows, V), that exist at a time; backward computes them again, for one more product of the head. 0: all, the default.
+   */
+  readonly headRows?: number;
   /** Of adamw, adam, lion and sgd: the moments m and v. Default f32. */
   readonly moments?: Storage;
   /**
@@ -55,11 +59,12 @@ export function fillPolicy(policy: {
   readonly compute?: Compute | undefined;
   readonly lossScale?: number | 'dynamic' | undefined;
   readonly recompute?: Recompute | undefined;
+  readonly headRows?: number | undefined;
   readonly moments?: Storage | undefined;
   readonly weights?: Storage | undefined;
   readonly graph?: boolean | undefined;
 }): Policy {
-  const { compute = 'f32', recompute = 'none', moments = 'f32', weights = 'f32', graph } = policy;
+  const { compute = 'f32', recompute = 'none', headRows = 0, moments = 'f32', weights = 'f32', graph } = policy;
   const lossScale = policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1);
-  return { compute, lossScale, recompute, moments, weights, ...(graph !== undefined && { graph }) };
+  return { compute, lossScale, recompute, headRows, moments, weights, ...(graph !== undefined && { graph }) };
 }

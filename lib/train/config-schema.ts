@@ -114,6 +114,7 @@ function build({ z }: typeof import('zod')) {
       lossScale: z.union([positive, z.literal('dynamic')], { error: 'a positive number or dynamic' }),
       recompute: choice(RECOMPUTES),
       graph: flag,
+      headRows: countOrNone,
       moments: choice(STORAGES),
       weights: choice(STORAGES),
     }),

@@ -25,6 +25,18 @@ function ofPolicy<K extends keyof Policy>(train: TrainConfig, key: K, values: re
   return [asIs, ...left.map(level)];
 }
 
+/** Rows of logits that exist at a time: enough to keep a GPU busy. */
+const HEAD_ROWS = 4096;
+
+function head({ policy, batchSize, contextLength }: TrainConfig): Rung {
+  const now = policy.headRows || batchSize * contextLength;
+  const level: Level = {
+    changes: { 'train.policy.headRows': HEAD_ROWS },
+    apply: (t) => ({ ...t, policy: { ...t.policy, headRows: HEAD_ROWS } }),
+  };
+  return now > HEAD_ROWS ? [asIs, level] : [asIs];
+}
+
 /** Micro-batches whose size divides that of the configuration, of which a step has as many more. */
 function microBatches({ batchSize, gradientAccumulation }: TrainConfig): Rung {
   const factors = Array.from({ length: batchSize }, (_, i) => i + 1).filter((n) => n > 1 && batchSize % n === 0);
@@ -40,7 +52,7 @@ function microBatches({ batchSize, gradientAccumulation }: TrainConfig): Rung {
 export function rungsOf(train: TrainConfig): readonly Rung[] {
   const moments = train.optimizer === 'muon' ? [] : [ofPolicy(train, 'moments', STORAGES)];
   const weights = train.optimizer === 'muon' || train.policy.compute !== 'bf16' ? [] : [ofPolicy(train, 'weights', STORAGES)];
-  return [ofPolicy(train, 'recompute', RECOMPUTES), microBatches(train), ...moments, ...weights];
+  return [ofPolicy(train, 'recompute', RECOMPUTES), head(train), microBatches(train), ...moments, ...weights];
 }
 
 export const changesOf = (levels: readonly Level[]): Changes => Object.assign({}, ...levels.map((level) => level.changes)) as Changes;

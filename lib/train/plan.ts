@@ -129,8 +129,8 @@ export interface Fit {
 }
 
 /**
- * What of the memory ladder makes a run's pretraining fit into `limit` bytes, by trying: activations computed again, smaller micro-batches
- * with more accumulation, moments and parameters in bf16.
+ * What of the memory ladder makes a run's pretraining fit into `limit` bytes, by trying: activations and logits computed again, smaller
+ * micro-batches with more accumulation, moments and parameters in bf16.
  */
 export async function fitMemory(run: RunConfig, options: PlanOptions & { limit: number }): Promise<Fit> {
   const what = await planned(run, options);

@@ -143,6 +143,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.#objective = options.objective ?? languageModel(model, options);
     this.#objective.module.computeIn(policy.compute);
     model.recompute = policy.recompute ?? 'none';
+    model.headRows = policy.headRows ?? 0;
     this.optimizer = makeOptimizer(this.#objective.module, this.#train);
     this.#lossScale = new LossScale(policy);
     this.#learningRate = schedule({ ...train, kind: train.schedule });

@@ -52,6 +52,7 @@ const RUNS: Readonly<Record<string, RunConfig>> = {
     { norm: 'rmsnorm', positions: 'rotary', activation: 'swiglu', qkNorm: true, kvHeads: 1, tiedHead: false },
     { policy: { recompute: 'block' } },
   ),
+  'logits by rows': runOf({ contextLength: 64 }, { policy: { headRows: 96 } }),
   'muon, post-norm, sinusoidal positions': runOf({ normPosition: 'post', positions: 'sinusoidal' }, { optimizer: 'muon' }),
   'long enough for sums over rows in chunks': runOf({ contextLength: 256, layers: 1 }, { batchSize: 17, optimizer: 'lion' }),
 };
@@ -107,7 +108,9 @@ test.serial('what makes it fit is found, and nothing that is not needed', async 
     ],
   );
   t.deepEqual((await fitMemory(run, { device, limit: 100 * 2 ** 30 })).changes, {});
-  const small = await fitMemory(run, { device, limit: 8 * 2 ** 30 });
+  const fewer = await fitMemory(run, { device, limit: 6 * 2 ** 30 });
+  t.deepEqual(fewer.changes, { 'train.policy.recompute': 'block', 'train.policy.headRows': 4096 });
+  const small = await fitMemory(run, { device, limit: 3 * 2 ** 30 });
   const { 'train.batchSize': batch, 'train.gradientAccumulation': times } = small.changes as Record<string, number>;
   t.is((batch as number) * (times as number), 64);
   t.is((await fitMemory(run, { device, limit: 2 ** 30 })).changes, null);

@@ -7,16 +7,24 @@ test('the policy stands in the configuration of pretraining, and finetuning take
   t.deepEqual(
     [run.train.policy, run.finetune.train.policy],
     [
-      { compute: 'bf16', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' },
-      { compute: 'f32', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' },
+      { compute: 'bf16', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32' },
+      { compute: 'f32', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32' },
     ],
   );
   const inherited = parseRunConfig('train: { policy: { compute: bf16 } }', 'run.yaml');
-  t.deepEqual(inherited.finetune.train.policy, { compute: 'bf16', lossScale: 1, recompute: 'none', moments: 'f32', weights: 'f32' });
+  t.deepEqual(inherited.finetune.train.policy, {
+    compute: 'bf16',
+    lossScale: 1,
+    recompute: 'none',
+    headRows: 0,
+    moments: 'f32',
+    weights: 'f32',
+  });
   t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, {
     compute: 'f32',
     lossScale: 1,
     recompute: 'none',
+    headRows: 0,
     moments: 'f32',
     weights: 'f32',
   });

@@ -33,6 +33,22 @@ for (const [name, setup] of Object.entries(SETUPS))
           if (compute === 'f32' || DEVICE === 'cpu' || setup.model?.activation) t.deepEqual(await run('activation'), want);
         });
 
+test('logits by rows: the same training, to rounding', async (t) => {
+  const run = async (headRows: number): Promise<[number, number][]> => {
+    const trainer = trainerOf({ train: { steps: 5, gradientAccumulation: 2 }, options: { policy: nn.fillPolicy({ headRows }) } });
+    t.is(trainer.model.headRows, headRows);
+    const figures = lossesOf(await eventsOf(trainer)).map(([, loss, norm]) => [loss, norm] as [number, number]);
+    endOf(trainer);
+    return figures;
+  };
+  const want = await run(0);
+  for (const rows of [1, 5, 1000])
+    for (const [i, [loss, norm]] of (await run(rows)).entries()) {
+      const [l, n] = want[i] as [number, number];
+      t.true(Math.abs(loss - l) < 1e-5 * l && Math.abs(norm - n) < 1e-4 * n, `${rows} rows, step ${i + 1}: ${loss} ${norm}, not ${l} ${n}`);
+    }
+});
+
 test('the more is computed again, the less is kept', async (t) => {
   const peak = async (again: nn.Recompute): Promise<number> => {
     const config = gptConfig({ vocabSize: 32, contextLength: 64, layers: 6, heads: 2, width: 32 });
