@@ -71,8 +71,27 @@ __device__ inline void step(const OptimizerArgs& a, const Factors& f, float deca
   }
 }
 
-template <Optimizer kind, class P, class Copy, class Moment>
+// Of what types p, its copy (f32: none) and the moments are.
+template <class P_, class Copy_, class Moment_>
+struct Mixed {};
+template <class Copy_>
+struct Types {  // in f32, with such a copy
+  using P = float;
+  using Copy = Copy_;
+  using Moment = float;
+};
+template <class P_, class Copy_, class Moment_>
+struct Types<Mixed<P_, Copy_, Moment_>> {
+  using P = P_;
+  using Copy = Copy_;
+  using Moment = Moment_;
+};
+
+template <Optimizer kind, class Kept>
 __global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs a, bool aligned) {
+  using P = typename Types<Kept>::P;
+  using Copy = typename Types<Kept>::Copy;
+  using Moment = typename Types<Kept>::Moment;
   __shared__ Factors shared;
   if (a.state->skip) return;
   if (threadIdx.x == 0) shared = factors_of<kind>(a);
@@ -104,17 +123,21 @@ __global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs 
   });
 }
 
-template <Optimizer kind, class P, class Copy>
-void step_on(const OptimizerArgs& a) {
+template <Optimizer kind, class Kept>
+void launch_step(const OptimizerArgs& a) {
   const bool aligned = aligned16(a.p) && aligned16(a.m) && aligned16(a.v) && aligned16(a.g) && aligned16(a.copy);
-  const auto kernel = a.moment_type == DType::bf16 ? optimizer_step<kind, P, Copy, bf16> : optimizer_step<kind, P, Copy, float>;
-  launch("optimizer", kernel, flat_blocks(a.n), kFlatThreads, 0, a, aligned);
+  launch("optimizer", optimizer_step<kind, Kept>, flat_blocks(a.n), kFlatThreads, 0, a, aligned);
 }
 
 template <Optimizer kind>
 void step_with(const OptimizerArgs& a) {
-  if (a.p_type == DType::bf16) return step_on<kind, bf16, float>(a);
-  dispatch_float(a.copy ? a.copy_type : DType::f32, [&](auto copy) { step_on<kind, float, decltype(copy)>(a); });
+  const bool half_moments = a.moment_type == DType::bf16;
+  if (a.p_type == DType::bf16)
+    return half_moments ? launch_step<kind, Mixed<bf16, float, bf16>>(a) : launch_step<kind, Mixed<bf16, float, float>>(a);
+  dispatch_float(a.copy ? a.copy_type : DType::f32, [&](auto copy) {
+    using Copy = decltype(copy);
+    half_moments ? launch_step<kind, Mixed<float, Copy, bf16>>(a) : launch_step<kind, Copy>(a);
+  });
 }
 
 }  // namespace
