@@ -88,7 +88,6 @@ export interface TrainerOptions {
   onEvent?: (event: TrainerEvent) => void;
 }
 
-
 /** The optimizer that a configuration names, on a model's parameters. */
 export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
   const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
@@ -147,7 +146,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.optimizer = makeOptimizer(this.#objective.module, this.#train);
     this.#lossScale = new LossScale(policy);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
-    const graph = policy.graph ?? model.device !== 'cpu';
+    const graph = policy.graph ?? !(model.device === 'cpu' || model.device === 'plan:cpu');
     this.#steps = new Steps({ model, objective: this.#objective, optimizer: this.optimizer, train, graph });
   }
 

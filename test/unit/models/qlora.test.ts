@@ -163,6 +163,18 @@ test.serial('the model is as before where it fails, and memory is given back', a
 });
 
 for (const device of DEVICES.filter((d) => d !== 'cpu'))
+  test(`a model moves with its matrices in NF4${onDevice(device)}`, (t) => {
+    const [moved, there] = [MODELS.gpt2?.() as GPT, MODELS.gpt2?.(device) as GPT];
+    for (const model of [moved, there]) addLoRA(model, { rank: 2, seed: 1, quantize: 'nf4' });
+    moved.to(device);
+    t.is(moved.device, device);
+    const ids = tensor(IDS.slice(0, 8), { shape: [2, 4], device });
+    const [a, b] = [moved, there].map((model) => scope(() => noGrad(() => model.logits(ids).dataSync())) as Float32Array);
+    t.deepEqual(a, b);
+    for (const model of [moved, there]) model.dispose();
+  });
+
+for (const device of DEVICES.filter((d) => d !== 'cpu'))
   test(`on a card: the same forward and gradients as on matrices rounded to NF4${onDevice(device)}`, (t) => {
     const [kept, rounded] = [MODELS.gpt2?.(device) as GPT, roundToNF4(MODELS.gpt2?.(device) as GPT)];
     const gradients = [kept, rounded].map((model, i) => {
