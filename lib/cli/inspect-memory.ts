@@ -1,5 +1,5 @@
-import type { Changes } from '../train/ladder.ts';
-import type { Fit, MemoryPlan } from '../train/plan.ts';
+import type { ConfigChanges } from '../train/ladder.ts';
+import type { MemoryFit, MemoryPlan } from '../train/plan.ts';
 import { UsageError } from './args.ts';
 import { command } from './command.ts';
 import { gib, parseBytes } from './machine.ts';
@@ -15,7 +15,7 @@ function describe(device: string): string {
 
 const size = (bytes: number): string => (bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : gib(bytes));
 
-const setText = (changes: Changes): string =>
+const setText = (changes: ConfigChanges): string =>
   Object.entries(changes)
     .map(([key, value]) => `--set ${key}=${value}`)
     .join(' ');
@@ -28,7 +28,7 @@ function printPlan({ peak, holders }: MemoryPlan, where: string): void {
   print(grid(holders.largest.map((b) => [`${b.dtype} (${b.shape.join(', ')}), made by ${b.op}, ${b.kind}`, size(b.bytes)])));
 }
 
-function printFit({ tried, changes }: Fit, limit: number): void {
+function printFit({ tried, changes }: MemoryFit, limit: number): void {
   print(`\nTo fit into ${size(limit)}:`);
   print(grid(tried.map((t) => [setText(t.changes) || 'as configured', size(t.peak), t.fits ? 'fits' : 'no'])));
   if (changes === null) print('\nNothing of this fits: a smaller model, a shorter context, or an optimizer that keeps less (lion, sgd).');

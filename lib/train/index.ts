@@ -14,9 +14,9 @@ export type { CompiledOptimizer, CompileOptions, FitOptions, History, RowsEvalua
 export { type EvaluateOptions, type Evaluation, evaluate } from './evaluate.ts';
 export { type Contestant, type ExampleOptions, type ExampleResult, runExample } from './examples.ts';
 export { EXAMPLES, type ExampleName } from './finetune-tasks.ts';
-export type { Changes } from './ladder.ts';
+export type { ConfigChanges } from './ladder.ts';
 export type { HostTensor, Inputs, LossContext, Objective, Placed } from './objective.ts';
-export { type Fit, fitMemory, type MemoryPlan, type PlanOptions, planDevice, planMemory } from './plan.ts';
+export { fitMemory, type MemoryFit, type MemoryPlan, type PlanOptions, planDevice, planMemory } from './plan.ts';
 export * from './session.ts';
 export { dpoObjective, encodePreferences, preferenceMargins } from './tasks/dpo.ts';
 export { chooseAnswers, classify, evaluateHead, headObjective, type ScoredData } from './tasks/head.ts';

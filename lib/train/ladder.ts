@@ -3,11 +3,11 @@ import { type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
 import type { TrainConfig } from './config-defaults.ts';
 
 /** Keys of a configuration with the values that they would have. */
-export type Changes = Readonly<Record<string, string | number>>;
+export type ConfigChanges = Readonly<Record<string, string | number>>;
 
 /** One more step down. */
 export interface Level {
-  readonly changes: Changes;
+  readonly changes: ConfigChanges;
   apply(train: TrainConfig): TrainConfig;
 }
 
@@ -55,15 +55,16 @@ export function rungsOf(train: TrainConfig): readonly Rung[] {
   return [ofPolicy(train, 'recompute', RECOMPUTES), head(train), microBatches(train), ...moments, ...weights];
 }
 
-export const changesOf = (levels: readonly Level[]): Changes => Object.assign({}, ...levels.map((level) => level.changes)) as Changes;
+export const changesOf = (levels: readonly Level[]): ConfigChanges =>
+  Object.assign({}, ...levels.map((level) => level.changes)) as ConfigChanges;
 
 /** As `--set` takes them. */
-export const changesText = (changes: Changes): string =>
+export const changesText = (changes: ConfigChanges): string =>
   Object.entries(changes)
     .map(([key, value]) => `${key}=${value}`)
     .join(' ');
 
 /** The next thing to give up; none: all of it has been. */
-export function nextChanges(train: TrainConfig): Changes | undefined {
+export function nextChanges(train: TrainConfig): ConfigChanges | undefined {
   return rungsOf(train).find((rung) => rung.length > 1)?.[1]?.changes;
 }

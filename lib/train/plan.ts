@@ -17,7 +17,7 @@ import {
 import { ByteTokenizer, loadTokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, isOutOfMemory } from '../util/errors.ts';
 import { modelConfig, type RunConfig, type TrainConfig } from './config.ts';
-import { type Changes, changesOf, type Level, rungsOf } from './ladder.ts';
+import { type ConfigChanges, changesOf, type Level, rungsOf } from './ladder.ts';
 import { hubOptions, type PrepareHooks } from './prepare.ts';
 import { type BatchSource, Trainer } from './trainer.ts';
 
@@ -121,21 +121,21 @@ export async function planMemory(run: RunConfig, options: PlanOptions = {}): Pro
   return inTurn(() => dryRun(what, options.limit ?? 0));
 }
 
-export interface Fit {
+export interface MemoryFit {
   /** What was tried, in order: the configuration as it is, then rung by rung, then without what turned out not to be needed. */
-  tried: { changes: Changes; peak: number; fits: boolean }[];
+  tried: { changes: ConfigChanges; peak: number; fits: boolean }[];
   /** What makes it fit, as keys of the configuration; null: nothing does. */
-  changes: Changes | null;
+  changes: ConfigChanges | null;
 }
 
 /**
  * What of the memory ladder makes a run's pretraining fit into `limit` bytes, by trying: activations and logits computed again, smaller
  * micro-batches with more accumulation, moments and parameters in bf16.
  */
-export async function fitMemory(run: RunConfig, options: PlanOptions & { limit: number }): Promise<Fit> {
+export async function fitMemory(run: RunConfig, options: PlanOptions & { limit: number }): Promise<MemoryFit> {
   const what = await planned(run, options);
   const rungs = rungsOf(run.train);
-  const tried: Fit['tried'] = [];
+  const tried: MemoryFit['tried'] = [];
   const at = rungs.map(() => 0);
   const levels = (): Level[] => rungs.map((rung, i) => rung[at[i] as number] as Level);
   const known = new Map<string, boolean>();
