@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import { atomically, type DeviceName, type Handle, type HolderKind, native } from '../native/addon.ts';
 import { ArgumentError, HeddleError } from '../util/errors.ts';
 import { type DataTypes, type DType, hostArray, hostType, isFloat, type TensorData, typedArray } from './dtype.ts';
+import { isDense } from './file.ts';
 import { type GraphNode, LeafGradient } from './graph.ts';
 import { formatTensor } from './print.ts';
 import { enterTensor, runScope } from './scope.ts';
@@ -200,17 +201,6 @@ export class Tensor {
     }
   }
 
-  #dense(): boolean {
-    const strides = native.strides(this.handle);
-    let next = 1;
-    return this.shape.every((_, i, shape) => {
-      const at = shape.length - 1 - i;
-      const fits = shape[at] === 1 || strides[at] === next;
-      next *= shape[at] as number;
-      return fits;
-    });
-  }
-
   #single(): void {
     if (this.size !== 1) throw new ArgumentError(`item: the tensor must have one element, got ${shapeText(this.shape)}`);
   }
@@ -232,7 +222,7 @@ export class Tensor {
     const host = hostType(this.dtype);
     const count = this.size;
     if (data.length !== count) throw new ArgumentError(`set: data must have ${count} elements, got ${data.length}`);
-    if (host === this.dtype && this.#dense()) {
+    if (host === this.dtype && isDense(this)) {
       native.write(this.handle, hostArray(this.dtype, data));
       return this;
     }

@@ -124,6 +124,7 @@ Napi::Value write(const Call& c) {
 // closed at once.
 Napi::Value read_file(const Call& c) {
   const Tensor& out = c.get<Tensor>(0, "out");
+  require_not_capturing(*out.device());
   const auto offset = c.get<int64_t>(2, "offset");
   const auto read = out.device()->read_in;
   require(read, "out", "on a device that reads files", out.device()->name);

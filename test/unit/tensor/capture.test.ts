@@ -161,6 +161,7 @@ onEach('what waits or copies from the host cannot be captured, and leaves nothin
   const refused: Record<string, () => unknown> = {
     'from the host': () => tensor([3, 4]),
     set: () => x.set([3, 4]),
+    'from a file': () => native.readFile(x.handle, 0, 0),
     read: () => x.dataSync(),
     'to come': () => void native.read(x.handle),
     synchronize: () => void native.synchronize(device),

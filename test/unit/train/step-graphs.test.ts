@@ -1,9 +1,11 @@
 // Training steps as captured graphs: the bits of the same steps op by op, whatever a step has and whatever comes between two of them.
 import test, { type ExecutionContext } from 'ava';
 import {
+  addLoRA,
   type BatchSource,
   checkpoint,
   data,
+  type GPT,
   generate,
   gpuInfo,
   memory,
@@ -14,7 +16,7 @@ import {
 } from '../../../lib/index.ts';
 import { native } from '../../../lib/native/addon.ts';
 import { computesIn, DEVICE, EVERY_DEVICE, isSimulated, onDevice } from '../../run/devices.ts';
-import { bitsOf, endOf, eventsOf, lossesOf, type Setup, temporaryFolder, tokens, trainerOf } from './run_support.ts';
+import { bitsOf, endOf, eventsOf, lossesOf, modelOf, type Setup, temporaryFolder, tokens, trainerOf } from './run_support.ts';
 
 /** Simulated cards of two generations, and what else there is. */
 const devices = EVERY_DEVICE.filter((device) => !isSimulated(device) || [80, 90].includes(gpuInfo(device)?.capability ?? 0));
@@ -93,6 +95,16 @@ for (const device of devices) {
   on('a modern model, muon, documents', (t) =>
     same(t, () => ({ train: { steps: 4, optimizer: 'muon' }, model: { ...modern, layers: 1 }, documents: true }), 2),
   );
+
+  for (const quantize of ['none', 'nf4'] as const)
+    on(`LoRA with dropout, ${quantize}`, (t) => {
+      const model = (): GPT => {
+        const gpt = modelOf({ layers: 1 });
+        addLoRA(gpt, { rank: 2, dropout: 0.2, quantize, seed: 3 });
+        return gpt;
+      };
+      return same(t, () => ({ train: { steps: 4 }, options: { model: model() } }), 2);
+    });
 
   on('batches of other lengths run op by op; two steps alike are captured anew', async (t) => {
     const setup = (): Setup => ({ train: { steps: 9 }, model: { layers: 1 }, source: uneven([16, 16, 16, 8, 16, 8, 8, 8, 16]) });
