@@ -66,8 +66,8 @@ function attention(make: Make, D: number, dtype: 'bf16' | 'f32', gradients: bool
 // Of the fused kernels, those on mma.sync and Hopper's own.
 const FUSED = {
   forward: /^attention_forward_(hopper_)?kernel</,
-  'dK and dV': /^attention_(backward_kernel<.*,1>|keys_hopper_kernel<)/,
-  dQ: /^attention_(backward_kernel<.*,0>|queries_hopper_kernel<)/,
+  'dK and dV': /^attention_(backward_kernel<\w+,\d+,1,|keys_hopper_kernel<)/,
+  dQ: /^attention_(backward_kernel<\w+,\d+,0,|queries_hopper_kernel<)/,
 };
 const fused = (what: keyof typeof FUSED, D: number): Job => ({
   ...{ subject: 'attention', name: `${what}, D = ${D}`, shape: `1x512x1x${D}, bf16` },

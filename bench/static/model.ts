@@ -187,9 +187,9 @@ export function analyseKernel(kernel: Launched, schedule = true): LoopReport[] {
   return wanted.map((l) => analyse(kernel, l, schedule));
 }
 
-/** The innermost loop with the most tensor work, else the one with the most bytes; of equals the shortest. */
+/** The innermost loop with the most tensor work, else the one with the most bytes; of equals the shortest: of attention's that without masks. */
 export function hotLoop(reports: readonly LoopReport[]): LoopReport | undefined {
-  const key = (r: LoopReport): number[] => [r.flops > 0 ? 1 : 0, -r.nested, r.flops, r.bytes, -r.instructions];
+  const key = (r: LoopReport): number[] => [r.flops > 0 ? 1 : 0, -r.nested, r.flops, r.flops > 0 ? 0 : r.bytes, -r.instructions];
   const better = (a: number[], b: number[]): boolean => {
     const i = a.findIndex((x, k) => x !== b[k]);
     return i >= 0 && (a[i] as number) > (b[i] as number);
