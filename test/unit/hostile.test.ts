@@ -126,7 +126,7 @@ test.serial('what a manifest says of the trainer is checked field by field', asy
     [{ rng: null }, /checkpoint\.json: rng must be an object, got null/],
     [{ rng: { seed: -1 } }, /checkpoint\.json: rng\.seed must be an integer from 0, got -1/],
     [{ state: 3 }, /checkpoint\.json: state must be an object, got 3/],
-    [{ state: { ...good, updates: 0.5 } }, /state\.updates must be an integer from 0, got 0\.5/],
+    [{ state: { ...good, updates: 0.5 } }, /state\.updates must be an integer from 0 to 2\^31 - 1, got 0\.5/],
     [{ state: { ...good, bestLoss: 'x' } }, /state\.bestLoss must be a number or null, got "x"/],
     [{ state: { ...good, lossScale: { value: 0, steady: 0 } } }, /state\.lossScale\.value must be a positive number, got 0/],
   ] as const)
