@@ -1,6 +1,6 @@
 // A GPT with a linear head in the place of its vocabulary, as GPT-1 was finetuned (Radford et al., "Improving Language Understanding by
 // Generative Pre-Training", 2018): it reads the hidden state of a text's last token.
-import { type Compute, type InitOptions, Linear, Module, type Parameter, seedsFrom } from '../nn/index.ts';
+import { type Compute, type Frozen, type InitOptions, Linear, Module, type Parameter, seedsFrom } from '../nn/index.ts';
 import { dropout, embedding, reshape } from '../ops/index.ts';
 import type { Device } from '../tensor/device.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
@@ -55,8 +55,8 @@ export abstract class ScoredGPT extends Module {
     });
   }
 
-  override namedParameters(): Map<string, Parameter> {
-    return new Map([...this.gpt.namedParameters(), ['score.weight', this.score.weight]]);
+  override namedTensors(): Map<string, Parameter | Frozen> {
+    return new Map([...this.gpt.namedTensors(), ['score.weight', this.score.weight]]);
   }
 
   override computeIn(compute: Compute): this {

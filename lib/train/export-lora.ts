@@ -31,7 +31,7 @@ export async function exportLoRA(checkpoint: string, out: string, { merge, base 
     return await saveCheckpoint(folder, {
       ...{ step: steps ?? 0, config: config as Json, loader: null, rng: null, state: null },
       files: {
-        'model.safetensors': { tensors: tensorEntries((head ?? model).namedParameters()) },
+        'model.safetensors': { tensors: tensorEntries((head ?? model).namedTensors()) },
         'config.json': encodeModel(model, head ?? model),
         ...(tokenizer && { 'tokenizer.json': JSON.stringify(tokenizer.toJSON()) }),
         ...(chatTemplate && { 'tokenizer_config.json': encodeChatTemplate(chatTemplate) }),
