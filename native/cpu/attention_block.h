@@ -261,9 +261,10 @@ inline void dropout_row(const AttentionShape& s, uint64_t first, int low, int hi
   const vu threshold = drop_threshold(s.dropout) - vu{};
   const vf scale = splat(none ? 0.0f : 1.0f / (1.0f - s.dropout));
   const RandomState& random = *s.random;
+  const PhiloxKeys keys(random.seed_low, random.seed_high);
   const uint64_t start = (first + static_cast<uint64_t>(low)) / 4, end = first + static_cast<uint64_t>(high);
   for (uint64_t block = start; block * 4 < end; block += VW) {
-    Philox draws = philox_blocks(random.seed_low, random.seed_high, block, s.stream, random.step);
+    Philox draws = philox_blocks(keys, block, s.stream, random.step);
     interleave(draws.x);
     float* out = keep + static_cast<int64_t>(block * 4 - first);
     for (int i = 0; i < 4; ++i) store(out + i * VW, select((vi)(draws.x[i] >= threshold), scale, vf{}));

@@ -8,6 +8,7 @@ namespace heddle::cpu::HEDDLE_ISA {
 
 void dropout(const DropoutArgs& a) {
   const RandomState random = *a.random;
+  const PhiloxKeys keys(random.seed_low, random.seed_high);
   const vu threshold = drop_threshold(a.p) - vu{};
   const bool none_kept = a.p >= 1;  // the threshold leaves 2^-32 of them, and 1 / (1 - p) is infinite
   const vi some = vi{} - (none_kept ? 0 : 1);
@@ -18,7 +19,7 @@ void dropout(const DropoutArgs& a) {
   const bool past = !a.accumulate && from != to && to_line(to) == 0 && past_caches(a.n * 4);
   parallel_range(a.n, 8192, [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i += kStep) {
-      Philox bits = philox_blocks(random.seed_low, random.seed_high, static_cast<uint64_t>(i) / 4, a.stream, random.step);
+      Philox bits = philox_blocks(keys, static_cast<uint64_t>(i) / 4, a.stream, random.step);
       interleave(bits.x);
       for (int w = 0; w < 4; ++w) {
         const int64_t at = i + w * VW;

@@ -62,9 +62,9 @@ inline void narrow(const float* wide, const uint32_t* bits, int shift, void* arr
 }
 
 // A word for each element from `low`, a multiple of the group.
-inline void draw(const OptimizerArgs& a, uint32_t stream, uint32_t step, int64_t low, uint32_t (&bits)[kGroup]) {
+inline void draw(const PhiloxKeys& keys, uint32_t stream, uint32_t step, int64_t low, uint32_t (&bits)[kGroup]) {
   for (int64_t i = 0; i < kGroup; i += 4 * VW) {
-    Philox words = philox_blocks(a.seed_low, a.seed_high, static_cast<uint64_t>(low + i) / 4, stream, step);
+    Philox words = philox_blocks(keys, static_cast<uint64_t>(low + i) / 4, stream, step);
     interleave(words.x);
     __builtin_memcpy(bits + i, words.x, sizeof words.x);
   }
@@ -75,6 +75,7 @@ template <class F>
 inline void each_parameter(const OptimizerArgs& a, const StepState& s, F&& step) {
   const bool p16 = a.p_type == DType::bf16, m16 = a.moment_type == DType::bf16;
   const auto updates = static_cast<uint32_t>(s.updates);
+  const PhiloxKeys keys(a.seed_low, a.seed_high);
   parallel_range(a.n, kGrain, [&](int64_t low, int64_t high) {
     const int64_t group = p16 || m16 ? kGroup : high - low;
     for (int64_t i = low; i < high; i += group) {
@@ -84,12 +85,12 @@ inline void each_parameter(const OptimizerArgs& a, const StepState& s, F&& step)
             step);
       uint32_t bits[kGroup];
       if (m16) {
-        draw(a, kMomentStream, updates, i, bits);
+        draw(keys, kMomentStream, updates, i, bits);
         narrow(m, bits, 0, a.m, i, n);
         if (a.v) narrow(v, bits, 16, a.v, i, n);
       }
       if (p16) {
-        draw(a, kWeightStream, updates, i, bits);
+        draw(keys, kWeightStream, updates, i, bits);
         narrow(p, bits, 0, a.p, i, n);
       }
     }

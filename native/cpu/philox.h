@@ -30,7 +30,20 @@ struct Philox {
   vu x[4];
 };
 
-inline Philox philox_blocks(uint32_t seed_low, uint32_t seed_high, uint64_t block, uint32_t stream, uint32_t step) {
+// The keys of the rounds in every lane: made once, read from L1. Made anew for every block they would cost as much as the products.
+struct PhiloxKeys {
+  vq k[10][2];
+  PhiloxKeys(uint32_t k0, uint32_t k1) {
+    for (auto& round : k) {
+      round[0] = vq{} + k0;
+      round[1] = vq{} + k1;
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+  }
+};
+
+inline Philox philox_blocks(const PhiloxKeys& keys, uint64_t block, uint32_t stream, uint32_t step) {
   vu lanes;
   for (int i = 0; i < VW; ++i) lanes[i] = static_cast<uint32_t>(i % 4 * (VW / 4) + i / 4);
   const vu first = static_cast<uint32_t>(block) - vu{};
@@ -46,18 +59,15 @@ inline Philox philox_blocks(uint32_t seed_low, uint32_t seed_high, uint64_t bloc
     c[odd][2] = vq{} + stream;
     c[odd][3] = vq{} + step;
   }
-  uint32_t k0 = seed_low, k1 = seed_high;
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
     for (auto& x : c) {
       const vq p0 = multiply_low(x[0], 0xD2511F53u), p1 = multiply_low(x[2], 0xCD9E8D57u);
-      x[0] = (p1 >> 32) ^ x[1] ^ (vq{} + k0);
-      x[2] = (p0 >> 32) ^ x[3] ^ (vq{} + k1);
+      x[0] = (p1 >> 32) ^ x[1] ^ keys.k[round][0];
+      x[2] = (p0 >> 32) ^ x[3] ^ keys.k[round][1];
       x[1] = p1;
       x[3] = p0;
     }
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
   }
   Philox result;
   for (int w = 0; w < 4; ++w) result.x[w] = (vu)((c[0][w] & kLow) | (c[1][w] << 32));

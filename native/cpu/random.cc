@@ -38,11 +38,12 @@ inline void box_muller(vu radius, vu angle, vf& cosine, vf& sine) {
 
 void random(const RandomArgs& a) {
   constexpr int64_t kStep = 4 * VW;
+  const PhiloxKeys keys(a.seed_low, a.seed_high);
   const bool normal = a.distribution == Distribution::normal;
   const vf shift = splat(a.a), scale = splat(normal ? a.b : a.b - a.a);
   parallel_range(a.n, 8192, [&](int64_t low, int64_t high) {
     for (int64_t i = low; i < high; i += kStep) {
-      Philox bits = philox_blocks(a.seed_low, a.seed_high, static_cast<uint64_t>(i) / 4, a.stream, 0);
+      Philox bits = philox_blocks(keys, static_cast<uint64_t>(i) / 4, a.stream, 0);
       vf y[4];
       if (normal) {
         box_muller(bits.x[0], bits.x[1], y[0], y[1]);
