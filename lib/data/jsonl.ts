@@ -1,6 +1,7 @@
 // A JSONL file as documents and examples, one line in memory at a time.
 import { closeSync } from 'node:fs';
 import { FileError } from '../util/errors.ts';
+import { checkNesting } from '../util/json_text.ts';
 import type { SourceItem } from './source.ts';
 import { byteOrderMark, checkText, fill, openForReading } from './text_file.ts';
 
@@ -65,6 +66,7 @@ export function* readJsonValues(path: string): Generator<{ value: unknown; line:
     checkText(path, bytes, line);
     const text = decoder.decode(bytes).trim();
     if (text === '') continue;
+    checkNesting(path, bytes, `line ${line}: `);
     let value: unknown;
     try {
       value = JSON.parse(text);

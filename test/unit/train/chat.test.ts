@@ -72,6 +72,7 @@ test('records: what is wrong has file, line and field; a split by records', (t) 
   };
   const good = ask('a', 'b');
   t.regex(wrong(good, '{'), /chat\.jsonl: line 2: must be JSON/);
+  t.regex(wrong(good, `{"messages": ${'['.repeat(300)}${']'.repeat(300)}}`), /chat\.jsonl: line 2: must be JSON nested at most 200 deep/);
   t.regex(wrong({ prompt: 'a' }), /line 1: must have "messages", a list of \{"role", "content"\}, got an object with \{prompt: string\}/);
   t.regex(wrong({ messages: [] }), /line 1: must have "messages"/);
   t.regex(wrong(good, '', { messages: [{ role: 'user', content: 1 }] }), /line 3: messages\[0\] must have strings "role" and "content"/);
