@@ -110,6 +110,13 @@ void split_and_merge() {
   CHECK(held == 0);
 }
 
+// Whether a block lies on none of the living ones.
+bool is_apart(const std::map<char*, size_t>& live, char* p, size_t bytes) {
+  const auto after = live.lower_bound(p);
+  return (after == live.end() || p + bytes <= after->first) &&
+         (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+}
+
 // Whatever is cut and joined, blocks in use lie within what the system gave and never on each other.
 void disjoint() {
   Fixture f;
@@ -120,9 +127,7 @@ void disjoint() {
     if (live.empty() || rng.below(5) < 3) {
       const auto bytes = static_cast<size_t>(1 + (rng.below(4) ? rng.below(5000) : rng.below(400000)));
       auto* p = static_cast<char*>(f.memory.allocate(bytes, "x"));
-      const auto after = live.lower_bound(p);
-      apart = apart && (after == live.end() || p + bytes <= after->first);
-      apart = apart && (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+      apart = apart && is_apart(live, p, bytes);
       const std::lock_guard lock(system_mutex);
       auto segment = blocks.upper_bound(p);
       apart = apart && segment != blocks.begin() && p + bytes <= static_cast<char*>((--segment)->first) + segment->second;
@@ -224,9 +229,7 @@ void disjoint_pools() {
     if (live.empty() || rng.below(5) < 3) {
       const auto bytes = static_cast<size_t>(1 + rng.below(200000));
       auto* p = static_cast<char*>(f.memory.allocate(bytes, "x"));
-      const auto after = live.lower_bound(p);
-      apart = apart && (after == live.end() || p + bytes <= after->first);
-      apart = apart && (after == live.begin() || std::prev(after)->first + std::prev(after)->second <= p);
+      apart = apart && is_apart(live, p, bytes);
       live[p] = bytes;
     } else {
       auto it = live.begin();

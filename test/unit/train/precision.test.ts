@@ -1,10 +1,9 @@
 // Training in half precision and TF32 through the trainer; the CPU converts, which is slow and the same arithmetic.
 import test from 'ava';
-import { openCheckpoint } from '../../../lib/checkpoint/index.ts';
 import { computesHalf, memory, nn, setDefaultDevice, synchronize, type TrainerEvent } from '../../../lib/index.ts';
 import { checkPolicy, computeOn, LossScale } from '../../../lib/train/policy.ts';
 import { DEVICE, EVERY_DEVICE, onDevice } from '../../run/devices.ts';
-import { bitsOf, endOf, eventsOf, lossesOf, temporaryFolder, tokens, trainerOf } from './run_support.ts';
+import { bitsOf, endOf, eventsOf, lossesOf, resumesBitForBit, tokens, trainerOf } from './run_support.ts';
 
 type Step = TrainerEvent & { type: 'step' };
 const stepsOf = (events: readonly TrainerEvent[]): Step[] => events.filter((e) => e.type === 'step');
@@ -81,27 +80,8 @@ test('gradients that overflow in f16 skip the step: nothing changes', async (t) 
   endOf(trainer);
 });
 
-test('a run in bf16 resumes bit for bit, copies included', async (t) => {
-  const checkpoints = temporaryFolder(t);
-  const policy = nn.fillPolicy({ compute: 'bf16' });
-  const straight = trainerOf({ train, options: { policy } });
-  const want = lossesOf(await eventsOf(straight));
-  const bits = bitsOf(straight);
-  endOf(straight);
-  const first = trainerOf({ train: { ...train, saveEvery: 5 }, options: { policy, checkpoints } });
-  let folder = '';
-  for await (const event of first) {
-    if (event.type !== 'checkpoint') continue;
-    folder = event.folder;
-    break;
-  }
-  endOf(first);
-  const second = trainerOf({ train, options: { policy, checkpoints } });
-  await second.resume(await openCheckpoint(folder));
-  t.deepEqual(lossesOf(await eventsOf(second)), want.slice(5));
-  t.is(bitsOf(second), bits);
-  endOf(second);
-});
+test('a run in bf16 resumes bit for bit, copies included', (t) =>
+  resumesBitForBit(t, { train, policy: nn.fillPolicy({ compute: 'bf16' }), saveEvery: 5 }));
 
 for (const device of EVERY_DEVICE)
   test.serial(`a step copies once from the device: its figures${onDevice(device)}`, async (t) => {

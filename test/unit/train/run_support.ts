@@ -3,12 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
+import { openCheckpoint } from '../../../lib/checkpoint/index.ts';
 import {
   type BatchSource,
   data,
   GPT,
   type GPTConfigInput,
   gptConfig,
+  type nn,
   type Tensor,
   type TrainConfig,
   Trainer,
@@ -91,4 +93,34 @@ export function bitsOf(trainer: Trainer): string {
 export function endOf(trainer: Trainer): void {
   trainer.dispose();
   trainer.model.dispose();
+}
+
+/**
+ * A run that ends at its first checkpoint and goes on from there has the losses and ends with the bits of one that did not. `look`: at the whole
+ * run, before it is disposed of.
+ */
+export async function resumesBitForBit(
+  t: ExecutionContext,
+  { train, policy, saveEvery }: { train: Partial<TrainConfig>; policy: nn.Policy; saveEvery: number },
+  look: (straight: Trainer) => void = () => {},
+): Promise<void> {
+  const checkpoints = temporaryFolder(t);
+  const straight = trainerOf({ train, options: { policy } });
+  const want = lossesOf(await eventsOf(straight));
+  const bits = bitsOf(straight);
+  look(straight);
+  endOf(straight);
+  const first = trainerOf({ train: { ...train, saveEvery }, options: { policy, checkpoints } });
+  let folder = '';
+  for await (const event of first) {
+    if (event.type !== 'checkpoint') continue;
+    folder = event.folder;
+    break;
+  }
+  endOf(first);
+  const second = trainerOf({ train, options: { policy, checkpoints } });
+  await second.resume(await openCheckpoint(folder));
+  t.deepEqual(lossesOf(await eventsOf(second)), want.slice(saveEvery));
+  t.is(bitsOf(second), bits);
+  endOf(second);
 }

@@ -1,6 +1,5 @@
 // What an optimizer keeps in bf16, rounded at random: less memory, the same training, the same bits each time. To nearest it would stand still.
 import test from 'ava';
-import { openCheckpoint } from '../../../lib/checkpoint/index.ts';
 import {
   AdamW,
   data,
@@ -16,7 +15,7 @@ import {
 } from '../../../lib/index.ts';
 import { copyInto } from '../../../lib/ops/index.ts';
 import { computesIn, DEVICE } from '../../run/devices.ts';
-import { bitsOf, endOf, eventsOf, lossesOf, temporaryFolder, tokens, trainerOf } from './run_support.ts';
+import { endOf, resumesBitForBit, tokens, trainerOf } from './run_support.ts';
 
 const POLICIES = {
   moments: nn.fillPolicy({ compute: 'bf16', moments: 'bf16' }),
@@ -60,8 +59,7 @@ test('bytes of a parameter: 8 of moments become 4, 6 of master and copy become 2
   close(both[2], g);
 });
 
-test('the memory of a run shows it', (t) => {
-  if (!takesBf16) return t.pass();
+(takesBf16 ? test : test.skip)('the memory of a run shows it', (t) => {
   const of = (policy: nn.Policy) => {
     const trainer = trainerOf({ options: { policy } });
     const { bytes } = memoryHolders(DEVICE);
@@ -74,28 +72,12 @@ test('the memory of a run shows it', (t) => {
 
 for (const [name, policy] of Object.entries(POLICIES))
   for (const optimizer of ['adamw', 'adam', 'lion', 'sgd'] as const)
-    (takesBf16 ? test : test.skip)(`${name} in bf16, ${optimizer}: a run resumes bit for bit`, async (t) => {
-      const checkpoints = temporaryFolder(t);
+    (takesBf16 ? test : test.skip)(`${name} in bf16, ${optimizer}: a run resumes bit for bit`, (t) => {
       const train = { steps: 8, logEvery: 1, optimizer, learningRate: optimizer === 'lion' ? 1e-3 : 1e-2 };
-      const straight = trainerOf({ train, options: { policy } });
-      const want = lossesOf(await eventsOf(straight));
-      const bits = bitsOf(straight);
-      t.is(straight.optimizer.parameters.values.dtype, policy.weights ?? 'f32');
-      for (const buffer of straight.optimizer.buffers.values()) t.is(buffer.dtype, policy.moments ?? 'f32');
-      endOf(straight);
-      const first = trainerOf({ train: { ...train, saveEvery: 3 }, options: { policy, checkpoints } });
-      let folder = '';
-      for await (const event of first) {
-        if (event.type !== 'checkpoint') continue;
-        folder = event.folder;
-        break;
-      }
-      endOf(first);
-      const second = trainerOf({ train, options: { policy, checkpoints } });
-      await second.resume(await openCheckpoint(folder));
-      t.deepEqual(lossesOf(await eventsOf(second)), want.slice(3));
-      t.is(bitsOf(second), bits);
-      endOf(second);
+      return resumesBitForBit(t, { train, policy, saveEvery: 3 }, ({ optimizer: { parameters, buffers } }) => {
+        t.is(parameters.values.dtype, policy.weights ?? 'f32');
+        for (const buffer of buffers.values()) t.is(buffer.dtype, policy.moments ?? 'f32');
+      });
     });
 
 test('a second moment in bf16 falls by 1/1000 a step on average; to nearest it would stay', (t) => {
