@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { native } from '../lib/native/addon.ts';
 import { hasGpu } from '../lib/native/load.ts';
 import { describeDevice, gpuInfo, setDefaultDevice } from '../lib/tensor/index.ts';
+import { ArgumentError } from '../lib/util/errors.ts';
 import { benchAttention } from './attention.ts';
 import { benchDecode } from './decode.ts';
 import { benchFinetune } from './finetuning.ts';
@@ -118,7 +119,7 @@ async function tune(): Promise<unknown> {
   const { device } = values;
   const card = gpuInfo(device);
   if (!card || card.simulated || card.capability !== 90)
-    throw new Error(`matmul --tune: --device must be a GPU of compute capability 9.0, got ${describeDevice(device)}`);
+    throw new ArgumentError(`matmul --tune: --device must be a GPU of compute capability 9.0, got ${describeDevice(device)}`);
   const costs = costsOf(card.multiprocessors, timeOn(device));
   for (const [i, { step, rest }] of costs.entries())
     console.log(`${TILES[i]?.padEnd(8)} ${step.toFixed(1).padStart(7)} ns for 64 of k, ${rest.toFixed(0).padStart(6)} ns around them`);
@@ -209,7 +210,7 @@ function printTrain(rows: readonly TrainRow[]): void {
 
 async function train(): Promise<unknown> {
   const { python = process.env.PYTHON ?? 'python3', compute } = values;
-  if (compute !== 'f32' && compute !== 'bf16') throw new Error(`--compute must be f32 or bf16, got ${compute}`);
+  if (compute !== 'f32' && compute !== 'bf16') throw new ArgumentError(`--compute must be f32 or bf16, got ${compute}`);
   if (compute === 'bf16' && !native.info().bf16) console.log('this processor does not multiply bf16: heddle computes in f32');
   const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), compute, python, threads, rounds });
   printTrain(rows);
@@ -293,7 +294,7 @@ function runOrExit(subjects: readonly string[]): () => Promise<unknown> {
 const run = runOrExit(positionals);
 if (!values.static)
   console.log(`${machine.cpu}, ${machine.isa} (has ${machine.isas.join(', ')}), ${threads} threads, load ${machine.load.join(' ')}`);
-const rows = await run();
+const rows = await run().catch((error) => (error instanceof ArgumentError ? fail(error) : Promise.reject(error)));
 if (values.json) {
   const command = ['npm run bench --', ...positionals, ...process.argv.slice(2).filter((a) => !positionals.includes(a))].join(' ');
   writeFileSync(values.json, `${JSON.stringify({ command, date: new Date().toISOString(), machine, rows }, null, 2)}\n`);

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { flopsPerToken } from '../lib/models/index.ts';
+import { ArgumentError } from '../lib/util/errors.ts';
 import { TRAIN_JOBS } from './configs.ts';
 import { median } from './machine.ts';
 
@@ -125,7 +126,7 @@ export async function benchTrain(o: TrainBenchOptions): Promise<TrainRow[]> {
   const rows: TrainRow[] = [];
   for (const job of o.jobs) {
     const steps = TRAIN_JOBS[job]?.steps;
-    if (!steps) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${job}`);
+    if (!steps) throw new ArgumentError(`--jobs must be of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${job}`);
     const threads = String(o.threads);
     const heddle = (who: string, n: number) => () =>
       new Contestant(who, process.execPath, ['--import=tsx', path.join(here, 'train_worker.ts'), job, String(n), o.compute], n);

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { packageRoot } from '../../lib/native/load.ts';
+import { ArgumentError } from '../../lib/util/errors.ts';
 import { archOf } from './archs.ts';
 import { budgetLines } from './budget.ts';
 import { DISASSEMBLER_REMEDY, findDisassembler } from './disassembler.ts';
@@ -31,17 +32,17 @@ function buildSimulator(): void {
 
 export async function staticReport(o: StaticOptions): Promise<unknown> {
   const compiler = nvcc();
-  if (!compiler) throw new Error(`static report: no CUDA compiler here. Install with\n    ${cudaRemedy()}`);
+  if (!compiler) throw new ArgumentError(`static report: no CUDA compiler here. Install with\n    ${cudaRemedy()}`);
   if (o.python !== undefined && !hasTriton(o.python))
-    throw new Error(`--python must name an interpreter that has triton (pip install triton), got ${o.python}`);
+    throw new ArgumentError(`--python must name an interpreter that has triton (pip install triton), got ${o.python}`);
   const budget = o.subjects.includes('gpt2');
   const subjects = o.subjects.length > 0 && !budget ? o.subjects : SUBJECTS;
   const nvdisasm = findDisassembler(compiler, o.python);
   const version = compilerVersion(compiler);
   console.log(`model, not measured: from machine code of nvcc ${version} and launches on the simulator`);
   if (!nvdisasm) console.log(`without machine code: ${DISASSEMBLER_REMEDY}`);
-  if ((o.record || budget) && !nvdisasm) throw new Error(`--record and gpt2 need a disassembler: ${DISASSEMBLER_REMEDY}`);
-  if (o.record && o.subjects.length > 0) throw new Error(`--record records all subjects, got ${o.subjects.join(' ')}`);
+  if ((o.record || budget) && !nvdisasm) throw new ArgumentError(`--record and gpt2 need a disassembler: ${DISASSEMBLER_REMEDY}`);
+  if (o.record && o.subjects.length > 0) throw new ArgumentError(`--record records all subjects, got ${o.subjects.join(' ')}`);
   buildSimulator();
   const rows: { sm: number; own: Own; peers: Peer[] }[] = [];
   for (const sm of o.archs) {
