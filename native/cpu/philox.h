@@ -8,6 +8,8 @@ namespace {
 
 typedef uint32_t vu __attribute__((vector_size(VW * 4)));
 
+constexpr uint32_t kPhilox0 = 0xD2511F53u, kPhilox1 = 0xCD9E8D57u;  // the factors
+
 typedef uint64_t vq __attribute__((vector_size(VW * 4)));
 
 // The low halves of the 64-bit lanes times b, whole.
@@ -43,35 +45,73 @@ struct PhiloxKeys {
   }
 };
 
-inline Philox philox_blocks(const PhiloxKeys& keys, uint64_t block, uint32_t stream, uint32_t step) {
+// One vector of the low halves of both.
+inline vu low_halves(vq even, vq odd) {
+#if defined(__AVX512F__)
+  return (vu)_mm512_mask_shuffle_epi32((__m512i)even, 0xAAAA, (__m512i)odd, _MM_PERM_CCAA);
+#else
+  return (vu)((even & 0xFFFFFFFFu) | (odd << 32));
+#endif
+}
+
+// The same by the definition, for the one place in 2^32 blocks where the low half of the counter wraps.
+inline uint32_t lane_order(int lane) { return static_cast<uint32_t>(lane % 4 * (VW / 4) + lane / 4); }
+inline Philox philox_lanes(const PhiloxKeys& keys, uint64_t block, uint32_t stream, uint32_t step) {
+  Philox out;
+  for (int i = 0; i < VW; ++i) {
+    const Random4 words =
+        philox(static_cast<uint32_t>(keys.k[0][0][0]), static_cast<uint32_t>(keys.k[0][1][0]), block + lane_order(i), stream, step);
+    for (int w = 0; w < 4; ++w) out.x[w][i] = words.x[w];
+  }
+  return out;
+}
+
+// N times VW blocks, from `block` on. The ten rounds of one are a chain of products longer than what a processor looks ahead: where N
+// are computed at once, one goes on while the others wait.
+template <int N>
+inline void philox_blocks(const PhiloxKeys& keys, uint64_t block, uint32_t stream, uint32_t step, Philox (&out)[N]) {
+  if (static_cast<uint32_t>(block) > 0u - static_cast<uint32_t>(N * VW)) {
+    for (int n = 0; n < N; ++n) out[n] = philox_lanes(keys, block + n * VW, stream, step);
+    return;
+  }
   vu lanes;
-  for (int i = 0; i < VW; ++i) lanes[i] = static_cast<uint32_t>(i % 4 * (VW / 4) + i / 4);
-  const vu first = static_cast<uint32_t>(block) - vu{};
-  vu c0 = first + lanes;
-  vu c1 = static_cast<uint32_t>(block >> 32) - (vu)(c0 < first);  // the carry: a true lane is -1
+  for (int i = 0; i < VW; ++i) lanes[i] = lane_order(i);
+  // The counter's other words are the same in every lane, and so is half of what the first two rounds compute.
+  const vq high = vq{} + (block >> 32);
+  const vq stream1 = multiply_low(vq{} + stream, kPhilox1), x2 = (vq{} + step) ^ keys.k[0][1];
+  const vq same = multiply_low((stream1 >> 32) ^ high ^ keys.k[0][0], kPhilox0), high1 = (same >> 32) ^ keys.k[1][1];
   // Every other lane for itself, in the low half of 64 bits: a product then lies where the next round wants its two halves. What the
   // high halves hold is never read.
-  constexpr uint64_t kLow = 0xFFFFFFFFu;
-  vq c[2][4];
-  for (int odd = 0; odd < 2; ++odd) {
-    c[odd][0] = (vq)c0 >> (32 * odd);
-    c[odd][1] = (vq)c1 >> (32 * odd);
-    c[odd][2] = vq{} + stream;
-    c[odd][3] = vq{} + step;
+  vq c[2 * N][4];
+  for (int n = 0; n < N; ++n) {
+    const vu first = static_cast<uint32_t>(block) + static_cast<uint32_t>(n * VW) - vu{} + lanes;
+    for (int odd = 0; odd < 2; ++odd) {
+      const vq p0 = multiply_low((vq)first >> (32 * odd), kPhilox0), p1 = multiply_low((p0 >> 32) ^ x2, kPhilox1);
+      vq(&x)[4] = c[2 * n + odd];
+      x[0] = (p1 >> 32) ^ stream1 ^ keys.k[1][0];
+      x[1] = p1;
+      x[2] = high1 ^ p0;
+      x[3] = same;
+    }
   }
-#pragma GCC unroll 10
-  for (int round = 0; round < 10; ++round) {
+#pragma GCC unroll 8
+  for (int round = 2; round < 10; ++round) {
     for (auto& x : c) {
-      const vq p0 = multiply_low(x[0], 0xD2511F53u), p1 = multiply_low(x[2], 0xCD9E8D57u);
+      const vq p0 = multiply_low(x[0], kPhilox0), p1 = multiply_low(x[2], kPhilox1);
       x[0] = (p1 >> 32) ^ x[1] ^ keys.k[round][0];
       x[2] = (p0 >> 32) ^ x[3] ^ keys.k[round][1];
       x[1] = p1;
       x[3] = p0;
     }
   }
-  Philox result;
-  for (int w = 0; w < 4; ++w) result.x[w] = (vu)((c[0][w] & kLow) | (c[1][w] << 32));
-  return result;
+  for (int n = 0; n < N; ++n)
+    for (int w = 0; w < 4; ++w) out[n].x[w] = low_halves(c[2 * n][w], c[2 * n + 1][w]);
+}
+
+inline Philox philox_blocks(const PhiloxKeys& keys, uint64_t block, uint32_t stream, uint32_t step) {
+  Philox one[1];
+  philox_blocks(keys, block, stream, step, one);
+  return one[0];
 }
 
 // Words of blocks into the order of elements: afterwards x[0], x[1], x[2], x[3] one after the other hold elements

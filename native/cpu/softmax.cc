@@ -11,7 +11,7 @@ HEDDLE_ROW_KERNEL double exp_sum(bool past, const float* x, int64_t cols, float 
   const vf m = splat(max);
   return sum_of(cols, [&](int64_t i, int n) {
     if (past) fetch(next_row(x + i, cols));
-    const vf e = exp(load_n(x + i, n) - m);
+    const vf e = exp_negative(load_n(x + i, n) - m);
     if (y) store_n(y + i, e, n);
     return first_n(e, n);
   });
