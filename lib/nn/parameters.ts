@@ -1,6 +1,7 @@
 import { noGrad } from '../autograd/index.ts';
 import { copyInto, fill, reshape, slice } from '../ops/index.ts';
 import { empty, full } from '../tensor/create.ts';
+import { releaseMemory } from '../tensor/device.ts';
 import type { LeafGradient } from '../tensor/graph.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
@@ -102,6 +103,8 @@ export class ParameterSet {
     this.gradients = gradients.keep().holdAs('gradients');
     this.compute = compute?.keep().holdAs('parameters') ?? null;
     for (const { parameter, start, end } of placements) this.#move(parameter, start, end);
+    // Where the parameters lay are blocks of their sizes, of which few fit what a step needs.
+    releaseMemory(device);
     this.refreshCompute();
     this.buckets = this.#cut(bucketSize);
     this.#progress = this.buckets.map(() => ({ pass: 0, missing: new Set() }));
