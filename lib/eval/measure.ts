@@ -80,6 +80,9 @@ const total = ({ logProbs }: TokenScores): number => logProbs.reduce((sum, x) =>
 /** The index of the largest, the first of equal ones. */
 const largest = (values: readonly number[]): number => values.indexOf(Math.max(...values));
 
+/** Characters as Python counts them. */
+const codePoints = (text: string): number => [...text].length;
+
 function sampleOf(item: Item, rows: readonly ScoreRow[], scores: readonly TokenScores[], tokenizer: Tokenizer): Omit<Sample, 'index'> {
   const { id, group } = item;
   const named = { ...(id !== undefined && { id }), ...(group !== undefined && { group }) };
@@ -87,7 +90,7 @@ function sampleOf(item: Item, rows: readonly ScoreRow[], scores: readonly TokenS
     const logProbs = scores.map(total);
     const chosen = largest(logProbs);
     const best = logProbs[chosen] as number;
-    const byLength = largest(logProbs.map((x, i) => x / Math.max(1, Buffer.byteLength(item.choices[i] as string))));
+    const byLength = largest(logProbs.map((x, i) => x / Math.max(1, codePoints(item.choices[i] as string))));
     return {
       ...named,
       scores: { acc: chosen === item.answer ? 1 : 0, acc_norm: byLength === item.answer ? 1 : 0 },
@@ -144,9 +147,9 @@ async function* take(rows: AsyncIterable<Fields>, task: Task, limit: number): As
 
 /**
  * Measures a model on a benchmark: questions with choices by the log-probability of each choice, summed (`acc`) and divided by the
- * bytes of the choice (`acc_norm`); last words by whether they are the likeliest; documents by their cross-entropy. Prompts and rules
- * are those of lm-evaluation-harness, zero-shot unless `shots` are given; it divides by characters, not bytes, which is the same for
- * ASCII. No token is put before a prompt, unless it is empty. One group of examples is in memory at a time, however many there are.
+ * characters of the choice (`acc_norm`); last words by whether they are the likeliest; documents by their cross-entropy. Prompts, rules
+ * and figures are those of lm-evaluation-harness, zero-shot unless `shots` are given. No token is put before a prompt, unless it is
+ * empty. One group of examples is in memory at a time, however many there are.
  * @throws FileError for a row that is not the task's, naming file, row and field; ArgumentError without any row
  */
 export async function measure(

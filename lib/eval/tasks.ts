@@ -61,7 +61,7 @@ export interface Task {
 const ACCURACY: MetricRule = { name: 'acc', sum: 'acc', better: 'higher', says: 'share of questions whose right choice is the likeliest' };
 const CHOICE: readonly MetricRule[] = [
   ACCURACY,
-  { name: 'acc_norm', sum: 'acc_norm', better: 'higher', says: 'the same with ln p divided by the bytes of the choice' },
+  { name: 'acc_norm', sum: 'acc_norm', better: 'higher', says: 'the same with ln p divided by the characters of the choice' },
 ];
 
 /** The id of a row, where it has one that is a text or a number. */

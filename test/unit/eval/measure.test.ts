@@ -77,7 +77,7 @@ test('prompts are those of lm-evaluation-harness', async (t) => {
   });
 });
 
-test('a choice is scored by its log-probability, summed and by its bytes', async (t) => {
+test('a choice is scored by its log-probability, summed and by its characters', async (t) => {
   const { result, samples, value } = await measured('hellaswag');
   const all = await items('hellaswag');
   let [right, rightByLength] = [0, 0];
@@ -86,7 +86,7 @@ test('a choice is scored by its log-probability, summed and by its bytes', async
     const logProbs: number[] = [];
     for (const choice of item.choices) logProbs.push((await score(model, bytes, ` ${choice}`, { prompt: item.context })).logProb);
     const best = logProbs.indexOf(Math.max(...logProbs));
-    const byLength = logProbs.map((x, j) => x / Buffer.byteLength(item.choices[j] as string));
+    const byLength = logProbs.map((x, j) => x / [...(item.choices[j] as string)].length);
     right += best === item.answer ? 1 : 0;
     rightByLength += byLength.indexOf(Math.max(...byLength)) === item.answer ? 1 : 0;
     t.is(samples[i]?.chosen, best);
