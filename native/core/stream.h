@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/pages.h"
 #include "core/recording.h"
 
 namespace heddle {
@@ -131,7 +132,7 @@ class Stream {
   void found(StreamError error);
 
   Hooks hooks_;
-  std::vector<Task> ring_;
+  std::vector<Task, PageAllocator<Task>> ring_;
   std::unique_ptr<Recording> recording_;    // under way; the producer's
   std::atomic<int64_t> head_{0}, tail_{0};  // next to write, next to run
   std::atomic<bool> stop_{false}, worker_sleeps_{false}, producer_sleeps_{false};

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/pages.h"
 #include "cpu/host/caches.h"
 #include "cpu/host/dispatch.h"
 #include "cpu/host/pool.h"
@@ -24,16 +25,16 @@ namespace {
 constexpr size_t kHuge = size_t{2} << 20;
 
 void* allocate(size_t bytes) {
+  if (bytes < kMappedBytes) return std::aligned_alloc(64, (bytes + 63) / 64 * 64);
   const bool large = bytes >= 2 * kHuge;
-  const size_t alignment = large ? kHuge : 64;
-  void* p = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  void* p = large ? map_pages(bytes, kHuge) : map_pages(bytes);
 #ifdef MADV_HUGEPAGE
   if (p && large) madvise(p, bytes, MADV_HUGEPAGE);  // fewer TLB misses in matmul; a wish, not a need
 #endif
   return p;
 }
 
-void release(void* p, size_t) { std::free(p); }
+void release(void* p, size_t bytes) { bytes < kMappedBytes ? std::free(p) : unmap_pages(p, bytes); }
 
 // What is left of the process's address space where that is limited (ulimit -v); negative: no limit, or not known.
 int64_t address_space_left() {

@@ -2,11 +2,11 @@
 
 #include <sys/mman.h>
 
-#include <cstdlib>
 #include <new>
 #include <system_error>
 #include <utility>
 
+#include "core/pages.h"
 #include "core/pause.h"
 #include "cpu/host/thread_pool.h"
 
@@ -32,8 +32,9 @@ struct Scratch {
   float* data[kScratchSlots] = {};
   size_t floats[kScratchSlots] = {};
   ~Scratch() {
-    for (float* p : data) std::free(p);
+    for (int slot = 0; slot < kScratchSlots; ++slot) release(slot);
   }
+  void release(int slot) { unmap_pages(std::exchange(data[slot], nullptr), std::exchange(floats[slot], 0) * sizeof(float)); }
 };
 thread_local Scratch scratch;
 
@@ -148,11 +149,10 @@ int pool_threads() { return current_pool && !inside_item ? current_pool->threads
 float* pool_scratch(int slot, size_t floats) {
   if (current_pool && current_pool->scratch_fails()) throw std::bad_alloc();
   if (scratch.floats[slot] < floats) {
-    std::free(scratch.data[slot]);
-    scratch.floats[slot] = 0;
+    scratch.release(slot);
     const size_t unit = floats * sizeof(float) >= kHuge ? kHuge : 4096;
     const size_t bytes = (floats * sizeof(float) + unit - 1) / unit * unit;
-    scratch.data[slot] = static_cast<float*>(std::aligned_alloc(unit, bytes));
+    scratch.data[slot] = static_cast<float*>(map_pages(bytes, unit));
 #ifdef MADV_HUGEPAGE
     if (scratch.data[slot] && unit == kHuge) madvise(scratch.data[slot], bytes, MADV_HUGEPAGE);  // packed panels: 3 % of a product
 #endif
