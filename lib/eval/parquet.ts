@@ -16,8 +16,11 @@ const by = (name) => (page, length) => new Uint8Array(zlib[name](page, { maxOutp
 const compressors = {
   GZIP: by('gunzipSync'),
   BROTLI: by('brotliDecompressSync'),
-  ...(zlib.zstdDecompressSync && { ZSTD: by('zstdDecompressSync') }), // from Node 22.15 on
+  ZSTD: zlib.zstdDecompressSync ? by('zstdDecompressSync') : noZstandard,
 };
+function noZstandard() {
+  throw new Error('it is compressed with Zstandard, which Node reads from 22.15 on, and this is ' + process.version);
+}
 (async () => {
   const { parquetMetadataAsync, parquetReadObjects } = await import(workerData.library);
   const fd = openSync(workerData.path, 'r');

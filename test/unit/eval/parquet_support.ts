@@ -33,6 +33,23 @@ function encode(value: Value): Buffer {
 
 export const CODECS = { none: 0, gzip: 2, brotli: 4, zstd: 6, lz4: 7 } as const;
 
+/** A block of a Zstandard frame: bytes as they are, or a byte so many times. */
+type Block = Uint8Array | { readonly byte: number; readonly times: number };
+
+/** A Zstandard frame (RFC 8878, section 3.1.1), made without a compressor. `claimed`: the size of its content that it tells. */
+export function zstandardFrame(blocks: readonly Block[], claimed: number): Buffer {
+  const [RAW, RUN] = [0, 1];
+  const parts = blocks.map((block, i) => {
+    const [type, size, content] = block instanceof Uint8Array ? [RAW, block.length, block] : [RUN, block.times, Buffer.of(block.byte)];
+    const head = Number(i === blocks.length - 1) | (type << 1) | (size << 3);
+    return Buffer.concat([Buffer.of(head & 255, (head >> 8) & 255, head >> 16), content]);
+  });
+  const SINGLE_SEGMENT_4_BYTES = 0xa0;
+  const size = Buffer.alloc(4);
+  size.writeUInt32LE(claimed);
+  return Buffer.concat([Buffer.of(0x28, 0xb5, 0x2f, 0xfd, SINGLE_SEGMENT_4_BYTES), size, ...parts]);
+}
+
 /** Columns of equally many texts. */
 export function parquetFile(
   columns: Readonly<Record<string, readonly string[]>>,
