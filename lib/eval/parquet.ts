@@ -23,6 +23,7 @@ function noZstandard() {
 }
 (async () => {
   const { parquetMetadataAsync, parquetReadObjects } = await import(workerData.library);
+  parentPort.postMessage('loaded');
   const fd = openSync(workerData.path, 'r');
   const { size } = fstatSync(fd);
   const file = {
@@ -53,6 +54,9 @@ function noZstandard() {
 function fail(error) { throw error; }
 `;
 
+/** Milliseconds until the thread has loaded its library: no file is to blame for that, and one that is stopped amid it leaves files open. */
+const START = 120_000;
+
 /** The reader of a file: what it sends, and what ended it, also between two questions. */
 class Reader {
   readonly #path: string;
@@ -60,11 +64,9 @@ class Reader {
   #why: Error | undefined;
   #wake: () => void = () => {};
   readonly #sent: unknown[] = [];
-  readonly #patience: number;
 
-  constructor(path: string, patience: number) {
+  constructor(path: string) {
     this.#path = path;
-    this.#patience = patience;
     const workerData = { path, library: import.meta.resolve('hyparquet') };
     this.#worker = new Worker(READER, { eval: true, workerData, execArgv: [] });
     const end = (error: Error): void => {
@@ -80,14 +82,14 @@ class Reader {
   }
 
   /** The next message. @throws FileError for what ended the reader */
-  async next(): Promise<unknown> {
+  async next(patience: number): Promise<unknown> {
     while (this.#sent.length === 0) {
       if (this.#why) throw new FileError(this.#path, `must be a Parquet file: ${printable(this.#why.message, 200)}`, { cause: this.#why });
       await new Promise<void>((resolve) => {
         const timer = setTimeout(() => {
-          this.#why ??= new Error(`its reader found nothing in ${this.#patience / 1000} s`);
+          this.#why ??= new Error(`its reader found nothing in ${patience / 1000} s`);
           resolve();
-        }, this.#patience);
+        }, patience);
         this.#wake = () => {
           clearTimeout(timer);
           resolve();
@@ -109,17 +111,18 @@ class Reader {
 /**
  * The rows of a Parquet file, a row group in memory at a time; `row` counts from 1. Read by hyparquet, which is loaded for the first such
  * file: uncompressed, Snappy, gzip, Brotli, and Zstandard where Node has it (from 22.15 on).
- * @param patience milliseconds that a row group may take: a damaged file may claim rows without end
+ * @param patience milliseconds that the footer and each row group may take: a damaged file may claim rows without end
  * @throws FileError naming the file, for what is no Parquet or is compressed in another way
  */
 export async function* readParquetRows(path: string, patience = 120_000): AsyncGenerator<{ value: unknown; row: number }> {
   closeSync(openForReading(path)); // that there is no such file is told as everywhere
-  const reader = new Reader(path, patience);
+  const reader = new Reader(path);
   try {
-    await reader.next(); // it is ready
+    await reader.next(START);
+    await reader.next(patience); // the footer
     for (let row = 1; ; ) {
       reader.ask();
-      const rows = (await reader.next()) as readonly unknown[] | null;
+      const rows = (await reader.next(patience)) as readonly unknown[] | null;
       if (rows === null) return;
       for (const value of rows) yield { value, row: row++ };
     }

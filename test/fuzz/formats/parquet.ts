@@ -21,7 +21,7 @@ const changeBits: Mutator = (draw, bytes) => {
 
 const COLUMNS = { text: ['the whale', '', 'the sea'], label: ['a', 'b', 'c'] };
 
-/** hyparquet reads it in a thread of its own, which has two seconds for a row group here. */
+/** hyparquet reads it in a thread of its own, which has half a second for a row group here: a damaged file may claim rows without end. */
 export const parquet: Format = {
   name: 'parquet',
   seeds: async () =>
@@ -30,6 +30,6 @@ export const parquet: Format = {
     ),
   mutators: { [FILE]: { weight: 1, mutate: oneOf([3, changeBits], [1, mutateBytes]) } },
   async read(folder) {
-    for await (const { value, row } of readParquetRows(join(folder, FILE), 2000)) assert(typeof value === 'object' && row >= 1);
+    for await (const { value, row } of readParquetRows(join(folder, FILE), 500)) assert(typeof value === 'object' && row >= 1);
   },
 };
