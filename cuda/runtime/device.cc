@@ -93,6 +93,21 @@ void* allocate(int index, size_t bytes) {
   return p;
 }
 
+// The host's memory, where kernels of every card reach it. Null: no memory left.
+void* allocate_on_host(int index, size_t bytes) {
+  check(cudaSetDevice(index), "cudaSetDevice");
+  void* p = nullptr;
+  const cudaError_t e = cudaHostAlloc(&p, bytes, cudaHostAllocMapped | cudaHostAllocPortable);
+  if (e != cudaErrorMemoryAllocation) check(e, "pinned memory");
+  if (e != cudaSuccess) cudaGetLastError();
+  return p;
+}
+
+void release_on_host(void* p, size_t) {
+  cudaFreeHost(p);
+  cudaGetLastError();
+}
+
 int64_t available(int index) {
   size_t free = 0, total = 0;
   const bool known = cudaSetDevice(index) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess;
@@ -167,6 +182,9 @@ std::unique_ptr<Device> make_cuda_device(int index) {
   const Allocator::Source source{[index](size_t bytes) { return cuda::allocate(index, bytes); }, cuda::release,
                                  [index] { return cuda::available(index); }, device->name};
   device->memory = std::make_unique<Allocator>(source, device->stream.get());
+  const Allocator::Source host{[index](size_t bytes) { return cuda::allocate_on_host(index, bytes); }, cuda::release_on_host, nullptr,
+                               "the host"};
+  device->host_memory = std::make_unique<Allocator>(host, device->stream.get());
   return device;
 }
 

@@ -21,21 +21,21 @@ Staging::~Staging() {  // errors: the device may be lost, and nothing is left to
   }
 }
 
+// cudaMemcpyDefault: a tensor of the device may lie in the host's memory (Placement in core/tensor.h).
 void Staging::copy_in(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   for (size_t at = 0, i = 0; at < bytes; at += kBytes, i ^= 1) {
     const size_t n = std::min(kBytes, bytes - at);
     Piece& p = pieces_[i];
     check(cudaEventSynchronize(p.done), "copy to the device");
     std::memcpy(p.memory, static_cast<const char*>(from) + at, n);
-    check(cudaMemcpyAsync(static_cast<char*>(to) + at, p.memory, n, cudaMemcpyHostToDevice, stream), "copy to the device");
+    check(cudaMemcpyAsync(static_cast<char*>(to) + at, p.memory, n, cudaMemcpyDefault, stream), "copy to the device");
     check(cudaEventRecord(p.done, stream), "copy to the device");
   }
 }
 
 void Staging::copy_out(void* to, const void* from, size_t bytes, cudaStream_t stream) {
   const auto fetch = [&](size_t at, size_t i) {
-    check(cudaMemcpyAsync(pieces_[i].memory, static_cast<const char*>(from) + at, std::min(kBytes, bytes - at), cudaMemcpyDeviceToHost,
-                          stream),
+    check(cudaMemcpyAsync(pieces_[i].memory, static_cast<const char*>(from) + at, std::min(kBytes, bytes - at), cudaMemcpyDefault, stream),
           "copy from the device");
     check(cudaEventRecord(pieces_[i].done, stream), "copy from the device");
   };

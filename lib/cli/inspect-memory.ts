@@ -20,8 +20,9 @@ const setText = (changes: ConfigChanges): string =>
     .map(([key, value]) => `--set ${key}=${value}`)
     .join(' ');
 
-function printPlan({ peak, holders }: MemoryPlan, where: string): void {
-  print(`${size(peak)} at most, on ${where}. Then they hold it:`);
+function printPlan({ peak, holders, onHost }: MemoryPlan, where: string): void {
+  const beside = onHost > 0 ? `, and ${size(onHost)} of the host's memory, pinned` : '';
+  print(`${size(peak)} at most, on ${where}${beside}. Then they hold it:`);
   const kinds = Object.entries({ ...holders.bytes, 'the op under way': holders.underway }).filter(([, bytes]) => bytes > 0);
   print(grid(kinds.sort(([, a], [, b]) => b - a).map(([kind, bytes]) => [kind, size(bytes)])));
   print('\nThe largest buffers:');
@@ -58,8 +59,8 @@ export const run = command(
       'Two steps of the ordinary training run on a device whose memory is only counted, so the figure is that of memory() to the byte. What the',
       "allocator does not see comes on top: on a card the driver's own memory (some hundred MiB), on the CPU the threads' scratch buffers.",
       '--limit tries, in this order and each on top of the ones before: computing activations and logits again (train.policy.recompute,',
-      'headRows), smaller micro-batches with more accumulation, moments and parameters in bf16 (train.policy.moments, weights). What',
-      'turns out not to be needed is taken back.',
+      "headRows), smaller micro-batches with more accumulation, moments in the host's memory (train.policy.offload), moments and parameters in",
+      'bf16 (moments, weights). What turns out not to be needed is taken back.',
     ].join('\n'),
     examples: [
       ['heddle inspect memory configs/quickstart.yaml', 'the peak, and who holds it'],

@@ -19,6 +19,8 @@ export interface MemoryStats {
   blocks: number;
   /** Of `used`: what captured graphs keep for their replays, beside living tensors. */
   graphs: number;
+  /** In living tensors of a GPU that lie in the host's memory, pinned; not in `used`. See `train.policy.offload`. */
+  onHost: number;
   /** Copies from the device to the host enqueued so far: what a program waits for. */
   copiesOut: number;
   /** Living tensors of this thread, on all devices. */

@@ -9,6 +9,7 @@ export type DeviceName = string;
 
 export interface Ops {
   empty(device: string, dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool', shape: readonly number[]): Handle;
+  emptyOnHost(device: string, dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool', shape: readonly number[]): Handle;
   fill(out: Handle, value: number): void;
   random(out: Handle, distribution: 'uniform' | 'normal', a: number, b: number, seed: number, stream: number): void;
   cast(x: Handle, dtype: 'f32' | 'bf16' | 'f16' | 'i32' | 'u8' | 'bool'): Handle;

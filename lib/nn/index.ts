@@ -7,4 +7,15 @@ export { constantParameter, Frozen, type InitOptions, Module, normalParameter, P
 export { NF4Matrix, nf4Elements } from './nf4.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type Placement, type Range } from './parameters.ts';
-export { COMPUTES, type Compute, fillPolicy, type Policy, RECOMPUTES, type Recompute, STORAGES, type Storage } from './policy.ts';
+export {
+  COMPUTES,
+  type Compute,
+  fillPolicy,
+  OFFLOADS,
+  type Offload,
+  type Policy,
+  RECOMPUTES,
+  type Recompute,
+  STORAGES,
+  type Storage,
+} from './policy.ts';

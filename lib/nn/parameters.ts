@@ -1,6 +1,6 @@
 import { noGrad } from '../autograd/index.ts';
 import { copyInto, fill, reshape, slice } from '../ops/index.ts';
-import { empty, full } from '../tensor/create.ts';
+import { empty, emptyOnHost, full } from '../tensor/create.ts';
 import { releaseMemory } from '../tensor/device.ts';
 import type { LeafGradient } from '../tensor/graph.ts';
 import { scope, type Tensor } from '../tensor/tensor.ts';
@@ -197,10 +197,11 @@ export class ParameterSet {
     return this.#view(buffer, placement.parameter, placement.start, placement.end);
   }
 
-  /** A flat buffer of as many elements as `values`, for an optimizer's state. */
-  buffer(value?: number, dtype: Storage = 'f32'): Tensor {
-    const like = { device: this.values.device, dtype };
-    return (value === undefined ? empty(this.values.shape, like) : full(this.values.shape, value, like)).keep().holdAs('optimizer state');
+  /** A flat buffer of as many elements as `values`, for an optimizer's state; `onHost`: see `emptyOnHost`. */
+  buffer(value?: number, dtype: Storage = 'f32', onHost = false): Tensor {
+    const buffer = (onHost ? emptyOnHost : empty)(this.values.shape, { device: this.values.device, dtype });
+    if (value !== undefined) fill(buffer, value);
+    return buffer.keep().holdAs('optimizer state');
   }
 
   /**

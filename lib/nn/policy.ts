@@ -26,6 +26,14 @@ export const STORAGES = ['f32', 'bf16'] as const;
  */
 export type Storage = (typeof STORAGES)[number];
 
+export const OFFLOADS = ['none', 'optimizer'] as const;
+
+/**
+ * What of a GPU's training lies in the host's memory, pinned: `optimizer`, the moments, which are read and written once a step, over the bus
+ * (as ZeRO-Offload, Ren et al. 2021, keeps them there; here the GPU still computes the update, with the same bits).
+ */
+export type Offload = (typeof OFFLOADS)[number];
+
 /** How a model is trained on a device: a value that is handed down. */
 export interface Policy {
   readonly compute: Compute;
@@ -52,6 +60,8 @@ export interface Policy {
    * Default f32.
    */
   readonly weights?: Storage;
+  /** Of adamw, adam, lion and sgd. On the CPU it changes nothing. Default none. */
+  readonly offload?: Offload;
 }
 
 /** Nothing is computed again, what is kept is f32, and the loss scale is `dynamic` for f16 and 1 otherwise, unless given. */
@@ -62,9 +72,10 @@ export function fillPolicy(policy: {
   readonly headRows?: number | undefined;
   readonly moments?: Storage | undefined;
   readonly weights?: Storage | undefined;
+  readonly offload?: Offload | undefined;
   readonly graph?: boolean | undefined;
 }): Policy {
-  const { compute = 'f32', recompute = 'none', headRows = 0, moments = 'f32', weights = 'f32', graph } = policy;
+  const { compute = 'f32', recompute = 'none', headRows = 0, moments = 'f32', weights = 'f32', offload = 'none', graph } = policy;
   const lossScale = policy.lossScale ?? (compute === 'f16' ? 'dynamic' : 1);
-  return { compute, lossScale, recompute, headRows, moments, weights, ...(graph !== undefined && { graph }) };
+  return { compute, lossScale, recompute, headRows, moments, weights, offload, ...(graph !== undefined && { graph }) };
 }

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
-import { type Module, type Parameter, ParameterSet, type ParameterSetOptions, type Storage } from '../nn/index.ts';
+import { type Module, type Offload, type Parameter, ParameterSet, type ParameterSetOptions, type Storage } from '../nn/index.ts';
 import {
   clone,
   gradNorm,
@@ -21,6 +21,8 @@ export type Optimized = Module | ReadonlyMap<string, Parameter> | ParameterSet;
 export interface OptimizerOptions extends ParameterSetOptions {
   /** What m and v are kept in. Default f32. */
   moments?: Storage;
+  /** Where m and v lie: `optimizer`, in the host's memory. Default none. */
+  offload?: Offload;
   /** Of the random bits that round what is kept in bf16. Default 0. */
   seed?: number;
 }
@@ -43,7 +45,7 @@ export abstract class Optimizer {
     const set = given ? optimized : new ParameterSet(optimized, options);
     try {
       const made = allOrNone(() => ({
-        buffers: new Map(buffers.map((name) => [name, set.buffer(0, options.moments)])),
+        buffers: new Map(buffers.map((name) => [name, set.buffer(0, options.moments, options.offload === 'optimizer')])),
         state: stepState(set.values.device).keep().holdAs('optimizer state'),
       }));
       this.buffers = made.buffers;

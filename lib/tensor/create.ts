@@ -73,6 +73,15 @@ export function empty(shape: Shape, options: TensorOptions = {}): Tensor {
   return made(native.empty(options.device ?? getDefaultDevice(), dtype, shapeArgument([shape], 'empty')), options);
 }
 
+/**
+ * The same in the host's memory, pinned, where a GPU's kernels reach it over the bus: for what is read once in a long while. On the CPU, as
+ * any other.
+ */
+export function emptyOnHost(shape: Shape, options: TensorOptions = {}): Tensor {
+  const dtype = checkDType(options.dtype ?? 'f32', 'emptyOnHost');
+  return made(native.emptyOnHost(options.device ?? getDefaultDevice(), dtype, shapeArgument([shape], 'emptyOnHost')), options);
+}
+
 /** A tensor of one value. */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   const t = empty(shape, options);

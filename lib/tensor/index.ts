@@ -1,5 +1,18 @@
 export { type Captured, CapturedGraph, type CaptureOptions, capture } from './capture.ts';
-export { arange, empty, full, type NestedNumbers, normal, ones, rand, randn, type TensorOptions, tensor, zeros } from './create.ts';
+export {
+  arange,
+  empty,
+  emptyOnHost,
+  full,
+  type NestedNumbers,
+  normal,
+  ones,
+  rand,
+  randn,
+  type TensorOptions,
+  tensor,
+  zeros,
+} from './create.ts';
 export {
   capabilityOf,
   computesHalf,

@@ -124,9 +124,10 @@ interface Problem {
 
 /** What of the policy does not go with the rest. */
 export function policyProblems({ optimizer, policy }: TrainConfig): Problem[] {
-  const { compute, moments, weights } = policy;
+  const { compute, moments, weights, offload } = policy;
   const problems: Problem[] = [];
   if (optimizer === 'muon' && moments === 'bf16') problems.push({ field: 'policy.moments', expected: 'f32 for muon', got: moments });
+  if (optimizer === 'muon' && offload === 'optimizer') problems.push({ field: 'policy.offload', expected: 'none for muon', got: offload });
   if (optimizer === 'muon' && weights === 'bf16') problems.push({ field: 'policy.weights', expected: 'f32 for muon', got: weights });
   else if (compute !== 'bf16' && weights === 'bf16')
     problems.push({ field: 'policy.weights', expected: `f32 with compute ${compute} (bf16 goes with compute bf16)`, got: weights });

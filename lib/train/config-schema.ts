@@ -3,7 +3,7 @@ import { listCorpora } from '../data/corpora.ts';
 import { ACTIVATIONS, BIASES, NORM_POSITIONS, NORMS, POSITIONS } from '../models/config.ts';
 import { LORA_TARGETS, QUANTIZATIONS } from '../models/lora-targets.ts';
 import { presetNames } from '../models/presets.ts';
-import { COMPUTES, RECOMPUTES, STORAGES } from '../nn/policy.ts';
+import { COMPUTES, OFFLOADS, RECOMPUTES, STORAGES } from '../nn/policy.ts';
 import { lazy, zod } from '../util/lazy.ts';
 import { FINETUNE_TASKS } from './finetune-tasks.ts';
 
@@ -117,6 +117,7 @@ function build({ z }: typeof import('zod')) {
       headRows: countOrNone,
       moments: choice(STORAGES),
       weights: choice(STORAGES),
+      offload: choice(OFFLOADS),
     }),
   });
 

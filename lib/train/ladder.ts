@@ -1,5 +1,6 @@
 // The memory ladder: what a run can give up for memory.
-import { type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
+import { OFFLOADS, type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
+import type { Device } from '../tensor/index.ts';
 import type { TrainConfig } from './config-defaults.ts';
 
 /** Keys of a configuration with the values that they would have. */
@@ -49,10 +50,12 @@ function microBatches({ batchSize, gradientAccumulation }: TrainConfig): Rung {
 }
 
 /** The rungs in the order in which they are tried, each on top of those before: what leaves the arithmetic as it is comes first. */
-export function rungsOf(train: TrainConfig): readonly Rung[] {
+export function rungsOf(train: TrainConfig, device: Device): readonly Rung[] {
+  const ownMemory = device !== 'cpu' && device !== 'plan:cpu';
+  const offload = train.optimizer === 'muon' || !ownMemory ? [] : [ofPolicy(train, 'offload', OFFLOADS)];
   const moments = train.optimizer === 'muon' ? [] : [ofPolicy(train, 'moments', STORAGES)];
   const weights = train.optimizer === 'muon' || train.policy.compute !== 'bf16' ? [] : [ofPolicy(train, 'weights', STORAGES)];
-  return [ofPolicy(train, 'recompute', RECOMPUTES), head(train), microBatches(train), ...moments, ...weights];
+  return [ofPolicy(train, 'recompute', RECOMPUTES), head(train), microBatches(train), ...offload, ...moments, ...weights];
 }
 
 export const changesOf = (levels: readonly Level[]): ConfigChanges =>
@@ -65,6 +68,6 @@ export const changesText = (changes: ConfigChanges): string =>
     .join(' ');
 
 /** The next thing to give up; none: all of it has been. */
-export function nextChanges(train: TrainConfig): ConfigChanges | undefined {
-  return rungsOf(train).find((rung) => rung.length > 1)?.[1]?.changes;
+export function nextChanges(train: TrainConfig, device: Device): ConfigChanges | undefined {
+  return rungsOf(train, device).find((rung) => rung.length > 1)?.[1]?.changes;
 }

@@ -26,6 +26,8 @@ export interface MemoryPlan {
   peak: number;
   /** Who holds them at that moment. */
   holders: MemoryHolders;
+  /** Bytes in the host's memory beside them (`train.policy.offload`). */
+  onHost: number;
 }
 
 export interface PlanOptions extends PrepareHooks {
@@ -72,7 +74,8 @@ async function dryRun({ shape, train, documents, device }: Planned, limit: numbe
     const steps = { steps: STEPS, evalEvery: 0, saveEvery: 0, earlyStop: 0 };
     trainer = new Trainer({ model, train: { ...train, ...steps }, data: blankBatches(train, documents), documents });
     await trainer.run();
-    return { peak: memory(device).peak, holders: memoryHoldersAtPeak(device) };
+    const { peak, onHost } = memory(device);
+    return { peak, holders: memoryHoldersAtPeak(device), onHost };
   } catch (error) {
     if (limit > 0 && isOutOfMemory(error)) return null;
     throw error;
@@ -130,11 +133,11 @@ export interface MemoryFit {
 
 /**
  * What of the memory ladder makes a run's pretraining fit into `limit` bytes, by trying: activations and logits computed again, smaller
- * micro-batches with more accumulation, moments and parameters in bf16.
+ * micro-batches with more accumulation, moments in the host's memory, moments and parameters in bf16.
  */
 export async function fitMemory(run: RunConfig, options: PlanOptions & { limit: number }): Promise<MemoryFit> {
   const what = await planned(run, options);
-  const rungs = rungsOf(run.train);
+  const rungs = rungsOf(run.train, what.device);
   const tried: MemoryFit['tried'] = [];
   const at = rungs.map(() => 0);
   const levels = (): Level[] => rungs.map((rung, i) => rung[at[i] as number] as Level);

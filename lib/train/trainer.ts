@@ -93,7 +93,12 @@ export function makeOptimizer(model: Module, t: TrainConfig): Optimizer {
   const { learningRate: lr, betas, epsilon: eps, weightDecay, momentum, nesterov, dampening } = t;
   const [problem] = policyProblems(t);
   if (problem) throw new ArgumentError(`train.${problem.field} must be ${problem.expected}, got ${problem.got}`);
-  const kept = { moments: t.policy.moments ?? 'f32', weights: t.policy.weights ?? 'f32', seed: t.seed };
+  const kept = {
+    moments: t.policy.moments ?? 'f32',
+    weights: t.policy.weights ?? 'f32',
+    offload: t.policy.offload ?? 'none',
+    seed: t.seed,
+  };
   switch (t.optimizer) {
     case 'adamw':
       return new AdamW(model, { lr, betas, eps, weightDecay, ...kept });
@@ -201,7 +206,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
 
   /** The error with what would save memory next. */
   #advised(cause: Error): Error {
-    const next = nextChanges(this.#train);
+    const next = nextChanges(this.#train, this.model.device);
     if (!next) return cause;
     const hint = `This saves memory next: ${changesText(next)}. \`heddle inspect memory CONFIG.yaml --limit SIZE\` finds what fits.`;
     return new HeddleError('ERR_HEDDLE_OUT_OF_MEMORY', cause.message, { hint, cause });

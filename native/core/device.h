@@ -19,6 +19,7 @@ struct Device {
   bool computes_half;  // kernels take bf16 and f16; otherwise ops convert to f32 and back
   // In this order: the stream ends before the memory goes.
   std::unique_ptr<Allocator> memory;
+  std::unique_ptr<Allocator> host_memory;  // pinned memory of the host, which kernels reach over the bus; null: `memory` is the host's
   std::unique_ptr<Stream> stream;
 
   // Copies on the worker, in stream order. The host's memory may be used again when they return.

@@ -37,15 +37,20 @@ void check_canaries(Device* device, const char* data, size_t bytes, const char* 
 
 }  // namespace
 
-Storage::Storage(Device* d, size_t n, const char* by) : device(d), bytes(n), op(by), guard(d->guarded ? kGuard : 0) {
-  char* whole = static_cast<char*>(d->memory->allocate(n + 2 * guard, by));
+Storage::Storage(Device* d, size_t n, const char* by, Placement placement)
+    : device(d),
+      memory(placement == Placement::host && d->host_memory ? d->host_memory.get() : d->memory.get()),
+      bytes(n),
+      op(by),
+      guard(d->guarded ? kGuard : 0) {
+  char* whole = static_cast<char*>(memory->allocate(n + 2 * guard, by));
   data = whole + guard;
   if (guard) poison(d, whole, n + 2 * guard);
 }
 
 Storage::~Storage() {
   if (guard) check_canaries(device, static_cast<char*>(data), bytes, op);
-  device->memory->free(static_cast<char*>(data) - guard);
+  memory->free(static_cast<char*>(data) - guard);
 }
 
 std::string too_many_dimensions(size_t rank) {
@@ -70,7 +75,7 @@ Shape dense_strides(const Shape& s) {
   return stride;
 }
 
-Tensor Tensor::empty(Device* device, DType dtype, const Shape& shape) {
+Tensor Tensor::empty(Device* device, DType dtype, const Shape& shape, Placement placement) {
   int64_t n = 1;
   for (const int64_t d : shape) {
     if (d < 0) throw OpError(std::string(current_op) + ": shape must have no negative dimension, got " + text(shape));
@@ -78,7 +83,7 @@ Tensor Tensor::empty(Device* device, DType dtype, const Shape& shape) {
       throw OpError(std::string(current_op) + ": shape " + text(shape) + " has too many elements");
   }
   Tensor t;
-  t.storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype), current_op);
+  t.storage = std::make_shared<Storage>(device, static_cast<size_t>(n) * size_of(dtype), current_op, placement);
   t.dtype = dtype;
   t.shape = shape;
   t.stride = dense_strides(shape);

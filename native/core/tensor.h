@@ -11,8 +11,11 @@
 
 namespace heddle {
 
+// Where a tensor lies: in its device's memory, or in that of the host, where kernels reach it all the same.
+enum class Placement : uint8_t { device, host };
+
 struct Storage {
-  Storage(Device* device, size_t bytes, const char* op);
+  Storage(Device* device, size_t bytes, const char* op, Placement placement = Placement::device);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -20,6 +23,7 @@ struct Storage {
   const void* block() const { return static_cast<const char*>(data) - guard; }  // as the allocator knows it
 
   Device* device;
+  Allocator* memory;  // the device's, or its host_memory
   size_t bytes;
   const char* op;
   size_t guard;  // bytes of canary before and after
@@ -32,7 +36,7 @@ struct Tensor {
   DType dtype = DType::f32;
   Shape shape, stride;
 
-  static Tensor empty(Device* device, DType dtype, const Shape& shape);
+  static Tensor empty(Device* device, DType dtype, const Shape& shape, Placement placement = Placement::device);
 
   Device* device() const { return storage->device; }
   int64_t rank() const { return static_cast<int64_t>(shape.size()); }

@@ -241,9 +241,15 @@ Napi::Value memory(const Call& c) {
   const Device& device = *c.get<Device*>(0, "device");
   const MemoryStats s = device.memory->stats();
   auto o = Napi::Object::New(c.env());
-  const std::pair<const char*, int64_t> fields[] = {
-      {"used", s.used},   {"peak", s.peak},     {"cached", s.cached}, {"largest", s.largest},
-      {"limit", s.limit}, {"blocks", s.blocks}, {"graphs", s.pooled}, {"copiesOut", device.copies_out}};
+  const std::pair<const char*, int64_t> fields[] = {{"used", s.used},
+                                                    {"peak", s.peak},
+                                                    {"cached", s.cached},
+                                                    {"largest", s.largest},
+                                                    {"limit", s.limit},
+                                                    {"blocks", s.blocks},
+                                                    {"graphs", s.pooled},
+                                                    {"copiesOut", device.copies_out},
+                                                    {"onHost", device.host_memory ? device.host_memory->stats().used : 0}};
   for (const auto& [key, n] : fields) o.Set(key, static_cast<double>(n));
   o.Set("tensors", static_cast<double>(c.instance.handles().alive()));
   return o;
@@ -290,7 +296,9 @@ Napi::Value reset_peak(const Call& c) {
 }
 
 Napi::Value release_cache(const Call& c) {
-  c.get<Device*>(0, "device")->memory->release_cache();
+  Device* d = c.get<Device*>(0, "device");
+  d->memory->release_cache();
+  if (d->host_memory) d->host_memory->release_cache();
   return {};
 }
 

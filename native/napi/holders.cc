@@ -19,7 +19,7 @@ MemoryHolders holders_of(const HandleTable& handles, const Device& device) {
   std::unordered_map<const Storage*, Buffer> buffers;
   handles.each([&](const Tensor& t, Holder kind) {
     const Storage* storage = t.storage.get();
-    if (storage->device != &device) return;
+    if (storage->device != &device || storage->memory != device.memory.get()) return;
     const auto [it, fresh] = buffers.try_emplace(storage, Buffer{kind, 0, &t});
     Buffer& b = it->second;
     if (fresh) b.bytes = device.memory->bytes_of(storage->block());

@@ -12,10 +12,11 @@ using bind::Op;
 template <class F>
 void each_op(F&& f) {
   static const auto all = std::make_tuple(
-      Op("empty", &ops::empty, {"device", "dtype", "shape"}), Op("fill", &ops::fill, {"out", "value"}),
-      Op("random", &ops::random, {"out", "distribution", "a", "b", "seed", "stream"}), Op("cast", &ops::cast, {"x", "dtype"}),
-      Op("copyInto", &ops::copy_into, {"out", "x"}), Op("toDevice", &ops::to_device, {"x", "device"}),
-      Op("concat", &ops::concat, {"tensors", "dim"}), Op("gather", &ops::gather, {"x", "dim", "index"}),
+      Op("empty", &ops::empty, {"device", "dtype", "shape"}), Op("emptyOnHost", &ops::empty_on_host, {"device", "dtype", "shape"}),
+      Op("fill", &ops::fill, {"out", "value"}), Op("random", &ops::random, {"out", "distribution", "a", "b", "seed", "stream"}),
+      Op("cast", &ops::cast, {"x", "dtype"}), Op("copyInto", &ops::copy_into, {"out", "x"}),
+      Op("toDevice", &ops::to_device, {"x", "device"}), Op("concat", &ops::concat, {"tensors", "dim"}),
+      Op("gather", &ops::gather, {"x", "dim", "index"}),
       Op("gatherBackward", &ops::gather_backward, {"dy", "dim", "index", "dx", "accumulate"}), Op("alias", &ops::alias, {"x"}),
       Op("reshape", &ops::reshape, {"x", "shape"}), Op("permute", &ops::permute, {"x", "dims"}),
       Op("splitHeads", &ops::split_heads, {"qkv", "heads", "kvHeads"}), Op("slice", &ops::slice, {"x", "dim", "start", "stop", "step"}),

@@ -9,6 +9,7 @@
 namespace heddle::ops {
 
 Tensor empty(Device* device, DType dtype, const Shape& shape) { return Tensor::empty(device, dtype, shape); }
+Tensor empty_on_host(Device* device, DType dtype, const Shape& shape) { return Tensor::empty(device, dtype, shape, Placement::host); }
 
 void fill(const Tensor& out, double value) {
   if (out.elements()) launch(out.device(), out.device()->backend->fill, FillArgs{out.view(), value});

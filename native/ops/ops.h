@@ -16,7 +16,8 @@
 namespace heddle::ops {
 
 // ---- movement.cc ----
-Tensor empty(Device* device, DType dtype, const Shape& shape);  // undefined contents
+Tensor empty(Device* device, DType dtype, const Shape& shape);          // undefined contents
+Tensor empty_on_host(Device* device, DType dtype, const Shape& shape);  // the same in the host's memory (Placement)
 void fill(const Tensor& out, double value);
 void random(const Tensor& out, Distribution distribution, double a, double b, double seed, int64_t stream);  // f32
 Tensor cast(const Tensor& x, DType dtype);                                                                   // always a dense copy

@@ -93,6 +93,9 @@ std::unique_ptr<Device> make_plan_device(const std::string& what) {
   };
   device->memory =
       std::make_unique<Allocator>(Allocator::Source{allocate, [](void*, size_t) {}, nullptr, device->name}, device->stream.get());
+  if (code > 0)
+    device->host_memory =
+        std::make_unique<Allocator>(Allocator::Source{next_address, [](void*, size_t) {}, nullptr, "the host"}, device->stream.get());
   return device;
 }
 

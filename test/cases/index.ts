@@ -17,7 +17,7 @@ import { alias, expand, permute, reshape, slice } from './views.ts';
 export type OpName = keyof Ops;
 
 export const CASES: Readonly<Record<OpName, Case>> = {
-  ...{ empty: fill, fill, random, cast, copyInto, toDevice, concat, gather, gatherBackward: gather },
+  ...{ empty: fill, emptyOnHost: fill, fill, random, cast, copyInto, toDevice, concat, gather, gatherBackward: gather },
   ...{ alias, reshape, permute, slice, expand },
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },

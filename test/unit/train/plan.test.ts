@@ -54,6 +54,7 @@ const RUNS: Readonly<Record<string, RunConfig>> = {
   ),
   'logits by rows': runOf({ contextLength: 64 }, { policy: { headRows: 96 } }),
   'muon, post-norm, sinusoidal positions': runOf({ normPosition: 'post', positions: 'sinusoidal' }, { optimizer: 'muon' }),
+  "moments in the host's memory": runOf({}, { policy: { offload: 'optimizer' } }),
   'long enough for sums over rows in chunks': runOf({ contextLength: 256, layers: 1 }, { batchSize: 17, optimizer: 'lion' }),
 };
 

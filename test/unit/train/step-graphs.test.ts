@@ -92,6 +92,14 @@ for (const device of devices) {
     on(`computed again: ${recompute}`, (t) =>
       same(t, () => ({ train: { steps: 4 }, model: { layers: 1, dropout: 0.2 } }), 2, { compute: 'f32', recompute }),
     );
+  const ladder: Record<string, Policy> = {
+    'logits by rows': { headRows: 8 },
+    'moments in bf16': { moments: 'bf16' },
+    "moments in the host's memory": { offload: 'optimizer' },
+    ...(computesIn(device, 'bf16') && { 'no f32 master': { compute: 'bf16', weights: 'bf16', moments: 'bf16' } }),
+  };
+  for (const [name, policy] of Object.entries(ladder))
+    on(name, (t) => same(t, () => ({ train: { steps: 4 }, model: { layers: 1, dropout: 0.2 } }), 2, policy));
   on('a modern model, muon, documents', (t) =>
     same(t, () => ({ train: { steps: 4, optimizer: 'muon' }, model: { ...modern, layers: 1 }, documents: true }), 2),
   );
