@@ -44,6 +44,7 @@ struct Worker {
     if (!queue.lost.empty()) return StreamError{ErrorCode::device, queue.lost};
     if (const cudaError_t e = cudaStreamSynchronize(queue.stream); e != cudaSuccess)
       return StreamError{ErrorCode::device, lost_message(e, "waiting for it")};
+    forget_replays();
     if (queue.fault->kind == FaultKind::none) return std::nullopt;
     const std::string text = fault_text(*queue.fault);
     *queue.fault = Fault{};

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "runtime/error.h"
+#include "runtime/lost.h"
 #include "runtime/queue.h"
 
 namespace heddle::cuda {
@@ -15,7 +16,7 @@ void require_working() {
 
 class Graph : public Captured {
  public:
-  explicit Graph(cudaGraph_t graph) {
+  Graph(const std::string& name, cudaGraph_t graph) : name_(name), launch_("replay of " + name) {
     const cudaError_t e = cudaGraphInstantiate(&executable_, graph, 0);
     cudaGraphDestroy(graph);
     check(e, "capture");
@@ -27,16 +28,18 @@ class Graph : public Captured {
   }
   void launch() override {
     require_working();
-    check(cudaGraphLaunch(executable_, queue().stream), "replay of a captured graph");
+    note_replay(name_);
+    check(cudaGraphLaunch(executable_, queue().stream), launch_.c_str());
   }
 
  private:
+  const std::string name_, launch_;
   cudaGraphExec_t executable_ = nullptr;
 };
 
 }  // namespace
 
-std::unique_ptr<Captured> capture(const std::function<void()>& run_all) {
+std::unique_ptr<Captured> capture(const std::string& name, const std::function<void()>& run_all) {
   require_working();
   Queue& q = queue();
   // The JavaScript thread allocates meanwhile, which a capture in global mode forbids every thread.
@@ -56,7 +59,7 @@ std::unique_ptr<Captured> capture(const std::function<void()>& run_all) {
     throw;
   }
   check(end(), "capture");
-  return std::make_unique<Graph>(graph);
+  return std::make_unique<Graph>(name, graph);
 }
 
 }  // namespace heddle::cuda

@@ -1,5 +1,8 @@
 #include "runtime/queue.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "core/error.h"
 #include "runtime/error.h"
 #include "runtime/lost.h"
@@ -8,6 +11,7 @@ namespace heddle::cuda {
 namespace {
 
 thread_local Queue* current = nullptr;
+thread_local std::vector<std::string> replays;
 
 }  // namespace
 
@@ -18,8 +22,16 @@ Queue& queue() {
   return *current;
 }
 
+void note_replay(const std::string& graph) {
+  if (std::find(replays.begin(), replays.end(), graph) == replays.end()) replays.push_back(graph);
+}
+
+void forget_replays() { replays.clear(); }
+
 std::string lost_text(const std::string& device, cudaError_t e, const char* what) {
-  return device + " is lost: " + text_of(e) + ", found by " + what +
+  std::string replayed;
+  for (const std::string& graph : replays) replayed += (replayed.empty() ? ", after replays of captured ops: " : "; ") + graph;
+  return device + " is lost: " + text_of(e) + ", found by " + what + replayed +
          ". What was on it is gone and this process cannot use it again; the CPU still works, and a new process can go on "
          "from the last checkpoint";
 }

@@ -120,9 +120,9 @@ export interface Native extends Ops {
   synchronizeSync(device: string): void;
   /**
    * Ops on the device are noted from now on instead of run. Their tensors lie in memory of their own, or in that of a graph that is
-   * `shared` (0: none).
+   * `shared` (0: none). `name`: what errors call them that cannot tell which op it was.
    */
-  beginCapture(device: string, shared: number): void;
+  beginCapture(device: string, shared: number, name: string): void;
   /** The number of the graph. */
   endCapture(): number;
   /** Forgets what was noted. */

@@ -14,6 +14,8 @@ export interface CaptureOptions {
    * reads what another one left but in tensors that live.
    */
   sharing?: CapturedGraph;
+  /** What to call it in the error of a card that fails in a replay, which does not tell the op. Default: `ops`. */
+  name?: string;
 }
 
 export interface Captured<T> {
@@ -73,8 +75,8 @@ export class CapturedGraph {
  * replay finds the same addresses; `memory()` counts it as used.
  * @throws HeddleError ERR_HEDDLE_CAPTURING when `fn` copies from the host, reads a result or waits; nothing is captured then
  */
-export function capture<T>(fn: () => T, { device = getDefaultDevice(), sharing }: CaptureOptions = {}): Captured<T> {
-  native.beginCapture(device, sharing === undefined ? 0 : sharing.id);
+export function capture<T>(fn: () => T, { device = getDefaultDevice(), sharing, name = 'ops' }: CaptureOptions = {}): Captured<T> {
+  native.beginCapture(device, sharing === undefined ? 0 : sharing.id, name);
   let result: T;
   try {
     result = scope(fn);

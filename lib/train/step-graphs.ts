@@ -49,6 +49,11 @@ export class StepGraphs {
     return { captured: this.#parts.size, problem: this.#problem || (problems.find((problem) => problem !== '') ?? '') };
   }
 
+  /** Whether the step is being replayed, or captured for that. */
+  get active(): boolean {
+    return this.#active;
+  }
+
   /** A step begins. `kind`: all that its ops follow from, but for what is in device memory; null: it must not be captured. */
   begin(kind: string | null): void {
     if (!this.#enabled) this.release();
@@ -83,11 +88,12 @@ export class StepGraphs {
   }
 
   /**
-   * Runs a part of the step. `key` distinguishes it from the others of the step. `snapshot` notes what JavaScript knows at that moment and a part
-   * changes, and gives a function that puts it back.
+   * Runs a part of the step. `name`: for errors; `variant` distinguishes it from others of that name. `snapshot` notes what JavaScript knows at
+   * that moment and a part changes, and gives a function that puts it back.
    */
-  run(key: string, snapshot: () => () => void, part: () => void): void {
-    const captured = this.#active ? (this.#parts.get(key) ?? this.#capture(key, snapshot, part)) : null;
+  run({ name, variant }: { name: string; variant: string }, snapshot: () => () => void, part: () => void): void {
+    const key = `${name} ${variant}`;
+    const captured = this.#active ? (this.#parts.get(key) ?? this.#capture(name, key, snapshot, part)) : null;
     if (!captured) {
       part();
       return;
@@ -97,12 +103,12 @@ export class StepGraphs {
   }
 
   /** Nothing has run when it fails, for want of memory or because of something that waits: the part then runs op by op, as all others will. */
-  #capture(key: string, snapshot: () => () => void, part: () => void): Part | null {
+  #capture(name: string, key: string, snapshot: () => () => void, part: () => void): Part | null {
     if (this.#parts.size >= MOST) return null;
     const before = snapshot();
     const [sharing] = [...this.#parts.values()].map(({ graph }) => graph);
     try {
-      const { graph } = capture(part, { device: this.#device, ...(sharing && { sharing }) });
+      const { graph } = capture(part, { device: this.#device, name, ...(sharing && { sharing }) });
       const made = { graph, after: snapshot() };
       this.#parts.set(key, made);
       return made;

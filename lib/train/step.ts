@@ -64,7 +64,7 @@ export class Steps {
       done = synchronize(model.device);
       done.catch(() => undefined); // told when it is waited for
     }
-    this.graphs.run(`update ${this.#gradientsText()}`, this.#snapshot, () => {
+    this.graphs.run({ name: 'update', variant: this.#gradientsText() }, this.#snapshot, () => {
       optimizer.clipGradNorm(train.clip);
       optimizer.stepAsWritten();
     });
@@ -77,8 +77,8 @@ export class Steps {
     scope(() => {
       const placed = this.graphs.place(inputs);
       const context = { random: this.#random, scales: Object.values(this.graphs.place(scales)) as Tensor[] };
-      const key = `${first ? 'first' : 'next'} ${shapesOf(inputs)} ${this.#random.stream} ${this.#gradientsText()}`;
-      this.graphs.run(key, this.#snapshot, () => {
+      const name = `${first ? 'first' : 'further'} micro-batch (${shapesOf(inputs)})`;
+      this.graphs.run({ name, variant: `${this.#random.stream} ${this.#gradientsText()}` }, this.#snapshot, () => {
         objective.module.train();
         const loss = objective.loss(placed, context);
         backward(loss);

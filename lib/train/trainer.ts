@@ -15,7 +15,7 @@ import type { StepReport } from '../ops/optim.ts';
 import { Adam, AdamW, Lion, Muon, type Optimizer, SGD, schedule } from '../optim/index.ts';
 import { synchronize, type Tensor } from '../tensor/index.ts';
 import type { ChatTemplate, Tokenizer } from '../tokenizer/index.ts';
-import { ArgumentError, HeddleError, isOutOfMemory } from '../util/errors.ts';
+import { ArgumentError, HeddleError, isOfDevice, isOutOfMemory } from '../util/errors.ts';
 import type { TrainConfig } from './config.ts';
 import { policyProblems } from './config-defaults.ts';
 import type { Evaluation } from './evaluate.ts';
@@ -200,8 +200,15 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     } catch (error) {
       await this.#takeBack(place).catch(() => undefined); // the first error is the one to tell
       if (isOutOfMemory(error) && this.#steps.graphs.release()) return this.#runStep();
-      throw isOutOfMemory(error) ? this.#advised(error) : error;
+      if (isOutOfMemory(error)) throw this.#advised(error);
+      throw isOfDevice(error) && this.#steps.graphs.active ? this.#inReplay(error) : error;
     }
+  }
+
+  /** The error of a card that failed in a replay, with how to find the op. */
+  #inReplay(cause: Error): Error {
+    const hint = `It was in step ${this.#step + 1}, whose ops were replayed as captured graphs. With train.policy.graph: false, and CUDA_LAUNCH_BLOCKING=1 in the environment, the same run names the op.`;
+    return new HeddleError('ERR_HEDDLE_DEVICE', cause.message, { hint, cause });
   }
 
   /** The error with what would save memory next. */

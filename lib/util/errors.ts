@@ -27,6 +27,11 @@ export function isOutOfMemory(error: unknown): error is Error {
   return error instanceof Error && 'code' in error && error.code === 'ERR_HEDDLE_OUT_OF_MEMORY';
 }
 
+/** Whether a device has failed, or cannot be used. */
+export function isOfDevice(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && error.code === 'ERR_HEDDLE_DEVICE';
+}
+
 /** A wrong argument of a function or an option: the message names it, what was expected and what came. */
 export class ArgumentError extends HeddleError {
   constructor(message: string, options: { hint?: string; cause?: unknown } = {}) {

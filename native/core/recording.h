@@ -5,6 +5,7 @@
 #include <new>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace heddle {
@@ -17,6 +18,8 @@ struct Captured {
 
 class Recording {
  public:
+  explicit Recording(std::string its_name) : name(std::move(its_name)) {}
+
   struct Task {
     const char* op;
     void (*run)(void*);
@@ -34,6 +37,8 @@ class Recording {
 
   const std::vector<Task>& tasks() const { return tasks_; }
   void* payload(const Task& t) { return payloads_.data() + t.at; }
+
+  const std::string name;  // for errors that cannot tell which task it was
 
   // These three on the worker only, which fills them in at the first replay.
   bool tried = false;                  // whether the device was asked to capture it

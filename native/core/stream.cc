@@ -135,7 +135,7 @@ void Stream::run(const char* op, void (*task)(void*), void* payload) {
 void Stream::run(Recording& r) {
   if (hooks_.capture && !std::exchange(r.tried, true)) {
     try {
-      r.captured = hooks_.capture([&r] {
+      r.captured = hooks_.capture(r.name, [&r] {
         for (const Recording::Task& t : r.tasks()) t.run(r.payload(t));
       });
     } catch (const std::exception& e) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -42,7 +43,7 @@ class Stream {
   struct Hooks {
     std::function<void()> enter, leave;
     std::function<StreamResult()> finish;
-    std::function<std::unique_ptr<Captured>(const std::function<void()>& run_all)> capture = nullptr;
+    std::function<std::unique_ptr<Captured>(const std::string& name, const std::function<void()>& run_all)> capture = nullptr;
   };
 
   explicit Stream(Hooks hooks);
@@ -66,7 +67,7 @@ class Stream {
 
   // Notes what enqueue() is given from now on instead of running it. What is to run always, and waits, are no part of a recording: they
   // take their place in the stream as ever.
-  void begin_recording() { recording_ = std::make_unique<Recording>(); }
+  void begin_recording(std::string name = "ops") { recording_ = std::make_unique<Recording>(std::move(name)); }
   std::unique_ptr<Recording> end_recording() { return std::move(recording_); }
   bool recording() const { return recording_ != nullptr; }
 

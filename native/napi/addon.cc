@@ -206,7 +206,7 @@ Napi::Value synchronize_sync(const Call& c) {
 }
 
 Napi::Value begin_capture(const Call& c) {
-  c.instance.graphs().begin(c.get<Device*>(0, "device"), c.get<int64_t>(1, "shared"));
+  c.instance.graphs().begin(c.get<Device*>(0, "device"), c.get<int64_t>(1, "shared"), c.get<std::string>(2, "name"));
   return {};
 }
 

@@ -13,13 +13,13 @@ GraphTable::Graph& GraphTable::find(int64_t graph) {
   return it->second;
 }
 
-void GraphTable::begin(Device* device, int64_t shared) {
+void GraphTable::begin(Device* device, int64_t shared, const std::string& name) {
   if (under_way_) fail("a capture on " + under_way_->device->name + " is under way; one within it is not possible", ErrorCode::capturing);
   std::shared_ptr<Pool> pool = shared ? find(shared).pool : std::make_shared<Pool>(device, ++pools_);
   if (pool->device != device) fail("shared must be a graph on " + device->name + ", got one on " + pool->device->name);
   under_way_ = std::move(pool);
   device->memory->use_pool(under_way_->number);
-  device->stream->begin_recording();
+  device->stream->begin_recording(name);
 }
 
 std::unique_ptr<Recording> GraphTable::stop() {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "core/device.h"
 
@@ -11,8 +12,9 @@ namespace heddle {
 
 class GraphTable {
  public:
-  // From now on the device's ops are noted. `shared`: a graph whose memory the new one may use, too; 0: it gets its own.
-  void begin(Device* device, int64_t shared);
+  // From now on the device's ops are noted. `shared`: a graph whose memory the new one may use, too; 0: it gets its own. `name`: for
+  // errors.
+  void begin(Device* device, int64_t shared, const std::string& name);
   int64_t end();  // its number
   void drop();    // nothing was captured
 

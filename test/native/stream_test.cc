@@ -239,7 +239,8 @@ void captures() {
   int asked = 0;
   bool refuse = false;
   Stream::Hooks hooks;
-  hooks.capture = [&](const std::function<void()>& run_all) -> std::unique_ptr<heddle::Captured> {
+  hooks.capture = [&](const std::string& name, const std::function<void()>& run_all) -> std::unique_ptr<heddle::Captured> {
+    CHECK(name == "a push");
     ++asked;
     run_all();
     if (refuse) throw OpError("this cannot be captured", ErrorCode::device);
@@ -247,7 +248,7 @@ void captures() {
   };
   Stream s(std::move(hooks));
   const auto record = [&] {
-    s.begin_recording();
+    s.begin_recording("a push");
     s.enqueue("push", [p = &seen] { p->push_back(1); });
     return s.end_recording();
   };

@@ -110,6 +110,10 @@ simulatedTest('a card that breaks in a run: the error says so, the last checkpoi
   t.is(broken.code, 1, broken.stderr);
   t.is(broken.stdout, '');
   t.regex(broken.stderr, /^\[simulated\] heddle: cuda:0 is lost: .*illegal.*\n?.*go on from the last checkpoint$/m);
+  t.regex(
+    broken.stderr,
+    /It was in step [3-5], whose ops were replayed as captured graphs\. With train\.policy\.graph: false, and CUDA_LAUNCH_/,
+  );
   const saved = readdirSync(join(cwd, 'runs/tiny/checkpoints')).filter((name) => name.startsWith('step-'));
   t.true(saved.length > 0 && !saved.includes('step-00000005'), saved.join());
   const rest = await on([...args, '--device', 'cpu', '--resume'], { cwd });

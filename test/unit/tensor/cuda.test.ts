@@ -121,11 +121,13 @@ simulatedTest(
   },
 );
 
-simulatedTest('a fault of the device within a replay of a captured graph: said at the next wait, and at each use', async (t) => {
-  const [sound, first, again, cpu] = await child<[number[], string, string, number[]]>(
-    { SIM_CARDS: '80', SIM_FAULT: '8' },
-    `const x = filled('cuda:0', [300]);
-     native.beginCapture('cuda:0', 0);
+simulatedTest(
+  'a fault of the device within a replay of a captured graph: said at the next wait, and at each use, with its name',
+  async (t) => {
+    const [sound, first, again, cpu] = await child<[number[], string, string, number[]]>(
+      { SIM_CARDS: '80', SIM_FAULT: '8' },
+      `const x = filled('cuda:0', [300]);
+     native.beginCapture('cuda:0', 0, 'five signs');
      let y = x;
      for (let i = 0; i < 5; i++) y = native.unary(y, 'neg');
      const graph = native.endCapture();
@@ -136,15 +138,16 @@ simulatedTest('a fault of the device within a replay of a captured graph: said a
      const again = await rejected(() => (native.replay(graph), native.read(y)));
      native.releaseGraph(graph);
      say(sound, first, again, numbers(native.readSync(filled('cpu', [2], 4))));`,
-  );
-  t.deepEqual(sound, [-1]);
-  for (const said of [first, again])
-    t.regex(
-      said,
-      /^ERR_HEDDLE_DEVICE cuda:0 is lost: .+ \(cudaError\w+\), found by (waiting for it|copy from the device|replay of a captured graph)/,
     );
-  t.deepEqual(cpu, [4, 4]);
-});
+    t.deepEqual(sound, [-1]);
+    for (const said of [first, again])
+      t.regex(
+        said,
+        /^ERR_HEDDLE_DEVICE cuda:0 is lost: .+ \(cudaError\w+\), found by (waiting for it|copy from the device|replay of five signs), after replays of captured ops: five signs\. /,
+      );
+    t.deepEqual(cpu, [4, 4]);
+  },
+);
 
 simulatedTest('memory of a card: figures, a limit, and what an error says when the card is full', async (t) => {
   const MiB = 2 ** 20;
