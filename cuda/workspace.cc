@@ -22,6 +22,14 @@ size_t workspace(const MatmulArgs& a, const Card& card) {
   return plan_matmul(flatten(a), card).workspace;
 }
 
+size_t workspace(const FP8QuantizeArgs& a, const Card&) { return static_cast<size_t>(fp8_parts(a.n)) * sizeof(float); }
+
+// Where no kernel takes codes: both operands in the type of the product.
+size_t workspace(const FP8MatmulArgs& a, const Card& card) {
+  if (a.M == 0 || a.N == 0 || plan_fp8_matmul(a, card).hopper) return 0;
+  return static_cast<size_t>(fp8_operand_bytes(a.M * a.K, a.type) + fp8_operand_bytes(a.N * a.K, a.type));
+}
+
 // The blocks' constants and the groups' sums.
 size_t workspace(const NF4QuantizeArgs& a, const Card&) {
   const int64_t blocks = (a.n + kNF4Block - 1) / kNF4Block;

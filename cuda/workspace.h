@@ -12,6 +12,8 @@ namespace heddle::cuda {
 size_t workspace(const ReduceArgs&, const Card&);
 size_t workspace(const ColumnSumArgs&, const Card&);
 size_t workspace(const MatmulArgs&, const Card&);
+size_t workspace(const FP8QuantizeArgs&, const Card&);
+size_t workspace(const FP8MatmulArgs&, const Card&);
 size_t workspace(const NF4QuantizeArgs&, const Card&);
 size_t workspace(const EmbeddingBackwardArgs&, const Card&);
 size_t workspace(const NormBackwardArgs&, const Card&);
@@ -25,6 +27,13 @@ struct EmbeddingPair {
 };
 constexpr int kEmbeddingTile = 1024, kEmbeddingDigits = 256;
 inline int64_t embedding_tiles(int64_t n) { return (n + kEmbeddingTile - 1) / kEmbeddingTile; }
+
+// fp8/: maxima of parts.
+inline int64_t fp8_parts(int64_t n) {
+  constexpr int64_t kPart = 8192, kMost = 1024;
+  const int64_t wanted = (n + kPart - 1) / kPart;
+  return wanted < kMost ? wanted : kMost;
+}
 
 // norm/: blocks that share the rows, on every card as many: the order of the sums does not depend on its size.
 constexpr int kNormWarps = 8;               // of a block

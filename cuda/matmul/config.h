@@ -98,16 +98,23 @@ inline void set_tiles(const MatmulArgs& g, int tile_m, int tile_n, int cluster, 
   if (p->chunks > 1) p->workspace = static_cast<size_t>(1 + p->tiles_m * p->tiles_n * p->products * p->pieces) * sizeof(uint32_t);
 }
 
-inline void plan_hopper(const MatmulArgs& g, const Card& card, MatmulPlan* p) {
+// depth: of a stage, 128 bytes of k; first: the tiles from there on.
+inline void plan_hopper(const MatmulArgs& g, const Card& card, int depth, int first, MatmulPlan* p) {
   static const int forced = forced_hopper_tile(std::getenv("HEDDLE_MATMUL_TILE"));
   const HopperTuning& tuning = tuning_of(card.name.c_str(), kTunedCards);
-  const int64_t steps = ceil_div(p->chunk_k, 64);
-  const int tile = forced >= 0 ? forced : hopper_tile_of(g.M, g.N, p->products * p->chunks, steps, card.multiprocessors, tuning);
+  const int64_t steps = ceil_div(p->chunk_k, depth);
+  const int tile = forced >= first ? forced : hopper_tile_of(g.M, g.N, p->products * p->chunks, steps, card.multiprocessors, tuning, first);
   const auto [m, n] = kHopperTiles[tile];
   p->hopper_tile = tile;
   set_tiles(g, m, n, g.M > m ? 2 : 1, kHopperPieces, p);
   p->box_stores = p->vector_stores && g.c_type == g.type && !g.accumulate && !(g.pre && g.residual);
   p->threads = 384;
+}
+
+// Results and whatever the epilogue reads, 16 bytes at a time.
+inline bool stores_fit(const MatmulArgs& g) {
+  return g.N % 8 == 0 && rows_aligned(g.c, size_of(g.c_type), g.M > 1 ? g.c_m : 0, g.batch, g.c_batch) && multiple(g.bias, 16) &&
+         multiple(g.pre, 16) && multiple(g.residual, 16) && multiple(g.derivative_at, 16);
 }
 
 }  // namespace matmul_config
@@ -120,20 +127,19 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
   p.a_k_major = g.a_k == 1;
   p.b_k_major = g.b_k == 1 && g.b_n != 1;
   if (g.b_k == 1 && g.b_n == 1) p.b_k_major = g.N == 1;  // whichever dimension has a length
-  const size_t element = size_of(g.type), c_element = size_of(g.c_type);
+  const size_t element = size_of(g.type);
   p.lda = p.a_k_major ? (g.M > 1 ? g.a_m : 0) : (g.K > 1 ? g.a_k : 0);
   p.ldb = p.b_k_major ? (g.N > 1 ? g.b_n : 0) : (g.K > 1 ? g.b_k : 0);
   p.vector_loads = p.path != MatmulPath::fma && rows_aligned(g.a, element, p.lda, g.batch, g.a_batch) &&
                    rows_aligned(g.b, element, p.ldb, g.batch, g.b_batch);
-  p.vector_stores = g.N % 8 == 0 && rows_aligned(g.c, c_element, g.M > 1 ? g.c_m : 0, g.batch, g.c_batch) && multiple(g.bias, 16) &&
-                    multiple(g.pre, 16) && multiple(g.residual, 16) && multiple(g.derivative_at, 16);
+  p.vector_stores = stores_fit(g);
   p.products = g.batch[0] * g.batch[1];
 
   p.chunks = chunks_of(g, p.a_k_major);
   p.chunk_k = p.chunks == 1 ? g.K : ceil_div(ceil_div(g.K, p.chunks), 64) * 64;
   p.hopper = card.hopper && element == 2 && boxes_fit(g, p);
   if (p.hopper) {
-    plan_hopper(g, card, &p);
+    plan_hopper(g, card, 64, 0, &p);
     return p;
   }
   const int64_t large = ceil_div(g.M, kLargeTile) * ceil_div(g.N, kLargeTile) * p.products;
@@ -151,6 +157,28 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
   if (p.vector_loads && card.sm >= 80) p.stages = card.shared_per_multiprocessor >= 2 * (4 * stage + 1024) ? 4 : 3;
   p.shared = stage * static_cast<size_t>(p.stages);
   return p;
+}
+
+// Of codes: Hopper's kernel, where the results have 16 bits and rows of codes are whole 16 bytes. Without it (`hopper` false) both operands
+// are taken out into the type of the results, in which they are exact, and multiplied as such: nothing else is planned.
+inline MatmulPlan plan_fp8_matmul(const FP8MatmulArgs& g, const Card& card) {
+  using namespace matmul_config;
+  constexpr int64_t kMost = int64_t{1} << 31;
+  MatmulPlan p{};
+  p.path = path_of(g, card);
+  p.a_k_major = p.b_k_major = true;
+  p.lda = p.ldb = g.K;
+  p.vector_loads = g.K % 16 == 0 && multiple(g.a, 16) && multiple(g.b, 16);
+  p.vector_stores = stores_fit(g);
+  p.products = p.chunks = 1;
+  p.chunk_k = g.K;
+  p.hopper = card.hopper && size_of(g.type) == 2 && p.vector_loads && g.M < kMost && g.N < kMost && g.K < kMost;
+  if (p.hopper) plan_hopper(g, card, 128, kFirstFP8Tile, &p);
+  return p;
+}
+// Of an operand that is taken out; the other one follows it.
+inline int64_t fp8_operand_bytes(int64_t elements, DType type) {
+  return matmul_config::ceil_div(elements * static_cast<int64_t>(size_of(type)), 16) * 16;
 }
 
 }  // namespace heddle::cuda

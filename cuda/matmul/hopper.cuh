@@ -1,13 +1,16 @@
 #pragma once
 // Matmul on Hopper: persistent blocks of a producer and two consumer warpgroups, for *_sm90.cu.
 //
-// One thread of the producer has the copy engine fill stages of 64 of k, ahead of the consumers. Each consumer multiplies its half of the
-// TileM x TileN tile, 64 rows of it or, where those are all, half of the columns (wgmma, operands in shared memory in any of the four
-// layouts, sums in registers), hands a stage back when its products are done, and finishes its half while the producer already fills stages
-// for the next tile.
+// One thread of the producer has the copy engine fill stages of 128 bytes of k, ahead of the consumers. Each consumer multiplies its half
+// of the TileM x TileN tile, 64 rows of it or, where those are all, half of the columns (wgmma, operands in shared memory in any of the
+// four layouts, sums in registers), hands a stage back when its products are done, and finishes its half while the producer already fills
+// stages for the next tile.
 //
 // Two blocks of a cluster compute tiles below each other. They need the same tile of b: each fetches half of it for both. So a stage is
 // full when what both have fetched is there, and empty when the consumers of both are done with it.
+//
+// Codes of fp8, 128 of k a stage, are K-major. Of their products Hopper's tensor cores keep about 14 bits while they add them up
+// (DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 3.3.2), so each stage has a sum of its own, which the threads add to an f32.
 //
 // Sums over rows in chunks of K (turns.cuh) have a unit per cluster, dealt out as clusters start; each warp waits for its own rows' turn.
 #include <cuda.h>
@@ -33,7 +36,7 @@
 
 namespace heddle::cuda {
 
-constexpr int kHopperThreads = 384, kHopperDepth = 64, kConsumers = 2, kConsumerWarps = 4 * kConsumers;
+constexpr int kHopperThreads = 384, kConsumers = 2, kConsumerWarps = 4 * kConsumers;
 constexpr int kSlab = 64 * 128;  // bytes: 64 rows of 128 bytes
 
 template <int TileM, int TileN>
@@ -46,8 +49,8 @@ struct HopperShared {
   uint32_t ticket;
 };
 
-// One operand's tiles, of m or n by 64 of k, as the copy engine puts them into a stage: K-major in one box, otherwise a slab of 64 of
-// m or n after another.
+// One operand's tiles, of m or n by 128 bytes of k, as the copy engine puts them into a stage: K-major in one box, otherwise a slab of 64
+// of m or n after another.
 template <bool KMajor>
 struct BoxLoader {
   const CUtensorMap* map;
@@ -72,10 +75,36 @@ struct BoxLoader {
   }
 };
 
-template <class T, int TileM, int TileN, bool AKMajor, bool BKMajor>
+// What is multiplied: numbers of 16 bits, or codes of fp8 with results, and whatever the epilogue reads, of type T.
+template <class T, FP8 A, FP8 B>
+struct Codes {};
+template <class T>
+struct Operands {
+  using Result = T;
+  static constexpr bool kCodes = false;
+  template <bool AKMajor, bool BKMajor, int R>
+  static __device__ void multiply(float (&sum)[R], uint64_t a, uint64_t b, int accumulate) {
+    ptx::wgmma<T, !AKMajor, !BKMajor>(sum, a, b, accumulate);
+  }
+};
+template <class T, FP8 A, FP8 B>
+struct Operands<Codes<T, A, B>> {
+  using Result = T;
+  static constexpr bool kCodes = true;
+  template <bool AKMajor, bool BKMajor, int R>
+  static __device__ void multiply(float (&sum)[R], uint64_t a, uint64_t b, int accumulate) {
+    static_assert(AKMajor && BKMajor);
+    ptx::wgmma_codes<A, B>(sum, a, b, accumulate);
+  }
+};
+
+template <class What, int TileM, int TileN, bool AKMajor, bool BKMajor>
 struct HopperKernel {
   using Shared = HopperShared<TileM, TileN>;
-  static constexpr bool kAcross = TileM == 64;  // the consumers stand beside each other
+  using T = typename Operands<What>::Result;
+  static constexpr bool kCodes = Operands<What>::kCodes;
+  static constexpr int kDepth = kCodes ? 128 : 64;  // 128 bytes
+  static constexpr bool kAcross = TileM == 64;      // the consumers stand beside each other
   static constexpr int kWidth = kAcross ? TileN / 2 : TileN;
   using Stages = Ring<Shared::kStages>;
   const MatmulProblem& p;
@@ -89,9 +118,7 @@ struct HopperKernel {
     at.m += rank * TileM;
     return at;
   }
-  static __device__ int steps(const MatmulBlock& at) {
-    return static_cast<int>((at.k_last - at.k_first + kHopperDepth - 1) / kHopperDepth);
-  }
+  static __device__ int steps(const MatmulBlock& at) { return static_cast<int>((at.k_last - at.k_first + kDepth - 1) / kDepth); }
   __device__ uint32_t units() const { return p.tiles_m * p.tiles_n * p.products * p.chunks; }
 
   __device__ void produce(const CUtensorMap* map_a, const CUtensorMap* map_b) const {
@@ -103,7 +130,7 @@ struct HopperKernel {
       const BoxLoader<AKMajor> a{map_a, static_cast<int>(at.m), p.a_batch[0] ? i : 0, p.a_batch[1] ? j : 0};
       const BoxLoader<BKMajor> b{map_b, static_cast<int>(at.n), p.b_batch[0] ? i : 0, p.b_batch[1] ? j : 0};
       int k = static_cast<int>(at.k_first);
-      for (int step = steps(at); step > 0; --step, k += kHopperDepth, to.next()) {
+      for (int step = steps(at); step > 0; --step, k += kDepth, to.next()) {
         ptx::barrier_wait<true>(address(&shared.empty[to.stage]), to.parity ^ 1);  // the first lap finds them empty
         const uint32_t full = address(&shared.full[to.stage]);
         ptx::barrier_expect(full, Shared::kBytesA + Shared::kBytesB);
@@ -138,14 +165,27 @@ struct HopperKernel {
       for (int left = total; left > 0; --left, from.next()) {
         if (p.box_stores && left == late) boxes.prefetch(at, row_of(at, warp));
         ptx::barrier_wait<true>(address(&shared.full[from.stage]), from.parity);
-        multiply(sum, address(shared.a[from.stage]) + half_a, address(shared.b[from.stage]) + half_b, left < total);
-        ptx::wgmma_wait<1>();
-        if (last >= 0) hand_back(last);
-        last = from.stage;
+        const uint32_t a = address(shared.a[from.stage]) + half_a, b = address(shared.b[from.stage]) + half_b;
+        if constexpr (kCodes) {
+          float part[kWidth / 2];
+          multiply(part, a, b, false);
+          ptx::wgmma_wait<0>();
+          ptx::hold_registers(part);
+          hand_back(from.stage);
+#pragma unroll
+          for (int i = 0; i < kWidth / 2; ++i) sum[i] = left < total ? sum[i] + part[i] : part[i];
+        } else {
+          multiply(sum, a, b, left < total);
+          ptx::wgmma_wait<1>();
+          if (last >= 0) hand_back(last);
+          last = from.stage;
+        }
       }
-      ptx::wgmma_wait<0>();
-      ptx::hold_registers(sum);
-      hand_back(last);
+      if constexpr (!kCodes) {
+        ptx::wgmma_wait<0>();
+        ptx::hold_registers(sum);
+        hand_back(last);
+      }
       if (p.box_stores)
         boxes.run(at, row_of(at, warp), sum);
       else
@@ -154,15 +194,16 @@ struct HopperKernel {
     boxes.leave();
   }
 
-  // 64 of k.
+  // A stage.
   static __device__ void multiply(float (&sum)[kWidth / 2], uint32_t a, uint32_t b, int accumulate) {
     const uint64_t first_a = ptx::matrix_descriptor(a, kSlab), first_b = ptx::matrix_descriptor(b, kSlab);
     ptx::hold_registers(sum);
     ptx::wgmma_fence();
 #pragma unroll
-    for (int kk = 0; kk < kHopperDepth / 16; ++kk)
-      ptx::wgmma<T, !AKMajor, !BKMajor>(sum, first_a + kk * ((AKMajor ? 32 : 2048) >> 4), first_b + kk * ((BKMajor ? 32 : 2048) >> 4),
-                                        kk > 0 || accumulate);
+    for (int kk = 0; kk < 4; ++kk) {
+      const uint64_t at_a = first_a + kk * ((AKMajor ? 32 : 2048) >> 4), at_b = first_b + kk * ((BKMajor ? 32 : 2048) >> 4);
+      Operands<What>::template multiply<AKMajor, BKMajor>(sum, at_a, at_b, kk > 0 || accumulate);
+    }
     ptx::wgmma_commit();
   }
 
@@ -177,12 +218,12 @@ struct HopperKernel {
   static __device__ int64_t row_of(const MatmulBlock& at, int warp) { return at.m + warp % (TileM / 16) * 16; }
 };
 
-template <class T, int TileM, int TileN, bool AKMajor, bool BKMajor>
+template <class What, int TileM, int TileN, bool AKMajor, bool BKMajor>
 __global__ void __launch_bounds__(kHopperThreads, 1)
     matmul_hopper_kernel(const __grid_constant__ MatmulProblem p, const __grid_constant__ CUtensorMap map_a,
                          const __grid_constant__ CUtensorMap map_b, const __grid_constant__ BoxMaps maps) {
   extern __shared__ __align__(1024) unsigned char bytes[];
-  using Kernel = HopperKernel<T, TileM, TileN, AKMajor, BKMajor>;
+  using Kernel = HopperKernel<What, TileM, TileN, AKMajor, BKMajor>;
   auto& shared = *reinterpret_cast<typename Kernel::Shared*>(bytes);
   Kernel kernel{p, shared, ptx::cluster_rank(), ptx::cluster_size(), 0, 0};
   if (threadIdx.x == 0) {
@@ -217,11 +258,14 @@ __global__ void __launch_bounds__(kHopperThreads, 1)
   ptx::cluster_sync();  // the other block may still signal this one's barriers
 }
 
+using HopperFunction = void (*)(MatmulProblem, CUtensorMap, CUtensorMap, BoxMaps);
+
 // box_rows: what a load takes; of an operand along m or n, at most a slab of 64.
 inline TensorBox box_of(const void* base, DType type, bool k_major, int64_t rows, int64_t K, int64_t ld, const int64_t (&batch)[2],
                         const int64_t (&stride)[2], int box_rows) {
   const int most = k_major ? box_rows : std::min(box_rows, 64);
-  return {type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, 64, most};
+  const int across = static_cast<int>(128 / size_of(type));
+  return {type, base, k_major ? K : rows, k_major ? rows : K, ld, {batch[0], batch[1]}, {stride[0], stride[1]}, across, most};
 }
 
 // Maps of what a warp finishes at a time; of tensors that are not there, nothing.
@@ -238,14 +282,12 @@ inline BoxMaps finish_maps(const MatmulPlan& plan, const MatmulArgs& g) {
   return maps;
 }
 
-template <class T, int TileM, int TileN>
-void launch_hopper_tile(const char* name, const MatmulPlan& plan, MatmulProblem p, const MatmulArgs& g) {
-  constexpr decltype(&matmul_hopper_kernel<T, TileM, TileN, true, true>) kernels[2][2] = {
-      {matmul_hopper_kernel<T, TileM, TileN, false, false>, matmul_hopper_kernel<T, TileM, TileN, false, true>},
-      {matmul_hopper_kernel<T, TileM, TileN, true, false>, matmul_hopper_kernel<T, TileM, TileN, true, true>}};
-  const auto kernel = kernels[plan.a_k_major][plan.b_k_major];
-  const CUtensorMap a = tensor_map(box_of(g.a, g.type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, TileM));
-  const CUtensorMap b = tensor_map(box_of(g.b, g.type, plan.b_k_major, g.N, g.K, plan.ldb, g.batch, g.b_batch, TileN / 2));
+// type: of the operands.
+template <int TileM, int TileN>
+void launch_hopper_tile(const char* name, HopperFunction kernel, DType type, const MatmulPlan& plan, const MatmulProblem& p,
+                        const MatmulArgs& g) {
+  const CUtensorMap a = tensor_map(box_of(g.a, type, plan.a_k_major, g.M, g.K, plan.lda, g.batch, g.a_batch, TileM));
+  const CUtensorMap b = tensor_map(box_of(g.b, type, plan.b_k_major, g.N, g.K, plan.ldb, g.batch, g.b_batch, TileN / 2));
   // Persistent: as many as run at once share the units. With turns each takes one.
   const uint32_t units = p.tiles_m * p.tiles_n * p.products * p.chunks;
   const size_t shared = sizeof(HopperShared<TileM, TileN>);
@@ -255,11 +297,19 @@ void launch_hopper_tile(const char* name, const MatmulPlan& plan, MatmulProblem 
                   finish_maps(plan, g));
 }
 
+template <class T, int TileM, int TileN>
+void launch_numbers(const char* name, const MatmulPlan& plan, const MatmulProblem& p, const MatmulArgs& g) {
+  constexpr HopperFunction kernels[2][2] = {
+      {matmul_hopper_kernel<T, TileM, TileN, false, false>, matmul_hopper_kernel<T, TileM, TileN, false, true>},
+      {matmul_hopper_kernel<T, TileM, TileN, true, false>, matmul_hopper_kernel<T, TileM, TileN, true, true>}};
+  launch_hopper_tile<TileM, TileN>(name, kernels[plan.a_k_major][plan.b_k_major], g.type, plan, p, g);
+}
+
 // all: names of the tiles in their order; the same where blocks take turns.
 template <class T, size_t... I>
 void launch_hopper(const char* const (&all)[2][kHopperTileCount], std::index_sequence<I...>, const MatmulPlan& plan, const MatmulProblem& p,
                    const MatmulArgs& g) {
-  constexpr decltype(&launch_hopper_tile<T, 128, 128>) tiles[] = {launch_hopper_tile<T, kHopperTiles[I].m, kHopperTiles[I].n>...};
+  constexpr decltype(&launch_numbers<T, 128, 128>) tiles[] = {launch_numbers<T, kHopperTiles[I].m, kHopperTiles[I].n>...};
   tiles[plan.hopper_tile](all[p.turns != nullptr][plan.hopper_tile], plan, p, g);
 }
 

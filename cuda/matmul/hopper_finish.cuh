@@ -88,6 +88,7 @@ class BoxFinish {
 #pragma unroll
         for (int i = 0; i < 32; ++i) v[i] = sum[k / 2 + i];
       }
+      if (p_.a_scale) scale_sums(p_, v);
       if (p_.bias) add_bias(at.n + column, v);
       if (p_.pre) store(&maps_->pre, at, row, column, v);
       if (!p_.derivative) activate(p_.activation, v);

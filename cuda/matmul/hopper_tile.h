@@ -13,8 +13,10 @@ struct HopperTile {
 // Two warpgroups multiply 64 rows each; where those are all, they halve the columns.
 constexpr HopperTile kHopperTiles[] = {{128, 256}, {128, 128}, {128, 64}, {64, 128}};
 constexpr int kHopperTileCount = 4;
+// fp8 takes those from here on: beside its sums a thread holds those of a stage, for which the first tile leaves no registers.
+constexpr int kFirstFP8Tile = 1, kFP8TileCount = kHopperTileCount - kFirstFP8Tile;
 
-// What a tile takes on one multiprocessor, in one unit of time: 64 of k, and all around the sum (start, epilogue).
+// What a tile takes on one multiprocessor, in one unit of time: 128 bytes of k, and all around the sum (start, epilogue).
 struct TileCost {
   double step, rest;
 };
@@ -41,18 +43,19 @@ const HopperTuning& tuning_of(const char* card, const HopperTuning (&cards)[Coun
   return cards[Count - 1];
 }
 
-// c of M x N, `sums` of them (products, chunks of K), each over `steps` times 64 of k. Blocks take turns on the multiprocessors; equal
-// times: the first tile of the list. Results have the same bits with every tile.
-inline int hopper_tile_of(int64_t M, int64_t N, int64_t sums, int64_t steps, int multiprocessors, const HopperTuning& tuning) {
-  int best = 0;
+// c of M x N, `sums` of them (products, chunks of K), each over `steps` times 128 bytes of k. Blocks take turns on the multiprocessors;
+// equal times: the first tile of the list. `first`: the tiles from there on. Results have the same bits with every tile.
+inline int hopper_tile_of(int64_t M, int64_t N, int64_t sums, int64_t steps, int multiprocessors, const HopperTuning& tuning,
+                          int first = 0) {
+  int best = first;
   double least = 0;
-  for (int i = 0; i < kHopperTileCount; ++i) {
+  for (int i = first; i < kHopperTileCount; ++i) {
     const HopperTile t = kHopperTiles[i];
     const int64_t across = (N + t.n - 1) / t.n, down = (M + t.m - 1) / t.m;
     const int64_t blocks = (down > 1 ? down + down % 2 : 1) * across * sums;  // in clusters of two below each other
     const double time = static_cast<double>((blocks + multiprocessors - 1) / multiprocessors) *
                         (static_cast<double>(steps) * tuning.tiles[i].step + tuning.tiles[i].rest);
-    if (i == 0 || time < least) best = i, least = time;
+    if (i == first || time < least) best = i, least = time;
   }
   return best;
 }

@@ -15,4 +15,8 @@ void launch_tf32(const MatmulPlan&, const MatmulProblem&, unsigned blocks);
 void launch_bf16_hopper(const MatmulPlan&, const MatmulProblem&, const MatmulArgs& args);
 void launch_f16_hopper(const MatmulPlan&, const MatmulProblem&, const MatmulArgs& args);
 
+// Of codes, with results of that type.
+void launch_fp8_bf16(const MatmulPlan&, const MatmulProblem&, const FP8MatmulArgs& args);
+void launch_fp8_f16(const MatmulPlan&, const MatmulProblem&, const FP8MatmulArgs& args);
+
 }  // namespace heddle::cuda

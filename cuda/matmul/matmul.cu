@@ -1,4 +1,5 @@
-// c[m][n] (+)= sum_k a(m,k) b(k,n), then the epilogue: the launcher. What is launched is config.h's decision.
+// c[m][n] (+)= sum_k a(m,k) b(k,n), then the epilogue, of numbers and of codes of fp8: the launcher. What is launched is config.h's
+// decision.
 #include <algorithm>
 
 #include "kernels.h"
@@ -35,6 +36,8 @@ MatmulProblem problem_of(const MatmulArgs& g, const MatmulPlan& plan) {
   p.stages = plan.stages;
   p.c = g.c;
   p.pre = g.pre;
+  p.a_scale = g.a_scale;
+  p.b_scale = g.b_scale;
   p.bias = g.bias;
   p.derivative = g.derivative_at != nullptr;
   p.residual = p.derivative ? g.derivative_at : g.residual;
@@ -100,6 +103,23 @@ void matmul(const MatmulArgs& args) {
     p.accumulate = g.accumulate || chunk > 0;
     launch_products(plan, p, g);
   }
+}
+
+void fp8_matmul(const FP8MatmulArgs& args) {
+  if (args.M == 0 || args.N == 0) return;
+  const MatmulPlan plan = plan_fp8_matmul(args, *queue().card);
+  if (plan.hopper) {
+    const MatmulProblem p = problem_of(args, plan);
+    return plan.path == MatmulPath::bf16 ? launch_fp8_bf16(plan, p, args) : launch_fp8_f16(plan, p, args);
+  }
+  MatmulArgs g = args;
+  void* const a = args.workspace;
+  void* const b = static_cast<char*>(a) + fp8_operand_bytes(g.M * g.K, g.type);
+  fp8_dequantize({g.type, args.a_format, static_cast<const uint8_t*>(g.a), nullptr, a, g.M * g.K});
+  fp8_dequantize({g.type, args.b_format, static_cast<const uint8_t*>(g.b), nullptr, b, g.N * g.K});
+  g.a = a;
+  g.b = b;
+  matmul(g);
 }
 
 }  // namespace heddle::cuda

@@ -19,9 +19,10 @@ struct MatmulProblem {
   int stages;
 
   void *c, *pre;
-  const void *bias, *residual;  // residual: with `derivative` what the activation's derivative is taken at
-  uint32_t* turns;              // turns.cuh; null: blocks wait for nobody
-  uint32_t pieces;              // of a unit's tile
+  const float *a_scale, *b_scale;  // what the sum is multiplied by, or null
+  const void *bias, *residual;     // residual: with `derivative` what the activation's derivative is taken at
+  uint32_t* turns;                 // turns.cuh; null: blocks wait for nobody
+  uint32_t pieces;                 // of a unit's tile
   int64_t c_m;
   Activation activation;
   bool accumulate, derivative, c_f32, vector_stores, box_stores;
@@ -88,6 +89,14 @@ __device__ inline void store_row(T* p, int count, bool vector, const float (&v)[
   }
 }
 
+// The first of the epilogue, of codes.
+template <int W>
+__device__ inline void scale_sums(const MatmulProblem& p, float (&v)[W]) {
+  const float scale = *p.a_scale * *p.b_scale;
+#pragma unroll
+  for (int i = 0; i < W; ++i) v[i] = v[i] * scale;
+}
+
 // The last of the epilogue: v + x, or v activation'(x).
 template <int W>
 __device__ inline void add_or_multiply(const MatmulProblem& p, float (&v)[W], const float (&x)[W]) {
@@ -103,6 +112,7 @@ __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at,
   const int count = static_cast<int>(min(static_cast<int64_t>(W), p.N - n));
   const bool vector = p.vector_stores;
   float other[W];
+  if (p.a_scale) scale_sums(p, v);
   const int64_t c = at.c + m * p.c_m + n, dense = (at.product * p.M + m) * p.N + n;
   if (p.accumulate || at.chunk > 0) {
     if (p.c_f32)

@@ -7,6 +7,7 @@
 //
 // Operands lie in rows of 128 bytes, in TMA's 128-byte swizzle, at multiples of 1024 bytes:
 //   K-major: rows of 64 k, one for each m or n. 16 of k on: 32 bytes on.
+//   of codes of fp8: rows of 128 k. 32 of k on: 32 bytes on.
 //   MN-major: rows of 64 m or n, one for each k; the next 64 of m or n follow in a slab of their own. 16 of k on: 2048 bytes on.
 // A in registers is what mma.sync's A is (matrix.cuh), of the warp's 16 rows: two neighbouring groups of 8 columns of a D, as pairs.
 #include <cuda_runtime.h>
@@ -14,6 +15,7 @@
 #include <cstdint>
 
 #include "common/types.cuh"
+#include "core/fp8.h"
 
 namespace heddle::cuda::ptx {
 
@@ -93,6 +95,36 @@ __device__ inline void wgmma(float (&d)[R], uint64_t desc_a, uint64_t desc_b, in
     HEDDLE_WGMMA_256("f16");
 }
 
+// shape and types; the rest as above
+#define HEDDLE_WGMMA_CODES(shape, types, list, a, b, scale, ...)                                            \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                    \
+               ", 0;\n"                                                                                     \
+               "wgmma.mma_async.sync.aligned." shape ".f32." types " {" list "}, " a ", " b ", p, 1, 1;\n}" \
+               : __VA_ARGS__                                                                                \
+               : "l"(desc_a), "l"(desc_b), "r"(accumulate)                                                  \
+               : "memory")
+#define HEDDLE_WGMMA_CODES_OF(types)                                                                                                      \
+  if constexpr (R == 32)                                                                                                                  \
+    HEDDLE_WGMMA_CODES("m64n64k32", types, HEDDLE_D0 ", " HEDDLE_D1, "%32", "%33", "%34", HEDDLE_OUT16(0), HEDDLE_OUT16(16));             \
+  else                                                                                                                                    \
+    HEDDLE_WGMMA_CODES("m64n128k32", types, HEDDLE_D0 ", " HEDDLE_D1 ", " HEDDLE_D2 ", " HEDDLE_D3, "%64", "%65", "%66", HEDDLE_OUT16(0), \
+                       HEDDLE_OUT16(16), HEDDLE_OUT16(32), HEDDLE_OUT16(48))
+
+// The same of codes, both K-major, over 32 of k.
+template <FP8 A, FP8 B, int R>
+__device__ inline void wgmma_codes(float (&d)[R], uint64_t desc_a, uint64_t desc_b, int accumulate) {
+  static_assert(R == 32 || R == 64, "N of 64 or 128");
+  if constexpr (A == FP8::e4m3 && B == FP8::e4m3) {
+    HEDDLE_WGMMA_CODES_OF("e4m3.e4m3");
+  } else if constexpr (A == FP8::e4m3) {
+    HEDDLE_WGMMA_CODES_OF("e4m3.e5m2");
+  } else if constexpr (B == FP8::e4m3) {
+    HEDDLE_WGMMA_CODES_OF("e5m2.e4m3");
+  } else {
+    HEDDLE_WGMMA_CODES_OF("e5m2.e5m2");
+  }
+}
+
 #define HEDDLE_WGMMA_A(shape, type, list, list_a, b, scale, tnsp_b, ...)                                                               \
   asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " scale                                                                               \
                ", 0;\n"                                                                                                                \
@@ -134,6 +166,8 @@ __device__ inline void wgmma(float (&d)[R], const uint32_t (&a)[4], uint64_t des
 #undef HEDDLE_WGMMA_64
 #undef HEDDLE_WGMMA_128
 #undef HEDDLE_WGMMA_256
+#undef HEDDLE_WGMMA_CODES
+#undef HEDDLE_WGMMA_CODES_OF
 #undef HEDDLE_WGMMA_A
 #undef HEDDLE_WGMMA_A_64
 #undef HEDDLE_WGMMA_A_128

@@ -33,6 +33,8 @@ CUtensorMapDataType type_of(DType type) {
       return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
     case DType::f32:
       return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case DType::u8:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT8;
     default:
       throw OpError(std::string("a tensor map of ") + name_of(type), ErrorCode::internal);
   }

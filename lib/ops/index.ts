@@ -2,6 +2,7 @@ export * from './attention.ts';
 export * from './dropout.ts';
 export * from './elementwise.ts';
 export * from './embedding.ts';
+export * from './fp8.ts';
 export * from './function.ts';
 export * from './inplace.ts';
 export * from './loss.ts';

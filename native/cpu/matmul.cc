@@ -31,7 +31,7 @@ void matmul(const MatmulArgs& args) {
   const int64_t products = g.batch[0] * g.batch[1];
   if (g.M == 0 || g.N == 0 || products == 0) return;
   if (g.M <= kDecodeRows && g.K >= VW && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1))) return run_decode(g, products);
-  const MatmulKernel bf16 = g.precision == Precision::bf16 ? bf16_matmul() : nullptr;
+  const MatmulKernel bf16 = g.precision == Precision::bf16 || g.precision == Precision::fp8 ? bf16_matmul() : nullptr;
   bf16 ? bf16(g) : run_blocks<F32>(g);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// What follows the sum over k: + bias, store to pre, activation, + residual; or * activation'(derivative_at). On a tile of c that is
-// still in the cache.
+// What follows the sum over k: * a_scale * b_scale, + bias, store to pre, activation, + residual; or * activation'(derivative_at). On a
+// tile of c that is still in the cache.
 #include "cpu/rows.h"
 #include "cpu/vecmath.h"
 #include "ops/backend.h"
@@ -9,7 +9,7 @@ namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
 inline bool has_epilogue(const MatmulArgs& g) {
-  return g.bias || g.pre || g.residual || g.derivative_at || g.activation != Activation::none;
+  return g.a_scale || g.bias || g.pre || g.residual || g.derivative_at || g.activation != Activation::none;
 }
 
 // v = f(v, its column, its offset in a dense M x N matrix, lanes) for the vectors of a tile.
@@ -28,7 +28,9 @@ inline void each_vector(const MatmulArgs& g, float* c, int64_t m, int rows, int6
 inline void epilogue(const MatmulArgs& g, float* c, float* pre, const float* residual, int64_t m, int rows, int64_t n, int cols) {
   const auto forward = [&](auto f) {
     const float* bias = static_cast<const float*>(g.bias);
+    const vf scale = splat(g.a_scale ? *g.a_scale * *g.b_scale : 1);
     each_vector(g, c, m, rows, n, cols, [&](vf v, int64_t column, int64_t at, int lanes) {
+      if (g.a_scale) v = v * scale;
       if (bias) v = v + load_n(bias + column, lanes);
       if (pre) store_n(pre + at, v, lanes);
       v = f(v);

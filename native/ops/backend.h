@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/fp8.h"
 #include "core/random.h"
 #include "core/rope_scaling.h"
 #include "core/step_state.h"
@@ -172,11 +173,12 @@ struct SoftmaxBackwardArgs {  // y as the forward gave it
 
 enum class Activation : int32_t { none, gelu_tanh, gelu_erf, relu, relu2, silu };
 // What operands of f32 products are rounded to, where the device multiplies such faster; elsewhere, and where few rows leave a product to
-// memory, it computes them in full. Sums are f32.
-enum class Precision : int32_t { full, tf32, bf16 };
+// memory, it computes them in full. Sums are f32. fp8 is for `linear`, which makes it of operands of any type, everywhere, and has the
+// product below; all others take it as bf16.
+enum class Precision : int32_t { full, tf32, bf16, fp8 };
 // c[m][n] (+)= sum_k a(m,k) * b(k,n), then the epilogue. a(m,k) = a[m*a_m + k*a_k], b(k,n) = b[k*b_k + n*b_n]; one stride of
 // each is 1. Batched: `batch` products, each operand with its own batch stride (0 broadcasts), at most two batch dimensions.
-// Epilogue, in this order: + bias[n]; store to pre; activation; + residual[m][n]. Bits of a row do not depend on M.
+// Epilogue, in this order: * a_scale * b_scale; + bias[n]; store to pre; activation; + residual[m][n]. Bits of a row do not depend on M.
 struct MatmulArgs {
   DType type, c_type;  // of a, b, bias, pre, residual; of c: `type`, or f32
   Precision precision;
@@ -192,7 +194,32 @@ struct MatmulArgs {
   Activation activation;
   // [M][N] dense, of `type`, or null: the sum is multiplied by activation'(derivative_at), in place of all of the above.
   const void* derivative_at;
+  const float *a_scale, *b_scale;  // [1] each, or both null
   void* workspace;
+};
+
+// ---- fp8 (core/fp8.h) ----
+
+struct FP8QuantizeArgs {  // codes[i] = the code of x[i] / scale, scale = largest |x[i]| / largest value; NaN are left out of it
+  DType type;             // of x
+  FP8 format;
+  const void* x;
+  uint8_t* codes;
+  float* scale;  // [1]; 1 where it would be 0
+  int64_t n;     // at least 1
+  void* workspace;
+};
+struct FP8DequantizeArgs {  // out[i] = value(codes[i]) * scale, rounded to type; scale null: 1
+  DType type;
+  FP8 format;
+  const uint8_t* codes;
+  const float* scale;  // [1] or null
+  void* out;
+  int64_t n;
+};
+// A product whose a [M][K] and b [N][K] are codes, dense, with their scales. One product, nothing is added to.
+struct FP8MatmulArgs : MatmulArgs {
+  FP8 a_format, b_format;
 };
 
 // ---- quantised weights ----
@@ -410,6 +437,9 @@ struct Backend {
   Kernel<SoftmaxArgs> softmax;
   Kernel<SoftmaxBackwardArgs> softmax_backward;
   Kernel<MatmulArgs> matmul;
+  Kernel<FP8QuantizeArgs> fp8_quantize;
+  Kernel<FP8DequantizeArgs> fp8_dequantize;
+  Kernel<FP8MatmulArgs> fp8_matmul;
   Kernel<NF4QuantizeArgs> nf4_quantize;
   Kernel<NF4DequantizeArgs> nf4_dequantize;
   Kernel<EmbeddingArgs> embedding;

@@ -221,6 +221,13 @@ std::tuple<Tensor, std::optional<Tensor>> linear(const Tensor& x, const Tensor& 
   if (residual) require_shape(*residual, "residual", shape);
 
   const DType type = compute_type({&x, &w, bias, residual});
+  if (precision == Precision::fp8 && x.elements() && w.elements()) {
+    const auto [codes, scale] = fp8_quantize(x, FP8::e4m3);
+    const auto [w_codes, w_scale] = fp8_quantize(conv1d ? permute(w, {1, 0}) : w, FP8::e4m3);
+    auto [y, pre] = fp8_linear(codes, scale, FP8::e4m3, w_codes, w_scale, FP8::e4m3, bias, residual, activation, keep_pre, type);
+    if (pre) pre = result_as(*pre, x.dtype);
+    return {result_as(y, x.dtype), pre};
+  }
   const Tensor rows = dense(x, "x", type), weight = matrix(w, "w", type);
   const std::optional<Tensor> b = bias ? std::optional(dense(*bias, "bias", type)) : std::nullopt;
   const std::optional<Tensor> r = residual ? std::optional(dense(*residual, "residual", type)) : std::nullopt;

@@ -34,7 +34,11 @@ struct EnumNames<Activation> {
 };
 template <>
 struct EnumNames<Precision> {
-  static constexpr const char* names[] = {"full", "tf32", "bf16"};
+  static constexpr const char* names[] = {"full", "tf32", "bf16", "fp8"};
+};
+template <>
+struct EnumNames<FP8> {
+  static constexpr const char* names[] = {"e4m3", "e5m2"};
 };
 template <>
 struct EnumNames<Optimizer> {

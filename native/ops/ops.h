@@ -71,6 +71,14 @@ void linear_backward(const Tensor& dy, bool spend_dy, const Tensor* x, const Ten
                      bool conv1d, const Tensor* dx, bool add_dx, const Tensor* dw, bool add_dw, const Tensor* db, bool add_db,
                      Precision precision);
 
+// ---- fp8.cc ---- x of any shape -> codes u8 of that shape, scale f32 (1)
+std::tuple<Tensor, Tensor> fp8_quantize(const Tensor& x, FP8 format);
+Tensor fp8_dequantize(const Tensor& codes, const Tensor& scale, FP8 format, DType dtype);
+// linear of codes: x (..., in), w (out, in); the result, and all that is added, of `dtype`
+std::tuple<Tensor, std::optional<Tensor>> fp8_linear(const Tensor& x, const Tensor& x_scale, FP8 x_format, const Tensor& w,
+                                                     const Tensor& w_scale, FP8 w_format, const Tensor* bias, const Tensor* residual,
+                                                     Activation activation, bool keep_pre, DType dtype);
+
 // ---- nf4.cc ---- w of any shape and n elements -> codes u8 (ceil(n / 2)), scales u8 (ceil(n / 64)), ranges f32 (ceil(n / 16384)), mean
 // f32 (1)
 std::tuple<Tensor, Tensor, Tensor, Tensor> nf4_quantize(const Tensor& w);

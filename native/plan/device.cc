@@ -42,6 +42,8 @@ const Backend& card_backend() {
     give_scratch(&b.reduce);
     give_scratch(&b.column_sum);
     give_scratch(&b.matmul);
+    give_scratch(&b.fp8_quantize);
+    give_scratch(&b.fp8_matmul);
     give_scratch(&b.nf4_quantize);
     give_scratch(&b.embedding_backward);
     give_scratch(&b.norm_backward);

@@ -4,6 +4,7 @@ import { attention } from './attention.ts';
 import type { Case } from './case.ts';
 import { binary, binaryInto, dropout, swiglu, unary, where } from './elementwise.ts';
 import { embedding } from './embedding.ts';
+import { fp8, fp8Linear } from './fp8.ts';
 import { crossEntropy } from './loss.ts';
 import { linear, matmul, matmulInto, mlp } from './matmul.ts';
 import { cast, concat, copyInto, fill, gather, random, toDevice } from './movement.ts';
@@ -22,6 +23,7 @@ export const CASES: Readonly<Record<OpName, Case>> = {
   ...{ unary, unaryBackward: unary, binary, binaryInto, where, swiglu, swigluBackward: swiglu, dropout, dropoutBackward: dropout },
   ...{ reduce, sumInto, softmax, softmaxBackward: softmax },
   ...{ matmul, matmulInto, linear, linearBackward: linear, matmulDerivative: mlp },
+  ...{ fp8Quantize: fp8, fp8Dequantize: fp8, fp8Linear },
   ...{ nf4Quantize: nf4, nf4Dequantize: nf4 },
   ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
   ...{ attention, attentionBackward: attention, splitHeads: attention, crossEntropy },

@@ -251,6 +251,33 @@ void hopper_tiles() {
   IS(forced_hopper_tile("128x256") == 0 && forced_hopper_tile("64x128") == 3 && forced_hopper_tile("64x128x64") == -1);
 }
 
+// Codes: which card has a kernel, and its tiles; what is taken out otherwise.
+void codes() {
+  const auto of = [](DType type, int64_t M, int64_t N, int64_t K) {
+    FP8MatmulArgs g{};
+    static_cast<MatmulArgs&>(g) = linear(type, M, N, K);
+    return g;
+  };
+  const auto hopper = [&](DType type, int64_t K, const Card& card) { return plan_fp8_matmul(of(type, 64, 64, K), card).hopper; };
+  for (const DType type : {DType::bf16, DType::f16}) {
+    IS(hopper(type, 16, kHopper) && hopper(type, 4096, kHopper));
+    IS(!hopper(type, 24, kHopper) && !hopper(type, 7, kHopper));
+    IS(!hopper(type, 64, kH100) && !hopper(type, 64, kA100));
+  }
+  IS(!hopper(DType::f32, 64, kHopper));
+  FP8MatmulArgs g = of(DType::bf16, 64, 64, 64);
+  g.b = memory + 8;
+  IS(!plan_fp8_matmul(g, kHopper).hopper);
+  for (const int64_t N : {64, 768, 50304})
+    for (const int64_t M : {8, 64, 512, 65536}) {
+      const MatmulPlan p = plan_fp8_matmul(of(DType::bf16, M, N, 768), kHopper);
+      IS(p.hopper_tile >= kFirstFP8Tile && p.tile_m == kHopperTiles[p.hopper_tile].m && p.tile_n == kHopperTiles[p.hopper_tile].n);
+      IS(p.tile_m * p.tile_n <= 128 * 128 && p.cluster == (M > p.tile_m ? 2 : 1));
+    }
+  IS(plan_fp8_matmul(of(DType::bf16, 65536, 768, 768), kHopper).tile_n == 128);
+  IS(fp8_operand_bytes(8, DType::bf16) == 16 && fp8_operand_bytes(9, DType::bf16) == 32 && fp8_operand_bytes(5, DType::f32) == 32);
+}
+
 void flattening() {
   MatmulArgs g = linear(DType::bf16, 10, 64, 64);
   g.batch[0] = 3;
@@ -273,6 +300,7 @@ void flattening() {
 
 int main() {
   paths();
+  codes();
   layouts();
   alignment();
   tiles();

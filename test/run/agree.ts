@@ -51,7 +51,7 @@ export function withGradients(y: Tensor, ...leaves: Tensor[]): Tensor[] {
 }
 
 /** What a device may differ from the CPU by: orders of sums in f32, one rounding of the result to 16 bits. */
-const TOLERANCE = { f32: 4e-6, bf16: 2 ** -7, f16: 2 ** -10 } as const;
+export const TOLERANCE = { f32: 4e-6, bf16: 2 ** -7, f16: 2 ** -10 } as const;
 
 /** The largest of the scaled errors; NaN if one of them is. */
 export function worst(got: readonly Tensor[], want: readonly ArrayLike<number>[]): number {
