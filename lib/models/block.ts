@@ -173,7 +173,7 @@ export class FeedForward extends Module {
     if (up.lora || down.lora || !(wUp instanceof Parameter && wDown instanceof Parameter))
       return project(down, up.forward(x, { activation: name, random }), stream, p.residual, random);
     const biases = { upBias: up.bias?.compute ?? null, downBias: down.bias?.compute ?? null };
-    const settings = { activation: name, ...biases, precision: this.precision, recompute: options.recompute === 'activation' };
+    const settings = { activation: name, ...biases, precision: this.layerPrecision, recompute: options.recompute === 'activation' };
     return addTo(stream, p.residual, random, (residual) => mlp(x, wUp.compute, wDown.compute, { ...settings, residual }));
   }
 }

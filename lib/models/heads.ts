@@ -37,7 +37,7 @@ export abstract class ScoredGPT extends Module {
     if (!(p >= 0 && p < 1)) throw new ArgumentError(`head: dropout must be at least 0 and below 1, got ${p}`);
     const init: InitOptions = { seeds: seedsFrom(seed, FIRST_SEED), device: gpt.device };
     this.gpt = gpt;
-    this.score = new Linear(gpt.config.width, outputs, { ...init, bias: false, std: 0.02 }).computeIn(gpt.compute);
+    this.score = new Linear(gpt.config.width, outputs, { ...init, bias: false, std: 0.02, layer: false }).computeIn(gpt.compute);
     this.dropout = p;
   }
 

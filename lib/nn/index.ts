@@ -10,6 +10,7 @@ export { type Bucket, decayGroup, ParameterSet, type ParameterSetOptions, type P
 export {
   COMPUTES,
   type Compute,
+  computesInBf16,
   fillPolicy,
   OFFLOADS,
   type Offload,

@@ -10,6 +10,8 @@ export interface LinearModuleOptions extends InitOptions {
   bias?: boolean;
   /** Standard deviation of the initial weights; default 0.02. */
   std?: number;
+  /** It is no head, for which fp8 would be too coarse. Default true. */
+  layer?: boolean;
 }
 
 const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = {
@@ -27,11 +29,13 @@ export class Linear<W extends Parameter | NF4Matrix = Parameter> extends Module 
   readonly bias: Parameter | null;
   /** A change of the weight that is learned in its place: see `addLoRA`. */
   lora: LoRA | null = null;
+  readonly #layer: boolean;
 
   constructor(inFeatures: number, outFeatures: number, options: LinearModuleOptions = {}) {
     super();
     this.weight = normalParameter([outFeatures, inFeatures], options.std ?? 0.02, options) as W;
     this.bias = (options.bias ?? true) ? constantParameter([outFeatures], 0, options) : null;
+    this.#layer = options.layer ?? true;
   }
 
   /**
@@ -39,7 +43,8 @@ export class Linear<W extends Parameter | NF4Matrix = Parameter> extends Module 
    * dropout of that change.
    */
   forward(x: Tensor, options: { activation?: Activation; residual?: Tensor | null; random?: RandomSource | null } = {}): Tensor {
-    const { lora, precision, weight } = this;
+    const { lora, weight } = this;
+    const precision = this.#layer ? this.layerPrecision : this.precision;
     const w: Tensor | NF4Matrix = weight instanceof Parameter ? weight.compute : weight;
     const own = { bias: this.bias?.compute ?? null, precision };
     const { activation = 'none', residual = null, random = null } = options;

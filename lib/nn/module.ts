@@ -8,7 +8,7 @@ import type { Shape } from '../tensor/shape.ts';
 import { scope, Tensor } from '../tensor/tensor.ts';
 import { ArgumentError } from '../util/errors.ts';
 import { computeType } from './compute_type.ts';
-import type { Compute } from './policy.ts';
+import { type Compute, computesInBf16 } from './policy.ts';
 
 /** A tensor that is learned, f32 unless its optimizer keeps it in bf16. It lives until its module is disposed of, whatever scope it was made in. */
 export class Parameter extends Tensor {
@@ -136,9 +136,14 @@ export abstract class Module {
   /** What this part computes with; see `computeIn`. */
   compute: Compute = 'f32';
 
-  /** Of this part's products. */
+  /** Of this part's products, but for those of a layer's matrices in fp8. */
   protected get precision(): Precision {
-    return this.compute === 'tf32' || this.compute === 'bf16' ? this.compute : 'full'; // operands in bf16 already stay as they are
+    if (computesInBf16(this.compute)) return 'bf16'; // operands in bf16 already stay as they are
+    return this.compute === 'tf32' ? 'tf32' : 'full';
+  }
+  /** Of products with a layer's matrices. */
+  protected get layerPrecision(): Precision {
+    return this.compute === 'fp8' ? 'fp8' : this.precision;
   }
 
   #children(): [string, Parameter | Frozen | Module][] {

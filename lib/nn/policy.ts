@@ -1,13 +1,19 @@
 // Plain values: a configuration is read without the native addon.
-export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16'] as const;
+export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16', 'fp8'] as const;
 
 /**
  * What a model computes with; its parameters are f32 always. `tf32`: f32 whose matrix products round their operands to TF32 where
  * the device can. `bf16`, `f16`: activations and a copy of the parameters in that type; sums, statistics and the gradients of
  * parameters stay f32. On the CPU `bf16` is f32 whose matrix products round their operands, where the processor multiplies bf16
- * (AVX-512 BF16) and the product has more than a few rows; other processors compute it in f32.
+ * (AVX-512 BF16) and the product has more than a few rows; other processors compute it in f32. `fp8`: as `bf16`, but the layers'
+ * matrices are multiplied in 8 bits in the forward pass.
  */
 export type Compute = (typeof COMPUTES)[number];
+
+/** What of fp8 is not in 8 bits is in bf16. */
+export function computesInBf16(compute: Compute): boolean {
+  return compute === 'bf16' || compute === 'fp8';
+}
 
 export const RECOMPUTES = ['none', 'activation', 'block'] as const;
 
@@ -56,7 +62,7 @@ export interface Policy {
   /** Of adamw, adam, lion and sgd: the moments m and v. Default f32. */
   readonly moments?: Storage;
   /**
-   * The parameters themselves. `bf16`, with `compute: bf16`: no f32 master beside what forward passes use; what is frozen stays f32.
+   * The parameters themselves. `bf16`, with `compute: bf16` or `fp8`: no f32 master beside what forward passes use; what is frozen stays f32.
    * Default f32.
    */
   readonly weights?: Storage;

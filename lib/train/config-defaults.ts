@@ -1,4 +1,4 @@
-import { fillPolicy, type Policy } from '../nn/policy.ts';
+import { computesInBf16, fillPolicy, type Policy } from '../nn/policy.ts';
 import type { RunInput } from './config-schema.ts';
 
 type TrainInput = NonNullable<RunInput['train']>;
@@ -129,8 +129,8 @@ export function policyProblems({ optimizer, policy }: TrainConfig): Problem[] {
   if (optimizer === 'muon' && moments === 'bf16') problems.push({ field: 'policy.moments', expected: 'f32 for muon', got: moments });
   if (optimizer === 'muon' && offload === 'optimizer') problems.push({ field: 'policy.offload', expected: 'none for muon', got: offload });
   if (optimizer === 'muon' && weights === 'bf16') problems.push({ field: 'policy.weights', expected: 'f32 for muon', got: weights });
-  else if (compute !== 'bf16' && weights === 'bf16')
-    problems.push({ field: 'policy.weights', expected: `f32 with compute ${compute} (bf16 goes with compute bf16)`, got: weights });
+  else if (!computesInBf16(compute) && weights === 'bf16')
+    problems.push({ field: 'policy.weights', expected: `f32 with compute ${compute} (bf16 goes with compute bf16 or fp8)`, got: weights });
   return problems;
 }
 

@@ -1,5 +1,5 @@
 // The memory ladder: what a run can give up for memory.
-import { OFFLOADS, type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
+import { computesInBf16, OFFLOADS, type Policy, RECOMPUTES, STORAGES } from '../nn/policy.ts';
 import type { Device } from '../tensor/index.ts';
 import type { TrainConfig } from './config-defaults.ts';
 
@@ -54,7 +54,7 @@ export function rungsOf(train: TrainConfig, device: Device): readonly Rung[] {
   const ownMemory = device !== 'cpu' && device !== 'plan:cpu';
   const offload = train.optimizer === 'muon' || !ownMemory ? [] : [ofPolicy(train, 'offload', OFFLOADS)];
   const moments = train.optimizer === 'muon' ? [] : [ofPolicy(train, 'moments', STORAGES)];
-  const weights = train.optimizer === 'muon' || train.policy.compute !== 'bf16' ? [] : [ofPolicy(train, 'weights', STORAGES)];
+  const weights = train.optimizer === 'muon' || !computesInBf16(train.policy.compute) ? [] : [ofPolicy(train, 'weights', STORAGES)];
   return [ofPolicy(train, 'recompute', RECOMPUTES), head(train), microBatches(train), ...offload, ...moments, ...weights];
 }
 

@@ -1,15 +1,15 @@
-import { COMPUTES, type Compute, type Policy } from '../nn/policy.ts';
+import { COMPUTES, type Compute, computesInBf16, type Policy } from '../nn/policy.ts';
 import { capabilityOf, computesHalf, type Device, describeDevice } from '../tensor/device.ts';
 import { ArgumentError } from '../util/errors.ts';
 
 /** bf16 arithmetic begins with this compute capability. */
 const BF16_CAPABILITY = 80;
 
-/** What a device computes in without converting activations. TF32 is always allowed, bf16 on the CPU: where there is none of it, f32 is. */
+/** What a device computes in without converting activations. TF32 is always allowed, bf16 and fp8 on the CPU: where there is none of it, f32 is. */
 function supported(device: Device): readonly Compute[] {
-  if (!computesHalf(device)) return ['f32', 'tf32', 'bf16'];
+  if (!computesHalf(device)) return ['f32', 'tf32', 'bf16', 'fp8'];
   const capability = capabilityOf(device) ?? BF16_CAPABILITY;
-  return COMPUTES.filter((compute) => compute !== 'bf16' || capability >= BF16_CAPABILITY);
+  return COMPUTES.filter((compute) => !computesInBf16(compute) || capability >= BF16_CAPABILITY);
 }
 
 /** @throws ArgumentError when the device does not compute so, with what to use instead */
@@ -18,7 +18,7 @@ export function checkPolicy(policy: Policy, device: Device): Policy {
   const can = supported(device);
   if (can.includes(compute)) return policy;
   const where = device === 'cpu' ? 'the CPU' : describeDevice(device);
-  const hint = can.includes('f16') ? `bf16 needs compute capability 8.0; use f16.` : `${compute} needs a GPU.`;
+  const hint = can.includes('f16') ? `bf16 and fp8 need compute capability 8.0; use f16.` : `${compute} needs a GPU.`;
   throw new ArgumentError(`train.policy.compute must be ${can.join(' or ')} on ${where}, got ${compute}`, { hint });
 }
 

@@ -38,7 +38,7 @@ test('two trainers with different policies do not know of each other, and the CP
     return new Trainer({ model, train, data: new data.Loader(tokens, { batch: 1, length: 8 }) });
   };
   const first = trainer('f32');
-  t.throws(() => trainer('f16'), { message: /train\.policy\.compute must be f32 or tf32 or bf16 on the CPU, got f16/ });
+  t.throws(() => trainer('f16'), { message: /train\.policy\.compute must be f32 or tf32 or bf16 or fp8 on the CPU, got f16/ });
   t.notThrows(() => trainer('f32').dispose());
   first.dispose();
 });

@@ -1,6 +1,6 @@
 // Training in half precision and TF32 through the trainer; the CPU converts, which is slow and the same arithmetic.
 import test from 'ava';
-import { computesHalf, memory, nn, setDefaultDevice, synchronize, type TrainerEvent } from '../../../lib/index.ts';
+import { computesHalf, data, memory, nn, setDefaultDevice, synchronize, type TrainerEvent } from '../../../lib/index.ts';
 import { checkPolicy, computeOn, LossScale } from '../../../lib/train/policy.ts';
 import { DEVICE, EVERY_DEVICE, onDevice } from '../../run/devices.ts';
 import { bitsOf, endOf, eventsOf, lossesOf, resumesBitForBit, tokens, trainerOf } from './run_support.ts';
@@ -30,6 +30,23 @@ for (const compute of ['tf32', 'bf16', 'f16'] as const)
     t.true(trainer.model.parameters().every((p) => p.dtype === 'f32'));
     endOf(trainer);
   });
+
+test('in fp8 the loss falls as in bf16', async (t) => {
+  const losses = async (compute: 'bf16' | 'fp8'): Promise<number[]> => {
+    const count = new data.MemoryTokens({ tokens: Uint32Array.from({ length: 999 }, (_, i) => i % 17), vocabSize: 17 });
+    const source = new data.Loader(count, { batch: 4, length: 16, seed: 5 });
+    const steps = { steps: 20, logEvery: 1, batchSize: 4 };
+    const trainer = trainerOf({ model: { width: 32 }, train: steps, source, options: { policy: nn.fillPolicy({ compute }) } });
+    t.is(trainer.model.compute, compute);
+    const found = stepsOf(await eventsOf(trainer)).map(({ loss }) => loss);
+    endOf(trainer);
+    return found;
+  };
+  const [want, got] = [await losses('bf16'), await losses('fp8')];
+  t.true((got.at(-1) as number) < (got[0] as number) - 1.5, `${got[0]} to ${got.at(-1)}`);
+  t.notDeepEqual(got, want);
+  for (const [i, loss] of got.entries()) t.true(Math.abs(loss - (want[i] as number)) < 0.02, `step ${i + 1}: ${loss}, in bf16 ${want[i]}`);
+});
 
 test('the loss scale cancels: reported losses and parameters are those without one', async (t) => {
   const run = async (lossScale: number) => {
@@ -80,8 +97,9 @@ test('gradients that overflow in f16 skip the step: nothing changes', async (t) 
   endOf(trainer);
 });
 
-test('a run in bf16 resumes bit for bit, copies included', (t) =>
-  resumesBitForBit(t, { train, policy: nn.fillPolicy({ compute: 'bf16' }), saveEvery: 5 }));
+for (const compute of ['bf16', 'fp8'] as const)
+  test(`a run in ${compute} resumes bit for bit, copies included`, (t) =>
+    resumesBitForBit(t, { train, policy: nn.fillPolicy({ compute }), saveEvery: 5 }));
 
 for (const device of EVERY_DEVICE)
   test.serial(`a step copies once from the device: its figures${onDevice(device)}`, async (t) => {
@@ -105,7 +123,7 @@ for (const device of EVERY_DEVICE)
 
 test('a device that does not compute in a type says what it does', (t) => {
   const f16 = nn.fillPolicy({ compute: 'f16' });
-  t.throws(() => checkPolicy(f16, 'cpu'), { message: /^train\.policy\.compute must be f32 or tf32 or bf16 on the CPU, got f16/ });
+  t.throws(() => checkPolicy(f16, 'cpu'), { message: /^train\.policy\.compute must be f32 or tf32 or bf16 or fp8 on the CPU, got f16/ });
   t.is(computeOn('cpu', 'f16'), 'f32');
   t.is(computeOn('cpu', 'bf16'), 'bf16');
   t.is(computeOn('cpu', 'tf32'), 'tf32');

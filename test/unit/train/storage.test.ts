@@ -146,7 +146,7 @@ type Step = TrainerEvent & { type: 'step' };
 test('what does not go together is told', (t) => {
   const parse = (train: string) => () => parseRunConfig(`train: ${train}`, 'run.yaml');
   t.throws(parse('{ policy: { weights: bf16 } }'), {
-    message: /train\.policy\.weights must be f32 with compute f32 \(bf16 goes with compute bf16\), got "?bf16/,
+    message: /train\.policy\.weights must be f32 with compute f32 \(bf16 goes with compute bf16 or fp8\), got "?bf16/,
   });
   t.throws(parse('{ optimizer: muon, policy: { moments: bf16 } }'), { message: /train\.policy\.moments must be f32 for muon, got "?bf16/ });
   t.throws(() => trainerOf({ options: { policy: nn.fillPolicy({ weights: 'bf16' }) } }), {
