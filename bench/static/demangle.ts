@@ -11,14 +11,13 @@ function sourceName(text: string): [name: string, rest: string] | undefined {
   return [text.slice(digits.length, end), text.slice(end)];
 }
 
-// The list after an I up to its E; undefined where something in it is not understood.
-function templateArguments(text: string): string[] | undefined {
+// The list after an I up to its E, and what follows; undefined where something in it is not understood.
+function templateArguments(text: string): [args: string[], rest: string] | undefined {
   const args: string[] = [];
   let rest = text;
   while (rest !== '' && !rest.startsWith('E')) {
-    const literal = /^L[a-z](n?)(\d+)E/.exec(rest) ?? /^L\d+\w*?(n?)(\d+)E/.exec(rest);
+    const literal = /^L[a-z](n?)(\d+)E/.exec(rest) ?? /^L(?:\d+\w*?|S\w*?_)(n?)(\d+)E/.exec(rest);
     const named = sourceName(rest);
-    const nested = /^N[^I]*?(\d+\w+?)E/.exec(rest);
     if (literal) {
       args.push((literal[1] ? '-' : '') + literal[2]);
       rest = rest.slice(literal[0].length);
@@ -30,10 +29,12 @@ function templateArguments(text: string): string[] | undefined {
     } else if (named) {
       args.push(SHORT[named[0]] ?? named[0]);
       rest = named[1];
-    } else if (nested) {
+    } else if (rest.startsWith('N')) {
       let last: string | undefined;
       let inner = rest.slice(1).replace(/^(?:S\d*_|St)/, '');
       for (let n = sourceName(inner); n; n = sourceName(inner)) [last, inner] = n;
+      const own = inner.startsWith('I') ? templateArguments(inner.slice(1)) : undefined;
+      if (own) [last, inner] = [`${last}<${own[0].join(',')}>`, own[1]];
       if (last === undefined || !inner.startsWith('E')) return undefined;
       args.push(last);
       rest = inner.slice(1);
@@ -42,7 +43,7 @@ function templateArguments(text: string): string[] | undefined {
       rest = rest.slice(1);
     } else return undefined;
   }
-  return rest.startsWith('E') ? args : undefined;
+  return rest.startsWith('E') ? [args, rest.slice(1)] : undefined;
 }
 
 export function demangle(symbol: string): string {
@@ -51,7 +52,19 @@ export function demangle(symbol: string): string {
   let last = symbol;
   for (let n = sourceName(rest); n; n = sourceName(rest)) [last, rest] = n;
   const args = rest.startsWith('I') ? templateArguments(rest.slice(1)) : undefined;
-  return args ? `${last}<${args.join(',')}>` : last;
+  return args ? `${last}<${args[0].join(',')}>` : last;
+}
+
+/** What stands between the commas that are in no brackets. */
+function listed(text: string): string[] {
+  const parts = [''];
+  let depth = 0;
+  for (const c of text) {
+    depth += Number(c === '<') - Number(c === '>');
+    if (c === ',' && depth === 0) parts.push('');
+    else parts.push(parts.pop() + c);
+  }
+  return parts;
 }
 
 /** The same of a name that a tool has demangled: `void heddle::cuda::norm_warp<__nv_bfloat16, true, 8, 3>(NormArgs)`. */
@@ -62,8 +75,7 @@ export function shortName(name: string): string {
   const last = (text: string): string => text.trim().split('::').at(-1) as string;
   if (args === undefined) return last(head);
   const value = (text: string): string => ({ true: '1', false: '0' })[text] ?? SHORT[text] ?? text;
-  return `${last(head)}<${args
-    .split(',')
-    .map((a) => value(last(a)))
+  return `${last(head)}<${listed(args)
+    .map((a) => (a.includes('<') ? shortName(a.trim()) : value(last(a))))
     .join(',')}>`;
 }

@@ -123,6 +123,14 @@ export const JOBS: readonly Job[] = [
   product('forward', 'X W^T', false, true),
   product('dX', 'dY W', false, false),
   product('dW', 'dY^T X', true, false),
+  {
+    ...{ subject: 'matmul', name: 'forward (X W^T, e4m3)', shape: '256x256, bf16', kernel: /^matmul_(mma|hopper)\w*_kernel</, depth: 256 },
+    sources: ['cuda/matmul/bf16.cu', 'cuda/matmul/fp8_bf16_sm90.cu'],
+    prepare(make, K) {
+      const [x, w] = [make([256, K], 'bf16'), make([256, K], 'bf16')].map((t) => ops.quantizeFP8(t)) as [ops.FP8, ops.FP8];
+      return { run: () => ops.linearFP8(x, w, { dtype: 'bf16' }).dispose(), bytes: 0 };
+    },
+  },
   fused('forward', 64),
   fused('forward', 128),
   fused('dK and dV', 64),

@@ -31,9 +31,9 @@ export const GPT2_PRODUCTS: Record<Kind, Product[]> = {
 
 /** Of our kernels, by name (cuda/matmul). */
 export function tileOf(kernel: string): { tile: Tile; persistent: boolean } | undefined {
-  const [, family, type, size, columns] = /^matmul_(mma|hopper)\w*_kernel<(\w+),(\d+),(\d+)/.exec(kernel) ?? [];
+  const [, family, type, size, columns] = /^matmul_(mma|hopper)\w*_kernel<(\w+)(?:<[^>]*>)?,(\d+),(\d+)/.exec(kernel) ?? [];
   if (family === 'mma') return { tile: [Number(size), Number(size), type === 'float' ? 16 : 32], persistent: false };
-  return family === 'hopper' ? { tile: [Number(size), Number(columns), 64], persistent: true } : undefined;
+  return family === 'hopper' ? { tile: [Number(size), Number(columns), type === 'Codes' ? 128 : 64], persistent: true } : undefined;
 }
 
 /** Parts that K is cut into, computed side by side: sums over rows (chunks_of in cuda/matmul/config.h). */

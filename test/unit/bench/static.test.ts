@@ -134,6 +134,17 @@ test('names of kernels, mangled and demangled, come to the same', (t) => {
     shortName('void heddle::cuda::(anonymous namespace)::optimizer_step<(heddle::cuda::Optimizer)0, __nv_bfloat16>'),
     'optimizer_step<0,bf16>',
   );
+  // A template among the arguments of another.
+  const codes =
+    '_ZN6heddle4cuda20matmul_hopper_kernelINS0_5CodesI13__nv_bfloat16LNS_3FP8E0ELS4_1EEELi128ELi64ELb1ELb1EEEvNS0_13MatmulProblemE14CUtensorMap_stS7_NS0_7BoxMapsE';
+  t.is(demangle(codes), 'matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>');
+  t.is(
+    shortName(
+      'void heddle::cuda::matmul_hopper_kernel<heddle::cuda::Codes<__nv_bfloat16, (heddle::FP8)0, (heddle::FP8)1>, 128, 64, true, true>',
+    ),
+    'matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>',
+  );
+  t.deepEqual(tileOf('matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>'), { tile: [128, 64, 128], persistent: true });
   t.is(demangle('matmul'), 'matmul');
 });
 
