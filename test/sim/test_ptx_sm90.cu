@@ -1,4 +1,6 @@
 // test_ptx_sm90.cu - clusters, multicast, bulk copies, wgmma variants.  Compiled for compute_90a.
+#include <cuda_fp8.h>
+
 #include "device_buffer.h"
 #include "expect.h"
 #include "gpu/gpu.cuh"
@@ -202,6 +204,95 @@ void check_mode() {
   check_wgmma<Mode, 0, 1, true>();
 }
 
+// ---- wgmma m64n16k32 on fp8: both formats of each operand, every swizzle; A also from registers ----
+
+__device__ int place_of_byte(int mode, int mn, int k) {
+  const int row = mode == 1 ? 128 : mode == 2 ? 64 : 32;
+  if (mode == 0) return mn % 8 * 16 + mn / 8 * 256 + k / 16 * 128 + k % 16;
+  const int a = mn % 8 * row + mn / 8 * (8 * row) + k;
+  return a ^ (a >> 3 & (mode == 1 ? 0x70 : mode == 2 ? 0x30 : 0x10));
+}
+
+#define WGMMA_FP8(types, operands, ...)                                                                                         \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n16k32.f32." types " {%0,%1,%2,%3,%4,%5,%6,%7}, " operands ";"                  \
+               : "+f"(acc[0]), "+f"(acc[1]), "+f"(acc[2]), "+f"(acc[3]), "+f"(acc[4]), "+f"(acc[5]), "+f"(acc[6]), "+f"(acc[7]) \
+               : __VA_ARGS__, "l"(db))
+#define WGMMA_FP8_BOTH(types)                                                                          \
+  if constexpr (Registers)                                                                             \
+    WGMMA_FP8(types, "{%8,%9,%10,%11}, %12, 1, 1, 1", "r"(fa[0]), "r"(fa[1]), "r"(fa[2]), "r"(fa[3])); \
+  else                                                                                                 \
+    WGMMA_FP8(types, "%8, %9, 1, 1, 1", "l"(da))
+
+// change: xor of A's descriptor.
+template <int Mode, bool A5, bool B5, bool Registers>
+__global__ void fp8_kernel(float* d, const uint8_t* a, const uint8_t* b, uint64_t change) {
+#if GPU_SM90A
+  __shared__ __align__(1024) unsigned char tile_a[8192], tile_b[2048];
+  const int t = threadIdx.x, lane = t % 32, warp = t / 32;
+  for (int e = t; e < 64 * 32; e += 128) tile_a[place_of_byte(Mode, e / 32, e % 32)] = a[e];
+  for (int e = t; e < 16 * 32; e += 128) tile_b[place_of_byte(Mode, e / 32, e % 32)] = b[e];
+  ptx::fence_proxy_async();
+  __syncthreads();
+  float acc[8] = {};
+  const uint64_t da = descriptor(tile_a, Mode, false) ^ change, db = descriptor(tile_b, Mode, false);
+  uint32_t fa[4];
+  for (int i = 0; i < 4; ++i)
+    fa[i] = *reinterpret_cast<const uint32_t*>(a + (warp * 16 + lane / 4 + i % 2 * 8) * 32 + lane % 4 * 4 + i / 2 * 16);
+  ptx::wgmma_fence();
+  if constexpr (A5 && B5) {
+    WGMMA_FP8_BOTH("e5m2.e5m2");
+  } else if constexpr (A5) {
+    WGMMA_FP8_BOTH("e5m2.e4m3");
+  } else if constexpr (B5) {
+    WGMMA_FP8_BOTH("e4m3.e5m2");
+  } else {
+    WGMMA_FP8_BOTH("e4m3.e4m3");
+  }
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+  for (int i = 0; i < 8; ++i) d[(warp * 16 + lane / 4 + i / 2 % 2 * 8) * 16 + i / 4 * 8 + lane % 4 * 2 + i % 2] = acc[i];
+#endif
+}
+struct FP8Operands {
+  std::vector<uint8_t> a, b;
+  std::vector<float> x, w;  // what they stand for, exactly
+  explicit FP8Operands(bool a5, bool b5) {
+    const auto add = [](std::vector<uint8_t>& codes, std::vector<float>& values, float v, bool e5m2) {
+      values.push_back(v);
+      codes.push_back(__nv_cvt_float_to_fp8(v, __NV_SATFINITE, e5m2 ? __NV_E5M2 : __NV_E4M3));
+    };
+    for (int i = 0; i < 64 * 32; ++i) add(a, x, float(i * 7 % 13 - 6) / 4, a5);
+    for (int i = 0; i < 16 * 32; ++i) add(b, w, float(i * 5 % 11 - 5) * 8, b5);
+  }
+};
+template <int Mode, bool A5, bool B5, bool Registers = false>
+void check_fp8() {
+  const FP8Operands o(A5, B5);
+  DeviceBuffer<uint8_t> da(o.a), db(o.b);
+  DeviceBuffer<float> dd(64 * 16);
+  fp8_kernel<Mode, A5, B5, Registers><<<1, 128>>>(dd.get(), da.get(), db.get(), 0);
+  gpu::check(cudaGetLastError(), "wgmma fp8");
+  const auto d = dd.read();
+  bool ok = true;
+  for (int m = 0; m < 64; ++m)
+    for (int n = 0; n < 16; ++n) {
+      float want = 0;
+      for (int k = 0; k < 32; ++k) want += o.x[m * 32 + k] * o.w[n * 32 + k];
+      ok &= d[m * 16 + n] == want;
+    }
+  expect("wgmma fp8", ok,
+         "swizzle mode " + std::to_string(Mode) + (A5 ? ", e5m2" : ", e4m3") + (B5 ? " by e5m2" : " by e4m3") +
+             (Registers ? ", A in registers" : ""));
+}
+template <int Mode>
+void check_fp8_mode() {
+  check_fp8<Mode, false, false>();
+  check_fp8<Mode, false, true>();
+  check_fp8<Mode, true, false>();
+  check_fp8<Mode, true, true>();
+  check_fp8<Mode, false, true, true>();
+}
+
 // ---- bugs that must be reported ----
 
 __global__ void early_exit_kernel() {  // an mbarrier that nobody completes
@@ -239,6 +330,10 @@ int main() {
         check_mode<1>();
         check_mode<2>();
         check_mode<3>();
+        check_fp8_mode<0>();
+        check_fp8_mode<1>();
+        check_fp8_mode<2>();
+        check_fp8_mode<3>();
       } catch (const std::exception& e) {
         expect("exception", false, e.what());
         simReset();
@@ -250,6 +345,15 @@ int main() {
   expect_error("mbarrier never completes", "1 of 2 arrivals pending", [&] { early_exit_kernel<<<1, 32>>>(); });
   expect_error("mbarrier not initialised", "not initialised", [&] { uninitialised_kernel<<<1, 32>>>(); });
   expect_error("mapa to a block that does not exist", "no block of rank 5", [&] { bad_rank_kernel<<<1, 1>>>(out.get()); });
+  const FP8Operands o(false, false);
+  DeviceBuffer<uint8_t> da(o.a), db(o.b);
+  DeviceBuffer<float> dd(64 * 16);
+  const auto fp8_with = [&](uint64_t change) {
+    return [&, change] { fp8_kernel<1, false, false, false><<<1, 128>>>(dd.get(), da.get(), db.get(), change); };
+  };
+  expect_error("fp8: a tile between two multiples of 1024", "base offset must be 0", fp8_with(uint64_t{1} << 49));
+  expect_error("fp8: reserved bits of a descriptor", "reserved bits are set", fp8_with(uint64_t{1} << 46));
+  expect_error("fp8: an operand outside of shared memory", "shared", fp8_with(uint64_t{0x3000}));
   simSetRace(1);
   expect_error("cluster exit without sync", "data race", [] { cluster<false>(); });
   return report();

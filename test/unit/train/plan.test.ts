@@ -60,8 +60,10 @@ const RUNS: Readonly<Record<string, RunConfig>> = {
 
 for (const device of DEVICES)
   for (const [name, run] of Object.entries(RUNS))
-    for (const compute of ['f32', 'bf16', 'f16'] as const) {
-      if (compute !== 'f32' && !(device === 'cpu' ? compute === 'bf16' : computesIn(device, compute))) continue;
+    for (const compute of ['f32', 'bf16', 'f16', 'fp8'] as const) {
+      const half = compute === 'fp8' ? 'bf16' : compute;
+      if (half !== 'f32' && !(device === 'cpu' ? half === 'bf16' : computesIn(device, half))) continue;
+      if (compute === 'fp8' && name !== 'gpt-2') continue;
       if (device !== 'cpu' && name.startsWith('long') && compute === 'f32') continue; // the slowest on a simulated card
       test.serial(`the dry run's peak is the run's, ${name}, ${compute}${onDevice(device)}`, async (t) => {
         const { policy, ...train } = run.train;

@@ -88,6 +88,10 @@ for (const device of devices) {
       same(t, () => ({ train: { ...train, gradientAccumulation: 3 }, model: { layers: 1, dropout: 0.2 } }), 4, { compute }),
     );
   }
+  if (device === 'cpu' || computesIn(device, 'bf16'))
+    on('accumulation, fp8', (t) =>
+      same(t, () => ({ train: { steps: 5, gradientAccumulation: 2 }, model: { layers: 1 } }), 3, { compute: 'fp8' }),
+    );
   for (const recompute of ['activation', 'block'] as const)
     on(`computed again: ${recompute}`, (t) =>
       same(t, () => ({ train: { steps: 4 }, model: { layers: 1, dropout: 0.2 } }), 2, { compute: 'f32', recompute }),
