@@ -18,8 +18,10 @@ for (const device of needs(
     for (const tile of TILES) {
       const env = { ...process.env, HEDDLE_CPU: '', HEDDLE_TEST_DEVICE: '', SIM_CARDS: '90', HEDDLE_MATMUL_TILE: tile };
       const { stdout } = await run(process.execPath, ['--import=tsx', 'test/run/tiles.ts'], { env });
-      const { tiles, digest } = JSON.parse(stdout) as { tiles: string[]; digest: string };
+      const { tiles, fp8Tiles, digest } = JSON.parse(stdout) as { tiles: string[]; fp8Tiles: string[]; digest: string };
       t.deepEqual(tiles, [tile]);
+      if (tile === '128x256') t.not(fp8Tiles[0], tile, 'for which there are no registers');
+      else t.deepEqual(fp8Tiles, [tile]);
       digests.add(digest);
     }
     t.is(digests.size, 1);
