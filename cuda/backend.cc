@@ -44,6 +44,7 @@ const Backend backend = {
     .norm_backward = {norm_backward, scratch},
     .attention = {attention, scratch},
     .attention_backward = {attention_backward, scratch},
+    .write_pages = {write_pages},
     .cross_entropy = {cross_entropy},
     .step_begin = {step_begin},
     .grad_norm = {grad_norm, scratch},

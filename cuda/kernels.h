@@ -33,6 +33,7 @@ void norm(const NormArgs&);
 void norm_backward(const NormBackwardArgs&);
 void attention(const AttentionArgs&);
 void attention_backward(const AttentionBackwardArgs&);
+void write_pages(const WritePagesArgs&);
 void cross_entropy(const CrossEntropyArgs&);
 void step_begin(const StepBeginArgs&);
 void grad_norm(const GradNormArgs&);

@@ -51,15 +51,8 @@ size_t workspace(const NormBackwardArgs& a, const Card&) {
 size_t workspace(const AttentionArgs& a, const Card& card) {
   if (empty(a.s)) return 0;
   const AttentionPlan plan = plan_attention(a, card);
-  switch (plan.kernel) {
-    case AttentionKernel::composed:
-      return AttentionParts(a.s, false).bytes();
-    case AttentionKernel::fused:
-      return plan.workspace;
-    case AttentionKernel::hopper:
-      return 0;
-  }
-  return 0;
+  const size_t own = plan.kernel == AttentionKernel::composed ? AttentionParts(a.s, false).bytes() : plan.workspace;
+  return own + (plan.gathers ? gathered_bytes(a) : 0);
 }
 
 // Fused and on Hopper: two f32 of every query, lse and delta.

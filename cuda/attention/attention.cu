@@ -11,7 +11,12 @@ bool empty(const AttentionShape& s) { return s.B == 0 || s.H == 0 || s.Tq == 0; 
 }  // namespace
 
 void attention_fused(const AttentionArgs& a, const AttentionPlan& plan) {
-  a.s.type == DType::bf16 ? attention_forward_bf16(a, plan) : attention_forward_f16(a, plan);
+  const bool is_bf16 = a.s.type == DType::bf16;
+  if (a.pages.table)
+    is_bf16 ? attention_pages_bf16(a, plan) : attention_pages_f16(a, plan);
+  else
+    is_bf16 ? attention_forward_bf16(a, plan) : attention_forward_f16(a, plan);
+  if (plan.chunks > 1) is_bf16 ? attention_combine_bf16(a, plan) : attention_combine_f16(a, plan);
 }
 void attention_backward_fused(const AttentionBackwardArgs& a, const AttentionBackwardPlan& plan) {
   a.s.type == DType::bf16 ? attention_backward_bf16(a, plan) : attention_backward_f16(a, plan);
@@ -20,6 +25,13 @@ void attention_backward_fused(const AttentionBackwardArgs& a, const AttentionBac
 void attention(const AttentionArgs& a) {
   if (empty(a.s)) return;
   const AttentionPlan plan = plan_attention(a, *queue().card);
+  if (plan.gathers) {
+    char* const memory = static_cast<char*>(a.workspace);
+    AttentionArgs side_by_side = gathered(a, memory);
+    side_by_side.workspace = memory + gathered_bytes(a);
+    attention_gather(a, side_by_side);
+    return attention(side_by_side);
+  }
   switch (plan.kernel) {
     case AttentionKernel::composed:
       return attention_composed(a);

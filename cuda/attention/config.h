@@ -20,6 +20,7 @@ struct AttentionPlan {
   size_t shared;      // bytes of dynamic shared memory; Hopper's kernels know theirs
   int chunk, chunks;  // few queries: keys are cut into chunks of so many, computed side by side and put together in order
   size_t workspace;   // of what the chunks give
+  bool gathers;       // keys and values are copied out of their pages first, for a kernel that does not read pages
 };
 
 struct AttentionBackwardPlan {
@@ -116,9 +117,31 @@ inline bool hopper_takes(const AttentionBackwardArgs& a, const Card& card) {
 
 }  // namespace attention_config
 
+// Keys and values out of their pages, side by side as [B][Tk][Hkv][D], in memory of gathered_bytes: k, then v.
+inline size_t gathered_bytes(const AttentionArgs& a) {
+  const AttentionShape& s = a.s;
+  const size_t bytes = static_cast<size_t>(s.B * s.Tk * s.Hkv * s.D) * size_of(s.type);
+  return 2 * ((bytes + 255) / 256 * 256);
+}
+inline AttentionArgs gathered(const AttentionArgs& a, char* memory) {
+  AttentionArgs g = a;
+  g.pages = {};
+  g.k = memory;
+  g.v = memory + gathered_bytes(a) / 2;
+  const int64_t row = a.s.Hkv * a.s.D;
+  for (auto* stride : {&g.k_stride, &g.v_stride}) (*stride)[0] = a.s.Tk * row, (*stride)[1] = row, (*stride)[2] = a.s.D;
+  return g;
+}
+
 inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   using namespace attention_config;
   const AttentionShape& s = a.s;
+  if (a.pages.table) {  // as if they lay side by side, so the bits are the same
+    AttentionPlan p = plan_attention(gathered(a, nullptr), card);
+    p.gathers = p.kernel != AttentionKernel::fused || !rows_aligned(a.k, a.k_stride, a.pages.count, a.pages.size, s.Hkv) ||
+                !rows_aligned(a.v, a.v_stride, a.pages.count, a.pages.size, s.Hkv) || a.pages.count > INT32_MAX;
+    return p;
+  }
   AttentionPlan p{};
   if (!fits(s, card) || !rows_aligned(a.q, a.q_stride, s.B, s.Tq, s.H) || !rows_aligned(a.k, a.k_stride, s.B, s.Tk, s.Hkv) ||
       !rows_aligned(a.v, a.v_stride, s.B, s.Tk, s.Hkv) || !rows_aligned(a.o, a.o_stride, s.B, s.Tq, s.H))

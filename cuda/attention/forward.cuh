@@ -16,8 +16,9 @@
 
 namespace heddle::cuda {
 
-template <class T, int Head, bool Plain>
-__global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel(const __grid_constant__ FusedForward<T> p) {
+// A block's work. keys, values: HeadsOf, or what gives rows of a head otherwise.
+template <class T, int Head, bool Plain, class Heads>
+__device__ __forceinline__ void attention_forward(const FusedForward<T>& p, const Heads& keys, const Heads& values) {
   if constexpr (has_fused<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
     constexpr int kQueries = kTiles.tile_q, kKeys = kTiles.tile_k, kRows = kQueries / 4, M = kRows / 16, N = kKeys / 8;
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
     if (mask.q_documents) tiles.documents = document_range(mask.q_documents, first, kQueries, mask.Tq);
     const Interval seen = first + warp_row < mask.Tq ? mask.keys(first + warp_row, min(first + warp_row + kRows, mask.Tq)) : Interval{0, 0};
 
-    const HeadRows<const T> k_rows = p.k.head(b, h / p.s.group, mask.Tk, p.s.D), v_rows = p.v.head(b, h / p.s.group, mask.Tk, p.s.D);
+    const auto k_rows = keys.head(b, h / p.s.group, mask.Tk, p.s.D), v_rows = values.head(b, h / p.s.group, mask.Tk, p.s.D);
     ForwardRows<T, Head, M, N> rows;
     uint32_t q[kKeepQ ? Head / 16 : 1][M][4];
     int tile = tiles.seen.empty() ? -1 : tiles.before<kKeys>(mask, (tiles.seen.high + kKeys - 1) / kKeys);
@@ -170,6 +171,11 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel
   }
 }
 
+template <class T, int Head, bool Plain>
+__global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel(const __grid_constant__ FusedForward<T> p) {
+  attention_forward<T, Head, Plain>(p, p.k, p.v);
+}
+
 // Chunks of keys put together in order, a warp a query: o = sum_c e^(lse_c - lse) o_c, lse = ln sum_c e^lse_c.
 template <class T>
 __global__ void __launch_bounds__(kAttentionThreads)
@@ -213,9 +219,13 @@ FusedForward<T> fused_forward(const AttentionArgs& a, const AttentionPlan& plan)
   return p;
 }
 
-// combine: the name of what puts chunks together.
 template <class T>
-void launch_attention_forward(const char* const (&names)[5], const char* combine, const AttentionArgs& a, const AttentionPlan& plan) {
+dim3 forward_grid(const AttentionArgs& a, const FusedForward<T>& p, const AttentionPlan& plan) {
+  return dim3(static_cast<unsigned>(p.s.tiles * plan.chunks), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B));
+}
+
+template <class T>
+void launch_attention_forward(const char* const (&names)[5], const AttentionArgs& a, const AttentionPlan& plan) {
   const FusedForward<T> p = fused_forward<T>(a, plan);
   using Kernel = decltype(&attention_forward_kernel<T, 32, false>);
   constexpr Kernel kernels[] = {attention_forward_kernel<T, 32, false>, attention_forward_kernel<T, 64, false>,
@@ -224,13 +234,15 @@ void launch_attention_forward(const char* const (&names)[5], const char* combine
   constexpr Kernel plain[] = {attention_forward_kernel<T, 64, true>, attention_forward_kernel<T, 128, true>};
   const int which = attention_head_index(plan.head);
   const bool is_plain = p.s.plain() && (plan.head == 64 || plan.head == 128);
-  launch(names[which], is_plain ? plain[plan.head == 128] : kernels[which],
-         dim3(static_cast<unsigned>(p.s.tiles * plan.chunks), static_cast<unsigned>(a.s.H), static_cast<unsigned>(a.s.B)),
-         static_cast<unsigned>(plan.threads), plan.shared, p);
+  launch(names[which], is_plain ? plain[plan.head == 128] : kernels[which], forward_grid(a, p, plan), static_cast<unsigned>(plan.threads),
+         plan.shared, p);
+}
+
+template <class T>
+void launch_attention_combine(const char* name, const AttentionArgs& a, const AttentionPlan& plan) {
   const int64_t rows = a.s.B * a.s.H * a.s.Tq;
-  if (plan.chunks > 1)
-    launch(combine, attention_combine_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(rows, kAttentionThreads / 32)),
-           kAttentionThreads, 0, p, plan.chunks, rows);
+  launch(name, attention_combine_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(rows, kAttentionThreads / 32)),
+         kAttentionThreads, 0, fused_forward<T>(a, plan), plan.chunks, rows);
 }
 
 }  // namespace heddle::cuda

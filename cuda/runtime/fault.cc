@@ -18,6 +18,10 @@ std::string fault_text(const Fault& f) {
       return "div: b must be nonzero for i32, got 0";
     case FaultKind::negative_exponent:
       return "pow: b must be at least 0 for i32, got " + value;
+    case FaultKind::page:
+      return "attention: pages" + at + range + ", got " + value;
+    case FaultKind::place:
+      return "writePages: places" + at + range + ", got " + value;
   }
   return "";
 }

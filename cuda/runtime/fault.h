@@ -6,7 +6,7 @@
 
 namespace heddle::cuda {
 
-enum class FaultKind : int32_t { none, embedding_id, gather_index, target, zero_divisor, negative_exponent };
+enum class FaultKind : int32_t { none, embedding_id, gather_index, target, zero_divisor, negative_exponent, page, place };
 
 struct Fault {
   FaultKind kind;

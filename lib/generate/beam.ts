@@ -1,7 +1,7 @@
 import type { GPT } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { Decoder } from './decoder.ts';
+import { type CacheOption, Decoder } from './decoder.ts';
 import { logSoftmax } from './log_probs.ts';
 import { type ProcessorOptions, processLogits, processorsOf } from './processors.ts';
 import { badWordIds, type PromptOptions, promptOf } from './prompt.ts';
@@ -18,8 +18,8 @@ export interface BeamOptions extends PromptOptions, ProcessorOptions {
    * however long it gets.
    */
   earlyStopping?: boolean;
-  /** Keep keys and values of earlier positions. Default true. */
-  cache?: boolean;
+  /** Where keys and values of earlier positions are kept. Default true. With pages, beams share what they have in common. */
+  cache?: CacheOption;
   /** Aborting rejects with the signal's reason at the next token. */
   signal?: AbortSignal;
 }

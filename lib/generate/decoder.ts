@@ -1,8 +1,23 @@
 import { noGrad } from '../autograd/index.ts';
 import type { GPT } from '../models/index.ts';
-import type { KVCache } from '../nn/index.ts';
+import { type AttentionCache, KVPages } from '../nn/index.ts';
 import { tensor } from '../tensor/create.ts';
 import { scope } from '../tensor/tensor.ts';
+
+/** Pages of a pool that is made for one call. */
+export interface PagesOption {
+  /** How many. */
+  pages: number;
+  /** Positions of a page: a power of two of at least 16. Default 16. */
+  pageSize?: number;
+}
+
+/**
+ * Where keys and values of earlier positions are kept: memory for the longest text that each row may become (`true`), pages that rows take as
+ * they grow and give back when they end (`{ pages }`, or a pool that several calls use: `model.pages(...)`), or nowhere (`false`: every step
+ * computes the whole window again). Texts and logits are the same with rows of their own and with pages, to the bit.
+ */
+export type CacheOption = boolean | PagesOption | KVPages;
 
 /**
  * Runs a model over rows that grow by one token at a time. Rows of different lengths run together: each begins at position 0, in the cache
@@ -17,18 +32,23 @@ import { scope } from '../tensor/tensor.ts';
 export class Decoder {
   readonly #model: GPT;
   #rows: number[][];
-  readonly #cache: KVCache | null;
+  readonly #cache: AttentionCache | null;
+  /** The pool that was made for this decoder. */
+  readonly #pool: KVPages | null;
   /** The first token of each row's window. */
   #starts: number[];
 
   /** `more`: the most tokens that a row will be given. */
-  constructor(model: GPT, prompts: readonly (readonly number[])[], more: number, useCache: boolean) {
+  constructor(model: GPT, prompts: readonly (readonly number[])[], more: number, cache: CacheOption) {
     const T = model.config.contextLength;
     this.#model = model;
     this.#rows = prompts.map((row) => [...row]);
     this.#starts = this.#rows.map((row) => Math.max(0, row.length - T));
     const longest = Math.max(...prompts.map((row) => row.length));
-    this.#cache = useCache ? model.cache(this.#rows.length, Math.min(T, longest + more)) : null;
+    this.#pool = typeof cache === 'object' && !(cache instanceof KVPages) ? model.pages(cache.pages, cache.pageSize) : null;
+    const pages = cache instanceof KVPages ? cache : this.#pool;
+    if (pages) this.#cache = pages.cache(this.#rows.length);
+    else this.#cache = cache ? model.cache(this.#rows.length, Math.min(T, longest + more)) : null;
   }
 
   /** The tokens of a row, prompt and all. */
@@ -45,7 +65,10 @@ export class Decoder {
     // Rows with equally many tokens that were not computed yet go through the model together.
     const groups = new Map<number, number[]>();
     for (const [i, row] of this.#rows.entries()) {
-      if (finished[i]) continue;
+      if (finished[i]) {
+        if (this.#cache?.lengths[i]) this.#cache.only([i]).truncate(0); // its pages are for others
+        continue;
+      }
       if (row.length - (this.#starts[i] as number) > T) {
         this.#starts[i] = row.length - Math.ceil(T / 2);
         this.#cache?.only([i]).truncate(0);
@@ -105,5 +128,6 @@ export class Decoder {
 
   dispose(): void {
     this.#cache?.dispose();
+    this.#pool?.dispose();
   }
 }

@@ -1,6 +1,7 @@
 export { type Beam, type BeamOptions, beamSearch } from './beam.ts';
 export { Chat, type ChatFormat, type ChatOptions, plainChatFormat, type Said } from './chat.ts';
 export { type Choice, type ChooseOptions, choose, oneOf } from './choice.ts';
+export type { CacheOption, PagesOption } from './decoder.ts';
 export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
 export {
   badWords,

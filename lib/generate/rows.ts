@@ -1,6 +1,6 @@
 import type { GPT } from '../models/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { Decoder } from './decoder.ts';
+import { type CacheOption, Decoder } from './decoder.ts';
 import { logSumExp } from './log_probs.ts';
 import { checkPrompt } from './prompt.ts';
 import { Sampler, type SamplingOptions } from './sample.ts';
@@ -10,8 +10,8 @@ export interface DecodeOptions extends SamplingOptions {
   maxTokens?: number;
   /** Id of the token that ends a text; null: none does. Default: the tokenizer's. */
   endOfText?: number | null;
-  /** Keep keys and values of earlier positions; without, every step computes the whole window again. Default true. */
-  cache?: boolean;
+  /** Where keys and values of earlier positions are kept. Default true: rows have memory of their own. */
+  cache?: CacheOption;
   /** Also give ln p of each generated token: `logProbs`. Default false. */
   logProbs?: boolean;
   /** Aborting rejects with the signal's reason at the next token. */

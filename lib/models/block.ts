@@ -1,6 +1,6 @@
 import {
+  type AttentionCache,
   type InitOptions,
-  type KVCache,
   LayerNorm,
   Linear,
   Module,
@@ -29,7 +29,7 @@ import { biasesOf, type GPTConfig } from './config.ts';
 /** What a forward pass brings along besides the tokens. */
 export interface ForwardOptions {
   /** Keys and values of earlier positions; ids are then the positions behind them. */
-  cache?: KVCache | null;
+  cache?: AttentionCache | null;
   /** i32 (B, T): positions in place of the ones behind the cache. Where rows of a cache hold different numbers, `GPT` makes them. */
   positions?: Tensor | null;
   /** i32 (B, T): no attention across different ids. */
@@ -134,7 +134,9 @@ export class SelfAttention extends Module {
     }
     const runs = cache ? cache.append(this.#layer, k, v) : [{ from: 0, to: B, k, v }];
     // Each run is computed as it would be alone, to the same bits.
-    const parts = runs.map((run) => attention(runs.length === 1 ? q : slice(q, 0, run.from, run.to), run.k, run.v, settings));
+    const parts = runs.map((run) =>
+      attention(runs.length === 1 ? q : slice(q, 0, run.from, run.to), run.k, run.v, { ...settings, pages: run.pages ?? null }),
+    );
     return reshape(parts.length === 1 ? (parts[0] as Tensor) : concat(parts, 0), B, T, c.heads * c.headSize);
   }
 }

@@ -1,10 +1,12 @@
 import { noGrad, recompute } from '../autograd/index.ts';
 import {
+  type AttentionCache,
   type Compute,
   computeType,
   Embedding,
   type InitOptions,
   KVCache,
+  KVPages,
   Linear,
   Module,
   normalParameter,
@@ -151,7 +153,7 @@ export class GPT extends Module {
   }
 
   /** i32 (B, T): positions behind the cache, where its rows hold different numbers of them; else null. */
-  #unevenPositions(cache: KVCache | null, T: number): Tensor | null {
+  #unevenPositions(cache: AttentionCache | null, T: number): Tensor | null {
     const lengths = cache?.lengths ?? [];
     if (lengths.every((length) => length === lengths[0])) return null;
     const all = lengths.flatMap((length) => Array.from({ length: T }, (_, t) => length + t));
@@ -201,6 +203,16 @@ export class GPT extends Module {
     return noGrad(
       () => new KVCache({ layers, batch, capacity, kvHeads, headSize, device: this.device, dtype: computeType(this.compute, this.device) }),
     );
+  }
+
+  /**
+   * A pool of `pages` pages of `pageSize` positions (a power of two of at least 16, default 16) for decoding sequences of any lengths:
+   * a sequence of T positions has ⌈T / pageSize⌉ of them, and shares those that it has in common with others. Whoever makes it disposes of it.
+   */
+  pages(pages: number, pageSize?: number): KVPages {
+    const { layers, kvHeads, headSize } = this.config;
+    const dtype = computeType(this.compute, this.device);
+    return new KVPages({ layers, pages, kvHeads, headSize, device: this.device, dtype, ...(pageSize !== undefined && { pageSize }) });
   }
 
   override computeIn(compute: Compute): this {

@@ -53,7 +53,8 @@ export interface Ops {
   ropeBackward(dy: Handle, positions: Handle | null, first: number, theta: number, rotary: number, interleaved: boolean, factor: number, low: number, high: number, context: number, dx: Handle, accumulate: boolean): void;
   norm(x: Handle, residual: Handle | null, w: Handle | null, b: Handle | null, rms: boolean, eps: number): [Handle, Handle, Handle | null, Handle];
   normBackward(h: Handle, w: Handle | null, mean: Handle | null, rstd: Handle, dy: Handle, rms: boolean, dx: Handle | null, accumulateDx: boolean, dw: Handle | null, accumulateDw: boolean, db: Handle | null, accumulateDb: boolean): void;
-  attention(q: Handle, k: Handle, v: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number): [Handle, Handle];
+  attention(q: Handle, k: Handle, v: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number, pages: Handle | null, keys: number): [Handle, Handle];
+  writePages(pages: Handle, x: Handle, places: Handle): void;
   attentionBackward(q: Handle, k: Handle, v: Handle, o: Handle, lse: Handle, dO: Handle, scale: number, causal: boolean, window: number, qDocuments: Handle | null, kDocuments: Handle | null, dropout: number, random: Handle | null, stream: number, dq: Handle, accumulateDq: boolean, dk: Handle, accumulateDk: boolean, dv: Handle, accumulateDv: boolean): void;
   crossEntropy(logits: Handle, targets: Handle, scale: Handle, dlogits: Handle | null, valid: number, ignoreIndex: number, smoothing: number, zLoss: number): Handle;
   stepBegin(state: Handle, keepClip: boolean): void;

@@ -1,6 +1,7 @@
 export { computeType } from './compute_type.ts';
 export { Embedding } from './embedding.ts';
-export { type CacheRun, KVCache } from './kv_cache.ts';
+export { type AttentionCache, type CacheRun, KVCache } from './kv_cache.ts';
+export { KVPages, type KVPagesShape, PagedKVCache } from './kv_pages.ts';
 export { Linear, type LinearModuleOptions } from './linear.ts';
 export { LoRA, type LoRAOptions } from './lora.ts';
 export { constantParameter, Frozen, type InitOptions, Module, normalParameter, Parameter, seedsFrom } from './module.ts';

@@ -1,5 +1,5 @@
 import { noGrad } from '../autograd/index.ts';
-import { clone, copyInto, permute, slice } from '../ops/index.ts';
+import { type AttentionPages, clone, copyInto, permute, slice } from '../ops/index.ts';
 import { empty } from '../tensor/create.ts';
 import type { Device } from '../tensor/device.ts';
 import type { DType } from '../tensor/dtype.ts';
@@ -18,21 +18,44 @@ export interface KVCacheShape {
   dtype?: DType;
 }
 
-/** Rows of a cache that lie side by side and hold equally many positions, with all their keys and values (rows, positions, Hkv, D). */
+/** Rows of a cache that hold equally many positions, with all their keys and values as `attention` takes them. */
 export interface CacheRun {
   /** Among the rows that the cache was asked for: from `from` to before `to`. */
   readonly from: number;
   readonly to: number;
+  /** (rows, positions, Hkv, D), or with pages those of all rows. */
   readonly k: Tensor;
   readonly v: Tensor;
+  readonly pages?: AttentionPages;
 }
 
 /**
  * Keys and values of the positions so far, for each layer: decoding computes only the new position. Rows may hold different numbers of
- * positions, each from 0 on. In memory they lie as (B, Hkv, capacity, D), so that a head reads its past in one run; all methods speak of
- * (B, T, Hkv, D), as attention does.
+ * positions, each from 0 on. In memory they have a place of their own (`KVCache`), or pages of a common pool (`PagedKVCache`).
  */
-export class KVCache {
+export interface AttentionCache extends Disposable {
+  /** Positions held: the most of its rows. */
+  readonly length: number;
+  /** Positions that each row holds. */
+  readonly lengths: readonly number[];
+  /** Some of its rows, in this order, as a cache of the same memory; disposing of it frees nothing. */
+  only(rows: readonly number[]): AttentionCache;
+  /** Writes a layer's new keys and values (B, T, Hkv, D) behind the ones held; gives all of them, old and new, run by run. */
+  append(layer: number, k: Tensor, v: Tensor): CacheRun[];
+  /** Once every layer has appended T positions. */
+  advance(T: number): void;
+  /** Row b becomes what row `rows[b]` is now. */
+  select(rows: readonly number[]): void;
+  /** Forgets positions from `length` on. */
+  truncate(length: number): void;
+  dispose(): void;
+}
+
+/**
+ * A cache of which every row has memory for `capacity` positions. They lie as (B, Hkv, capacity, D), so that a head reads its past in one
+ * run; all methods speak of (B, T, Hkv, D), as attention does.
+ */
+export class KVCache implements AttentionCache {
   readonly capacity: number;
   /** Views (B, capacity, Hkv, D); they own the memory. */
   readonly #layers: { k: Tensor; v: Tensor }[];

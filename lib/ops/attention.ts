@@ -1,4 +1,4 @@
-import { record, type Sink } from '../autograd/index.ts';
+import { record, type Sink, tracks } from '../autograd/index.ts';
 import { atomically, type Handle, native } from '../native/addon.ts';
 import type { RandomSource } from '../tensor/random.ts';
 import { shapeText } from '../tensor/shape.ts';
@@ -17,6 +17,27 @@ export interface AttentionOptions {
   /** Probability of dropping an attention weight; needs `random`. */
   dropout?: number;
   random?: RandomSource | null;
+  /** Keys and values lie in pages: for decoding, without documents, dropout and gradients. */
+  pages?: AttentionPages | null;
+}
+
+/**
+ * Keys and values in pages of a pool: k and v are (pages, S, Hkv, D) with S positions a page, a power of two of at least 16. Key j of row b is
+ * position j % S of page `table[b][j / S]`. The bits are those of the same keys side by side.
+ */
+export interface AttentionPages {
+  /** i32 (B, n). */
+  readonly table: Tensor;
+  /** How many keys every row has: at most n · S. */
+  readonly keys: number;
+}
+
+/**
+ * Writes rows x (B, T, H, D) to positions of pages (P, S, H, D), in place and outside the graph: to position `places` i32 (B, T), which is page · S
+ * plus the position in the page. No two places may be the same.
+ */
+export function writePages(pages: Tensor, x: Tensor, places: Tensor): void {
+  native.writePages(pages.handle, x.handle, places.handle);
 }
 
 interface Settings {
@@ -58,8 +79,11 @@ function unpack(list: readonly Handle[], documents: boolean): Extras {
   return { qDocuments, kDocuments, random: rest.shift() ?? null };
 }
 
-function forward(q: Handle, k: Handle, v: Handle, s: Settings, e: Extras): [Handle, Handle] {
-  return native.attention(q, k, v, s.scale, s.causal, s.window, e.qDocuments, e.kDocuments, s.dropout, e.random, s.stream);
+function forward(q: Handle, k: Handle, v: Handle, s: Settings, e: Extras, pages: AttentionPages | null = null): [Handle, Handle] {
+  return native.attention(
+    ...([q, k, v, s.scale, s.causal, s.window, e.qDocuments, e.kDocuments, s.dropout, e.random, s.stream] as const),
+    ...([pages?.table.handle ?? null, pages?.keys ?? 0] as const),
+  );
 }
 
 type Target = [out: Handle, accumulate: boolean];
@@ -87,6 +111,8 @@ function backward(
  * Hkv dividing H (grouped queries), any strides; result (B, Tq, H, D). A query that sees nothing gives 0.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  const { pages = null } = options;
+  if (pages && tracks(q, k, v)) throw new ArgumentError('attention: pages must be without gradients (noGrad), got an input that wants one');
   const s = settingsOf(q.shape.at(-1) ?? 1, options);
   const { tensors, documents } = extrasOf(options);
   const [o, lse] = forward(
@@ -98,6 +124,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       tensors.map((t) => t.handle),
       documents,
     ),
+    pages,
   );
   const save = [q, k, v, native.alias(o), lse, ...tensors];
   return record('attention', [o], [q, k, v], save, ([dy], sinks, saved) => {
@@ -132,7 +159,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
  * Attention on a packed projection qkv (B, T, (H + 2 Hkv) · D), q's heads first, then k's, then v's: views, no copies, and
  * the gradient is packed the same way. Result (B, T, H · D).
  */
-export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, options: AttentionOptions = {}): Tensor {
+export function packedAttention(qkv: Tensor, heads: number, kvHeads: number, options: Omit<AttentionOptions, 'pages'> = {}): Tensor {
   const C = qkv.shape.at(-1) ?? 0;
   const D = C / (heads + 2 * kvHeads);
   if (qkv.rank !== 3 || !Number.isInteger(D))

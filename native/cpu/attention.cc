@@ -6,6 +6,7 @@
 // and in the end o = O / l, lse = m + ln l. Blocks that the mask empties are never touched. An item has several blocks of
 // queries, which share a block of keys while it is packed. Queries [rows][D] and outputs [rows][width] are dense copies, width =
 // D rounded up to whole vectors; keys are transposed into panels.
+#include "core/error.h"
 #include "cpu/attention_softmax.h"
 #include "cpu/kernels.h"
 #include "cpu/vecmath.h"
@@ -156,10 +157,7 @@ class Forward {
     const int32_t* documents = s_.k_documents ? s_.k_documents + item.b * s_.Tk + key : nullptr;
     const BlockMask mask = mask_block(rows, key, keys, documents);
     if (!mask.any) return packed;
-    if (!packed) {
-      pack_transposed(row_at(a_.k, a_.k_stride, item.b, key, item.kv_head), a_.k_stride[1], keys, s_.Tk - key, s_.D, w.k);
-      pack_rows(row_at(a_.v, a_.v_stride, item.b, key, item.kv_head), a_.v_stride[1], keys, s_.Tk - key, s_.D, 1.0f, w.v, width_);
-    }
+    if (!packed) pack_keys(item, key, w);
     alignas(64) float keep[kQueries];
     const bool fresh = block->fresh;
     block_scores(mask, rows.count, keys, block->q, s_.D, w.k, s_.D, w.scores, fetch);
@@ -174,10 +172,40 @@ class Forward {
     return true;
   }
 
-  void fetch_keys(const Item& item, int64_t key, Fetch* fetch) const {
-    const int64_t keys = smaller(kKeys, s_.Tk - key);
-    fetch->rows(row_at(a_.k, a_.k_stride, item.b, key, item.kv_head), a_.k_stride[1], keys, s_.D);
-    fetch->rows(row_at(a_.v, a_.v_stride, item.b, key, item.kv_head), a_.v_stride[1], keys, s_.D);
+  // f(key, keys, more, k, v) for the runs in which a block's keys and values lie: all of them, or what a page has. more: rows from there
+  // on.
+  template <class F>
+  void each_run(const Item& item, int64_t first, F&& f) const {
+    const AttentionPages& pages = a_.pages;
+    const int64_t last = smaller(first + kKeys, s_.Tk);
+    if (!pages.table)
+      return f(first, last - first, s_.Tk - first, row_at(a_.k, a_.k_stride, item.b, first, item.kv_head),
+               row_at(a_.v, a_.v_stride, item.b, first, item.kv_head));
+    for (int64_t key = first, next; key < last; key = next) {
+      const int64_t page = pages.table[item.b * pages.columns + key / pages.size], at = key % pages.size;
+      next = smaller(last, key - at + pages.size);
+      f(key, next - key, next - key, row_at(a_.k, a_.k_stride, page, at, item.kv_head), row_at(a_.v, a_.v_stride, page, at, item.kv_head));
+    }
+  }
+
+  void pack_keys(const Item& item, int64_t first, const Workspace& w) const {
+    each_run(item, first, [&](int64_t key, int64_t keys, int64_t more, const float* k, const float* v) {
+      pack_rows(v, a_.v_stride[1], static_cast<int>(keys), more, s_.D, 1.0f, w.v + (key - first) * width_, width_);
+      if (!a_.pages.table) return pack_transposed(k, a_.k_stride[1], static_cast<int>(keys), more, s_.D, w.k);
+      static_assert(kSmallestPage % VW == 0 && kPanel % VW == 0, "a vector of keys lies in one page and in one panel");
+      for (int64_t i = 0; i < keys; i += VW) {
+        const int64_t at = key - first + i;
+        pack_transposed(k + i * a_.k_stride[1], a_.k_stride[1], static_cast<int>(smaller(VW, keys - i)), more - i, s_.D,
+                        w.k + at / kPanel * kPanel * s_.D + at % kPanel);
+      }
+    });
+  }
+
+  void fetch_keys(const Item& item, int64_t first, Fetch* fetch) const {
+    each_run(item, first, [&](int64_t, int64_t keys, int64_t, const float* k, const float* v) {
+      fetch->rows(k, a_.k_stride[1], keys, s_.D);
+      fetch->rows(v, a_.v_stride[1], keys, s_.D);
+    });
   }
 
   // Where the results go, and the start of the next item.
@@ -231,10 +259,26 @@ class Forward {
   const int64_t width_;
 };
 
+// Before anything is read: of all the pages that rows have, those that no query sees, too.
+void check_pages(const AttentionArgs& a) {
+  const AttentionPages& pages = a.pages;
+  if (!pages.table) return;
+  const int64_t used = (a.s.Tk + pages.size - 1) / pages.size;
+  for (int64_t b = 0; b < a.s.B; ++b)
+    for (int64_t i = b * pages.columns; i < b * pages.columns + used; ++i) {
+      if (pages.table[i] >= 0 && pages.table[i] < pages.count) continue;
+      char message[128];
+      __builtin_snprintf(message, sizeof message, "attention: pages[%lld] must be within [0, %lld), got %d", static_cast<long long>(i),
+                         static_cast<long long>(pages.count), pages.table[i]);
+      throw_op_error(message);
+    }
+}
+
 }  // namespace
 
 void attention(const AttentionArgs& a) {
   if (a.s.B == 0 || a.s.Tq == 0 || a.s.H == 0) return;
+  check_pages(a);
   const Cut cut(a.s);
   const Forward forward(a, cut);
   parallel(cut.items, [&](int64_t item) { forward.run(item); });

@@ -33,6 +33,7 @@ const Backend backend = {
     .norm_backward = {norm_backward},
     .attention = {attention},
     .attention_backward = {attention_backward, attention_backward_workspace},
+    .write_pages = {write_pages},
     .cross_entropy = {cross_entropy},
     .step_begin = {step_begin},
     .grad_norm = {grad_norm},

@@ -40,6 +40,7 @@ void norm_backward(const NormBackwardArgs&);
 void attention(const AttentionArgs&);
 void attention_backward(const AttentionBackwardArgs&);
 size_t attention_backward_workspace(const AttentionBackwardArgs&, int card);
+void write_pages(const WritePagesArgs&);
 void cross_entropy(const CrossEntropyArgs&);
 void step_begin(const StepBeginArgs&);
 void grad_norm(const GradNormArgs&);

@@ -319,13 +319,34 @@ struct AttentionShape {
   const RandomState* random;  // when dropout > 0
   uint32_t stream;
 };
+// Keys and values in pages (Kwon et al. 2023): key j of row b is position j % size of page table[b][j / size] of k and v, whose strides
+// are then of pages, positions of a page, heads. Rows may share pages. An entry outside [0, count) that is needed throws. No documents, no
+// dropout.
+struct AttentionPages {
+  const int32_t* table;          // [B][columns], or null: rows of keys lie on their own
+  int64_t columns, size, count;  // size: positions of a page, a power of two from kSmallestPage on
+};
+constexpr int64_t kSmallestPage = 16;
+
 struct AttentionArgs {
   AttentionShape s;
   const void *q, *k, *v;
   void* o;
   float* lse;  // [B][H][Tq]: natural logarithm of the sum of exponentials
   int64_t q_stride[3], k_stride[3], v_stride[3], o_stride[3];
+  AttentionPages pages;
   void* workspace;
+};
+// pages[places[i] / size][places[i] % size] = x[i / T][i % T], a row (H, D) each: what is new goes into its pages. Both of one type, copied
+// as it is. Strides of pages are of pages, positions of a page, heads, those of x of B, T, H; the inner dimension is dense. No two places
+// are the same.
+struct WritePagesArgs {
+  DType type;
+  void* pages;
+  const void* x;
+  const int32_t* places;  // [n], within [0, count * size)
+  int64_t n, T, H, D, size, count;
+  int64_t pages_stride[3], x_stride[3];
 };
 struct AttentionBackwardArgs {
   AttentionShape s;
@@ -449,6 +470,7 @@ struct Backend {
   Kernel<NormBackwardArgs> norm_backward;
   Kernel<AttentionArgs> attention;
   Kernel<AttentionBackwardArgs> attention_backward;
+  Kernel<WritePagesArgs> write_pages;
   Kernel<CrossEntropyArgs> cross_entropy;
   Kernel<StepBeginArgs> step_begin;
   Kernel<GradNormArgs> grad_norm;

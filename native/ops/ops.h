@@ -101,10 +101,13 @@ std::tuple<Tensor, Tensor, std::optional<Tensor>, Tensor> norm(const Tensor& x, 
 void norm_backward(const Tensor& h, const Tensor* w, const Tensor* mean, const Tensor& rstd, const Tensor& dy, bool rms, const Tensor* dx,
                    bool accumulate_dx, const Tensor* dw, bool accumulate_dw, const Tensor* db, bool accumulate_db);
 
-// ---- attention.cc ---- q (B, Tq, H, D), k and v (B, Tk, Hkv, D), any strides; returns o (B, Tq, H, D), lse (B, H, Tq)
+// ---- attention.cc ---- q (B, Tq, H, D), k and v (B, Tk, Hkv, D), any strides; returns o (B, Tq, H, D), lse (B, H, Tq). With pages i32
+// (B, n), k and v are (pages, positions, Hkv, D), and a row has the first `keys` positions of the pages that its n numbers name.
 std::tuple<Tensor, Tensor> attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale, bool causal, int64_t window,
                                      const Tensor* q_documents, const Tensor* k_documents, double dropout, const Tensor* random,
-                                     int64_t stream);
+                                     int64_t stream, const Tensor* pages, int64_t keys);
+// Rows x (B, T, H, D) to positions of pages (P, S, H, D): places i32 (B, T), page * S + position.
+void write_pages(const Tensor& pages, const Tensor& x, const Tensor& places);
 void attention_backward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o, const Tensor& lse, const Tensor& d_o,
                         double scale, bool causal, int64_t window, const Tensor* q_documents, const Tensor* k_documents, double dropout,
                         const Tensor* random, int64_t stream, const Tensor& dq, bool accumulate_dq, const Tensor& dk, bool accumulate_dk,

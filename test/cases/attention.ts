@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import * as ops from '../../lib/ops/index.ts';
+import { zeros } from '../../lib/tensor/create.ts';
 import { RandomSource } from '../../lib/tensor/random.ts';
 import { at, type Case, type Draw, draws, type HostInput, instance, size } from './case.ts';
 import { philoxWords } from './philox.ts';
@@ -11,6 +12,38 @@ function documents(B: number, T: number, draw: Draw): HostInput {
     for (let t = 1; t < T; t++) ids.data[b * T + t] = (ids.data[b * T + t - 1] as number) + (draw.integer(4) === 0 ? 1 : 0);
   return ids;
 }
+
+/** Rows into pages that hold zeros. */
+export const writePages: Case = {
+  instances: (max) =>
+    fc
+      .record({ B: size(3), T: size(max), S: fc.constantFrom(1, 4, 16), H: size(3), D: size(Math.min(max, 40)), draw: draws })
+      .map(({ B, T, S, H, D, draw }) => {
+        const P = Math.ceil((B * T) / S) + 1;
+        const places = draw.ints([B, T], 1);
+        const order = Array.from({ length: P * S }, (_, i) => i).sort(() => draw.next() - 0.5);
+        for (let i = 0; i < B * T; i++) places.data[i] = order[i] as number;
+        return instance({
+          label: `pages of ${S} positions: write (${B}, ${T}, ${H}, ${D}) into ${P}`,
+          inputs: { x: draw.floats([B, T, H, D]), places },
+          run: ({ x, places }) => {
+            const pages = zeros([P, S, H, D], { device: x.device });
+            ops.writePages(pages, x, places);
+            return pages;
+          },
+          reference: ({ x, places }) => {
+            const y = new Float64Array(P * S * H * D);
+            for (let i = 0; i < B * T; i++) for (let j = 0; j < H * D; j++) y[at(places, i) * H * D + j] = at(x, i * H * D + j);
+            return y;
+          },
+          differentiable: [],
+          flops: 0,
+        });
+      }),
+  tolerance: 0,
+  layouts: true,
+  half: false, // into f32
+};
 
 /** Any head size, and such as fused kernels take: rows of whole vectors of 16 bytes. */
 const headSize = (max: number): fc.Arbitrary<number> =>

@@ -1,6 +1,6 @@
 // A case for every native op: an op without one does not compile. A backward op is covered by the gradients of its forward.
 import type { Ops } from '../../lib/native/ops.ts';
-import { attention } from './attention.ts';
+import { attention, writePages } from './attention.ts';
 import type { Case } from './case.ts';
 import { binary, binaryInto, dropout, swiglu, unary, where } from './elementwise.ts';
 import { embedding } from './embedding.ts';
@@ -26,7 +26,7 @@ export const CASES: Readonly<Record<OpName, Case>> = {
   ...{ fp8Quantize: fp8, fp8Dequantize: fp8, fp8Linear },
   ...{ nf4Quantize: nf4, nf4Dequantize: nf4 },
   ...{ embedding, embeddingBackward: embedding, rope, ropeBackward: rope, norm, normBackward: norm },
-  ...{ attention, attentionBackward: attention, splitHeads: attention, crossEntropy },
+  ...{ attention, attentionBackward: attention, splitHeads: attention, writePages, crossEntropy },
   ...{ stepBegin: gradNorm, gradNorm, optimizerStep, muonMomentum: muon, muonApply: muon },
 };
 

@@ -432,6 +432,49 @@ void test_rows_stand_alone() {
   }
 }
 
+// Keys and values in pages that lie backwards, NaN where they hold nothing: the bits of keys side by side.
+void test_pages() {
+  for (int64_t size : {16, 64, 256})
+    for (int64_t Tk : {1, 17, 130, 211}) {
+      Case c;
+      c.B = 2, c.H = 4, c.Hkv = 2, c.Tq = Tk < 5 ? Tk : 5, c.Tk = Tk, c.D = 20, c.window = size == 64 ? 70 : 0;
+      Problem side(c), there(c);
+      side.forward();
+      const int64_t used = (Tk + size - 1) / size, pages = c.B * used, page = size * c.Hkv * c.D;
+      Floats pool(2 * pages * page);
+      for (int64_t i = 0; i < 2 * pages * page; ++i) pool[i] = std::numeric_limits<float>::quiet_NaN();
+      std::vector<int32_t> table(static_cast<size_t>(c.B * (used + 1)), -1);
+      for (int64_t b = 0; b < c.B; ++b)
+        for (int64_t j = 0; j < Tk; ++j) {
+          const int64_t number = pages - 1 - b * used - j / size;
+          table[static_cast<size_t>(b * (used + 1) + j / size)] = static_cast<int32_t>(number);
+          for (int64_t h = 0; h < c.Hkv; ++h) {
+            float* to = pool.data() + number * page + (h * size + j % size) * c.D;
+            std::memcpy(to, there.input.data() + there.k.at(b, j, h), sizeof(float) * c.D);
+            std::memcpy(to + pages * page, there.input.data() + there.v.at(b, j, h), sizeof(float) * c.D);
+          }
+        }
+      AttentionArgs a{};
+      a.s = there.shape();
+      a.q = there.input.data() + there.q.offset, a.k = pool.data(), a.v = pool.data() + pages * page;
+      a.o = there.output.data(), a.lse = there.lse.data();
+      Problem::strides(there.q, a.q_stride), Problem::strides(there.o, a.o_stride);
+      Problem::strides({0, {page, c.D, size * c.D}}, a.k_stride), Problem::strides({0, {page, c.D, size * c.D}}, a.v_stride);
+      a.pages = {table.data(), used + 1, size, pages};
+      kernels->attention.run(a);
+      CHECK_MSG(side.output.same_bits(there.output) && side.lse.same_bits(there.lse), "pages of %d, %d keys: bits differ", int(size),
+                int(Tk));
+      table[0] = static_cast<int32_t>(pages);
+      std::string message;
+      try {
+        kernels->attention.run(a);
+      } catch (const OpError& e) {
+        message = e.what();
+      }
+      CHECK_MSG(message.find("attention: pages[0] must be within") == 0, "a page that does not exist: %s", message.c_str());
+    }
+}
+
 // Values are one-hot: o shows the very weights, so that each dropped element is seen.
 void test_dropout_mask() {
   Case c;
@@ -465,6 +508,7 @@ int main() {
   test_nan_is_not_hidden();
   test_bits_for_any_thread_count();
   test_rows_stand_alone();
+  test_pages();
   test_dropout_mask();
   return check::result();
 }

@@ -3,6 +3,7 @@
 
 #include "attention/config.h"
 #include "check.h"
+#include "workspace.h"
 
 using namespace heddle;
 using namespace heddle::cuda;
@@ -186,6 +187,32 @@ void on_hopper() {
   IS(plan_attention_backward(backward(DType::bf16, 64, 129), kHopper).row_count == 256);
 }
 
+// Keys in pages: as if they lay side by side, from where they are or copied first.
+void pages() {
+  int32_t table[1] = {};
+  const auto paged = [&](AttentionArgs a) {
+    a.pages = {table, 100, 16, 900};
+    a.k_stride[0] = a.v_stride[0] = 16 * 2 * a.s.D;
+    return a;
+  };
+  const auto same = [](const AttentionPlan& x, const AttentionPlan& y) {
+    return x.kernel == y.kernel && x.chunk == y.chunk && x.chunks == y.chunks && x.head == y.head && x.workspace == y.workspace;
+  };
+  for (const Card& card : {kT4, kA100, kHopper})
+    for (const DType type : {DType::f32, DType::f16})
+      for (const int64_t Tq : {1, 100})
+        for (const int64_t Tk : {100, 1000}) {
+          const AttentionArgs side = forward(type, 64, Tq, Tk), there = paged(side);
+          const AttentionPlan p = plan_attention(there, card);
+          IS(same(p, plan_attention(side, card)) && p.gathers == (p.kernel != AttentionKernel::fused));
+          IS(workspace(there, card) == workspace(side, card) + (p.gathers ? gathered_bytes(there) : 0));
+        }
+  AttentionArgs a = paged(forward(DType::bf16, 64, 1, 1000));
+  IS(!plan_attention(a, kA100).gathers && gathered_bytes(a) == 2 * 2 * 1000 * 2 * 64 * 2);
+  a.k_stride[1] = 2 * 64 + 1;
+  IS(plan_attention(a, kA100).gathers && fused(a, kA100));
+}
+
 }  // namespace
 
 int main() {
@@ -196,5 +223,6 @@ int main() {
   shared_memory();
   chunks();
   on_hopper();
+  pages();
   return check::result();
 }
