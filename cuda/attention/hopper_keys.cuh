@@ -37,6 +37,8 @@ struct KeysKernel {
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
   static constexpr int kQueries = Shared::kQueries, kScores = kQueries / 2;
+  // What no mask cuts has a loop of its own, but where the scores of 128 queries leave no registers for a second one.
+  static constexpr bool kTwoLoops = kQueries == 64;
   const BackwardProblem& p;
   Shared& shared;
 
@@ -97,9 +99,11 @@ struct KeysKernel {
     return r;
   }
 
+  // All of a block of queries sees all of the warpgroup's keys.
+  static __device__ bool seen_by_all(const Rows& r, int query) { return !r.mask.q_documents && r.mask.full(query, kQueries, r.first, 64); }
+
   // What is hidden becomes -inf; what does not exist, lse and k do away with.
   static __device__ void hide(float (&s)[kScores], const Rows& r, int query) {
-    if (!r.mask.q_documents && r.mask.full(query, kQueries, r.first, 64)) return;
     const int mine = query + lane() % 4 * 2;
     int low[2], high[2];  // of the queries that see a key, from this lane's first on
 #pragma unroll
@@ -150,12 +154,24 @@ struct KeysKernel {
         ptx::barrier_wait<false>(address_of(shared.keys_full), parity);
         parity ^= 1;
         for (int g = 0; g < p.group; ++g) {
-#pragma unroll 1
-          for (int block = w.first; block < w.last; ++block, from.next()) {
+          const auto next = [&](auto hides, int block) {
             const int64_t element = Drops ? p.element(w.at.b, w.at.h * p.group + g, 0) : 0;
             ptx::barrier_wait<false>(address_of(shared.full[from.stage]), from.parity);
-            step(dk, dv, r, first, from.stage, element, block * kQueries);
+            step<decltype(hides)::value>(dk, dv, r, first, from.stage, element, block * kQueries);
             hand_back(shared.empty[from.stage]);
+            from.next();
+          };
+          int block = w.first;
+          if constexpr (kTwoLoops) {
+            while (block < w.last) {
+#pragma unroll 1
+              for (; block < w.last && seen_by_all(r, block * kQueries); ++block) next(std::false_type{}, block);
+#pragma unroll 1
+              for (; block < w.last && !seen_by_all(r, block * kQueries); ++block) next(std::true_type{}, block);
+            }
+          } else {
+#pragma unroll 1
+            for (; block < w.last; ++block) next(std::true_type{}, block);
           }
         }
         hand_back(shared.keys_empty);
@@ -168,6 +184,8 @@ struct KeysKernel {
     }
   }
 
+  // Hides: some scores may be hidden.
+  template <bool Hides>
   __device__ void step(float (&dk)[D / 2], float (&dv)[D / 2], const Rows& r, int first, int stage, int64_t element, int query) const {
     float s[kScores], dp[kScores];
     uint32_t weights[kScores / 2], gradients[kScores / 2], kept[kScores / 32];
@@ -179,7 +197,8 @@ struct KeysKernel {
     if constexpr (Drops) draw(kept, r, element, query);
     ptx::wgmma_wait<1>();
     ptx::hold_registers(s);
-    hide(s, r, query);
+    if constexpr (Hides)
+      if (kTwoLoops || !seen_by_all(r, query)) hide(s, r, query);
     const uint32_t lse2 = ptx::shared_address(shared.sums[stage]) + lane() % 4 * 2 * 4,
                    delta = lse2 + 64 * 4;  // of this thread's first query
 #pragma unroll
