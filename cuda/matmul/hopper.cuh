@@ -161,6 +161,9 @@ struct HopperKernel {
       MatmulBlock at = block(unit);
       if (kAcross) at.n += consumer * kWidth;
       const int total = steps(at), late = min(total, 4);
+      if constexpr (kCodes)
+#pragma unroll
+        for (int i = 0; i < kWidth / 2; ++i) sum[i] = 0;
       int last = -1;  // the stage whose products may still be under way
       for (int left = total; left > 0; --left, from.next()) {
         if (p.box_stores && left == late) boxes.prefetch(at, row_of(at, warp));
@@ -173,7 +176,7 @@ struct HopperKernel {
           ptx::hold_registers(part);
           hand_back(from.stage);
 #pragma unroll
-          for (int i = 0; i < kWidth / 2; ++i) sum[i] = left < total ? sum[i] + part[i] : part[i];
+          for (int i = 0; i < kWidth / 2; ++i) sum[i] = sum[i] + part[i];
         } else {
           multiply(sum, a, b, left < total);
           ptx::wgmma_wait<1>();
