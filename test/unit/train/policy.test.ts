@@ -7,8 +7,8 @@ test('the policy stands in the configuration of pretraining, and finetuning take
   t.deepEqual(
     [run.train.policy, run.finetune.train.policy],
     [
-      { compute: 'bf16', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32' },
-      { compute: 'f32', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32' },
+      { compute: 'bf16', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32', offload: 'none' },
+      { compute: 'f32', lossScale: 1, recompute: 'none', headRows: 0, moments: 'f32', weights: 'f32', offload: 'none' },
     ],
   );
   const inherited = parseRunConfig('train: { policy: { compute: bf16 } }', 'run.yaml');
@@ -19,6 +19,7 @@ test('the policy stands in the configuration of pretraining, and finetuning take
     headRows: 0,
     moments: 'f32',
     weights: 'f32',
+    offload: 'none',
   });
   t.deepEqual(parseRunConfig('train: {}', 'run.yaml').train.policy, {
     compute: 'f32',
@@ -27,6 +28,7 @@ test('the policy stands in the configuration of pretraining, and finetuning take
     headRows: 0,
     moments: 'f32',
     weights: 'f32',
+    offload: 'none',
   });
 });
 
