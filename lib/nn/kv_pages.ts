@@ -62,12 +62,7 @@ export class KVPages {
     return new PagedKVCache(this, rows);
   }
 
-  /** A layer's keys and values (pages, size, Hkv, D). */
-  layer(index: number): { readonly k: Tensor; readonly v: Tensor } {
-    const found = this.#layers[index];
-    if (!found) throw new ArgumentError(`KVPages: layer must be from 0 to ${this.#layers.length - 1}, got ${index}`);
-    return found;
-  }
+  // What follows is for the caches.
 
   /** A page for one user. @throws HeddleError (ERR_HEDDLE_OUT_OF_PAGES) when all are taken */
   take(): number {
@@ -103,6 +98,13 @@ export class KVPages {
         for (const { k, v } of this.#layers) for (const x of [k, v]) copyInto(slice(x, 0, to, to + 1), slice(x, 0, from, from + 1));
       }),
     );
+  }
+
+  /** A layer's keys and values (pages, size, Hkv, D). */
+  layer(index: number): { readonly k: Tensor; readonly v: Tensor } {
+    const found = this.#layers[index];
+    if (!found) throw new ArgumentError(`KVPages: layer must be from 0 to ${this.#layers.length - 1}, got ${index}`);
+    return found;
   }
 
   dispose(): void {

@@ -21,44 +21,45 @@ function keysOf({ from, to, k, pages }: CacheRun): number[] {
   ).flat();
 }
 
-test('whatever is appended, selected and truncated: the keys of a contiguous cache', (t) => {
-  using pool = new KVPages({ ...shape, pages: 20 });
-  using paged = pool.cache(3);
-  using plain = new KVCache({ ...shape, batch: 3, capacity: 64 });
-  scope(() => {
-    const append = (T: number, rows: readonly number[] = [0, 1, 2]): void => {
-      const x = randn([rows.length, T, 2, 4]);
-      const [a, b] = [paged.only(rows), plain.only(rows)];
-      for (const layer of [0, 1]) {
-        const got = a.append(layer, x, x).flatMap(keysOf);
-        t.deepEqual(got, b.append(layer, x, x).flatMap(keysOf));
-      }
-      a.advance(T);
-      b.advance(T);
-      t.deepEqual(paged.lengths, plain.lengths);
-      t.is(paged.length, plain.length);
-    };
-    const alike = (f: (cache: KVCache | typeof paged) => void): void => {
-      f(paged);
-      f(plain);
-    };
-    append(5);
-    append(1);
-    append(27, [1]);
-    append(1, [2, 0]);
-    append(10);
-    alike((c) => c.select([1, 1, 0]));
-    append(1);
-    append(3, [1]);
-    alike((c) => c.truncate(17));
-    append(2);
-    alike((c) => c.only([0]).truncate(0));
-    append(1);
-    append(20, [0, 2]);
-    alike((c) => c.select([2, 1, 0]));
-    append(1);
+for (const dtype of ['f32', 'bf16', 'f16'] as const)
+  test(`whatever is appended, selected and truncated: the keys of a contiguous cache, ${dtype}`, (t) => {
+    using pool = new KVPages({ ...shape, pages: 20, dtype });
+    using paged = pool.cache(3);
+    using plain = new KVCache({ ...shape, batch: 3, capacity: 64, dtype });
+    scope(() => {
+      const append = (T: number, rows: readonly number[] = [0, 1, 2]): void => {
+        const x = randn([rows.length, T, 2, 4]);
+        const [a, b] = [paged.only(rows), plain.only(rows)];
+        for (const layer of [0, 1]) {
+          const got = a.append(layer, x, x).flatMap(keysOf);
+          t.deepEqual(got, b.append(layer, x, x).flatMap(keysOf));
+        }
+        a.advance(T);
+        b.advance(T);
+        t.deepEqual(paged.lengths, plain.lengths);
+        t.is(paged.length, plain.length);
+      };
+      const alike = (f: (cache: KVCache | typeof paged) => void): void => {
+        f(paged);
+        f(plain);
+      };
+      append(5);
+      append(1);
+      append(27, [1]);
+      append(1, [2, 0]);
+      append(10);
+      alike((c) => c.select([1, 1, 0]));
+      append(1);
+      append(3, [1]);
+      alike((c) => c.truncate(17));
+      append(2);
+      alike((c) => c.only([0]).truncate(0));
+      append(1);
+      append(20, [0, 2]);
+      alike((c) => c.select([2, 1, 0]));
+      append(1);
+    });
   });
-});
 
 test('rows take pages as they grow, share them, and give them back', (t) => {
   using pool = new KVPages(shape);
