@@ -16,12 +16,12 @@
 
 namespace heddle::cuda {
 
-// A block's work. keys, values: HeadsOf, or what gives rows of a head otherwise.
-template <class T, int Head, bool Plain, class Heads>
+// A block's work on so many queries. keys, values: HeadsOf, or what gives rows of a head otherwise.
+template <class T, int Head, int Queries, bool Plain, class Heads>
 __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, const Heads& keys, const Heads& values) {
   if constexpr (has_fused<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
-    constexpr int kQueries = kTiles.tile_q, kKeys = kTiles.tile_k, kRows = kQueries / 4, M = kRows / 16, N = kKeys / 8;
+    constexpr int kQueries = Queries, kKeys = kTiles.tile_k, kRows = kQueries / 4, M = kRows / 16, N = kKeys / 8;
     constexpr bool kKeepQ = Head <= 64;  // Q's fragments, where registers suffice
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t tile_q = ptx::shared_address(shared), tile_k = tile_q + kQueries * Head * 2, tile_v = tile_k + kKeys * Head * 2;
@@ -173,7 +173,7 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
 
 template <class T, int Head, bool Plain>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_kernel(const __grid_constant__ FusedForward<T> p) {
-  attention_forward<T, Head, Plain>(p, p.k, p.v);
+  attention_forward<T, Head, attention_tiles(Head).tile_q, Plain>(p, p.k, p.v);
 }
 
 // Chunks of keys put together in order, a warp a query: o = sum_c e^(lse_c - lse) o_c, lse = ln sum_c e^lse_c.

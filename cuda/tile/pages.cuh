@@ -5,27 +5,33 @@
 
 namespace heddle::cuda {
 
-// One head's rows of one sequence. An entry of the table that is no page is noted, and its rows are 0.
+struct PageTable {
+  const int32_t* table;  // [sequences][columns]
+  int64_t columns;
+  int shift, count;  // log2 of a page's rows; pages there are
+  Fault* fault;
+
+  // Notes the i-th entry of a sequence if it is no page; whoever reads rows takes page 0 for it.
+  __device__ void check(int sequence, int i) const {
+    const int64_t at = sequence * columns + i;
+    const int32_t number = table[at];
+    if (number < 0 || number >= count) report(fault, FaultKind::page, at, number, count);
+  }
+};
+
+// One head's rows of one sequence.
 template <class T>
 struct PagedRows {
   T* data;               // of the head, in page 0
-  const int32_t* table;  // of all sequences
-  int64_t entry;         // of the sequence's first page
+  const int32_t* table;  // of the sequence
   int64_t page, stride;  // from one page, one row to the next
-  int shift, count;      // log2 of a page's rows; pages there are
-  int rows, D;
-  Fault* fault;
+  int shift, count, rows, D;
 
-  // Row r, or null.
+  // Row r, which exists.
   __device__ T* row(int r) const {
-    if (r >= rows) return nullptr;
-    const int64_t at = entry + (r >> shift);
-    const int32_t number = table[at];
-    if (number < 0 || number >= count) {
-      report(fault, FaultKind::page, at, number, count);
-      return nullptr;
-    }
-    return data + number * page + (r & ((1 << shift) - 1)) * stride;
+    const int32_t number = table[r >> shift];
+    const int32_t known = static_cast<uint32_t>(number) < static_cast<uint32_t>(count) ? number : 0;
+    return data + known * page + (r & ((1 << shift) - 1)) * stride;
   }
 };
 
@@ -40,12 +46,13 @@ __device__ inline void load_rows(uint32_t shared, const PagedRows<const T>& from
   const int elements = from.D - chunk * 8;
 #pragma unroll
   for (int i = 0; i < Rows / kStep; ++i) {
-    const T* const there = from.row(first + row + i * kStep);
-    const T* const at = (there ? there : from.data) + chunk * 8;
+    const int r = first + row + i * kStep;
+    const bool exists = r < from.rows;
+    const T* const at = (exists ? from.row(r) : from.data) + chunk * 8;
 #pragma unroll
     for (int s = 0; s < Row::kSlabs; ++s)
       move_chunk(place + i * kStep * Row::kBytes + s * Row::kSlabBytes, at + s * Row::kSlabChunks * 8,
-                 there && s * Row::kSlabChunks * 8 < elements);
+                 exists && s * Row::kSlabChunks * 8 < elements);
   }
 }
 

@@ -43,6 +43,7 @@ struct Problem {
           keys >= 0 && keys <= table->shape[1] * size, "keys",
           [&] { return "from 0 to the " + std::to_string(table->shape[1] * size) + " positions of a row's pages"; }, keys);
       require(!q_docs && dropout == 0, "pages", "without documents and dropout", q_docs ? "documents" : "dropout");
+      require(keys == 0 || k.shape[0] > 0, "k", "of at least one page", k.shape);
       require_same_device(q, "q", *table, "pages");
       pages = dense_i32(*table, "pages");
     }
