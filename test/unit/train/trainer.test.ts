@@ -358,6 +358,6 @@ test.serial('what does not fit is refused', (t) => {
   t.throws(() => trainerOf({ train: { contextLength: 32 } }), { message: "train.contextLength must be at most the model's 16, got 32" });
   if (DEVICE !== 'cpu') return;
   t.throws(() => trainerOf({ train: { policy: { compute: 'f16', lossScale: 1 } } }), {
-    message: /train\.policy\.compute must be f32 or tf32 or bf16 on the CPU, got f16/,
+    message: /train\.policy\.compute must be f32 or tf32 or bf16 or fp8 on the CPU, got f16/,
   });
 });
