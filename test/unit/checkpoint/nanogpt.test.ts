@@ -1,5 +1,5 @@
 // nanoGPT's checkpoints, written byte by byte as torch.save writes them: a ZIP of stored entries, one of them a pickle.
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { GPT, gptConfig, loadNanoGPT, noGrad, openModel, scope, tensor } from '../../../lib/index.ts';
@@ -35,6 +35,16 @@ for (const [what, options] of Object.entries({
     using pretrained = await GPT.fromPretrained(file, { device: 'cpu' });
     t.deepEqual(logits(pretrained), got);
   });
+
+test("a checkpoint that PyTorch wrote, the optimizer's state in it: the logits are PyTorch's", async (t) => {
+  const folder = 'test/fixtures/nanogpt';
+  const golden = JSON.parse(readFileSync(`${folder}/golden.json`, 'utf8')) as { ids: number[][]; logits: number[] };
+  using model = await loadNanoGPT(`${folder}/ckpt.pt`, { device: 'cpu' });
+  t.like(model.config, { vocabSize: 33, contextLength: 16, layers: 2, heads: 2, width: 16, bias: false, dropout: { attention: 0.1 } });
+  const got = scope(() => noGrad(() => model.logits(tensor(golden.ids, { dtype: 'i32', device: 'cpu' })).dataSync())) as Float32Array;
+  t.is(got.length, golden.logits.length);
+  t.true(got.every((x, i) => Math.abs(x - (golden.logits[i] as number)) < 1e-5));
+});
 
 test('hostile files: the error names file and field, and nothing is executed', async (t) => {
   const folder = temporaryFolder(t);
