@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import * as ops from '../../lib/ops/index.ts';
-import { zeros } from '../../lib/tensor/create.ts';
+import { tensor, zeros } from '../../lib/tensor/create.ts';
 import { RandomSource } from '../../lib/tensor/random.ts';
 import { at, type Case, type Draw, draws, type HostInput, instance, size } from './case.ts';
 import { philoxWords } from './philox.ts';
@@ -20,20 +20,19 @@ export const writePages: Case = {
       .record({ B: size(3), T: size(max), S: fc.constantFrom(1, 4, 16), H: size(3), D: size(Math.min(max, 40)), draw: draws })
       .map(({ B, T, S, H, D, draw }) => {
         const P = Math.ceil((B * T) / S) + 1;
-        const places = draw.ints([B, T], 1);
         const order = Array.from({ length: P * S }, (_, i) => i).sort(() => draw.next() - 0.5);
-        for (let i = 0; i < B * T; i++) places.data[i] = order[i] as number;
+        const places = Int32Array.from(order.slice(0, B * T)); // no input: no two are equal, as they would be where an input is expanded
         return instance({
           label: `pages of ${S} positions: write (${B}, ${T}, ${H}, ${D}) into ${P}`,
-          inputs: { x: draw.floats([B, T, H, D]), places },
-          run: ({ x, places }) => {
+          inputs: { x: draw.floats([B, T, H, D]) },
+          run: ({ x }) => {
             const pages = zeros([P, S, H, D], { device: x.device });
-            ops.writePages(pages, x, places);
+            ops.writePages(pages, x, tensor(places, { shape: [B, T], device: x.device }));
             return pages;
           },
-          reference: ({ x, places }) => {
+          reference: ({ x }) => {
             const y = new Float64Array(P * S * H * D);
-            for (let i = 0; i < B * T; i++) for (let j = 0; j < H * D; j++) y[at(places, i) * H * D + j] = at(x, i * H * D + j);
+            for (let i = 0; i < B * T; i++) for (let j = 0; j < H * D; j++) y[(places[i] as number) * H * D + j] = at(x, i * H * D + j);
             return y;
           },
           differentiable: [],

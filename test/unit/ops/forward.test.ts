@@ -1,6 +1,7 @@
 import { getDefaultDevice } from '../../../lib/tensor/index.ts';
 import { attention } from '../../cases/attention.ts';
 import type { Case } from '../../cases/case.ts';
+import { fp8Linear } from '../../cases/fp8.ts';
 import { linear, matmul } from '../../cases/matmul.ts';
 import { checkAll } from '../../run/check.ts';
 import { forwardProblem, type Layout, runInstance } from '../../run/compare.ts';
@@ -26,7 +27,7 @@ checkAll('takes inputs of any strides', { max: 7, runs: 25, only: (c) => c.layou
 /** Products in bf16 need a card that computes in it; others refuse them. */
 function refused(c: Case, dtype: 'bf16' | 'f16'): boolean {
   const device = getDefaultDevice();
-  return [attention, linear, matmul].includes(c) && device !== 'cpu' && !computesIn(device, dtype);
+  return [attention, linear, matmul, fp8Linear].includes(c) && device !== 'cpu' && !computesIn(device, dtype);
 }
 
 for (const dtype of ['bf16', 'f16'] as const) {
