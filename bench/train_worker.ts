@@ -24,16 +24,19 @@ const draw = (): number => {
   seed = (seed * 1664525 + 1013904223) >>> 0;
   return seed % config.vocabSize;
 };
-const ids = Array.from({ length: 8 }, () => Int32Array.from({ length: B * (T + 1) }, draw));
-const columns = (all: Int32Array, shift: number): Int32Array =>
-  Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
+const batches = Array.from({ length: 8 }, () => {
+  const all = Int32Array.from({ length: B * (T + 1) }, draw);
+  const columns = (shift: number) =>
+    Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
+  return [columns(0), columns(1)] as const;
+});
 
 let n = 0;
 async function step(): Promise<{ ms: number; loss: number }> {
-  const all = ids[n++ % ids.length] as Int32Array;
+  const [inputs, targets] = batches[n++ % batches.length] as (typeof batches)[number];
   const start = performance.now();
   const loss = scope(() => {
-    const l = model.loss(tensor(columns(all, 0), { shape: [B, T] }), tensor(columns(all, 1), { shape: [B, T] }));
+    const l = model.loss(tensor(inputs, { shape: [B, T] }), tensor(targets, { shape: [B, T] }));
     backward(l);
     optimizer.step();
     optimizer.zeroGrad();

@@ -2,6 +2,8 @@
 // The matrix product in packed panels and register tiles, after Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 // (2008), and BLIS (Van Zee & van de Geijn, 2015): how c is cut, what is packed when, who computes what. Of the operands' numbers it knows
 // how much of k a step takes (matmul_numbers.h).
+#include <atomic>
+
 #include "cpu/kernels.h"
 #include "cpu/matmul_epilogue.h"
 #include "cpu/matmul_pack.h"
@@ -22,6 +24,7 @@ constexpr bool kColumnsStay = kTileCols * kBlock * 4 <= 16 * 1024;
 constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
 constexpr int64_t kItemWork = int64_t{1} << 18;  // multiply-adds below which an item is not worth splitting (some 10 us)
 constexpr int kItemsPerThread = 4;               // so that a thread that is held up can be helped out
+constexpr int64_t kItemSide = 64;                // rows or columns below which an item is not worth cutting off
 
 // Scratch slots; the shared ones belong to the thread that calls matmul, the others to each thread that runs items.
 enum Slot { kSharedA, kSharedB, kLocalA, kLocalB };
@@ -172,6 +175,8 @@ struct Grid {
     }
     row_items = ceil_div(row_tiles, high);
     col_items = ceil_div(col_tiles, wide);
+    // As many for each thread: of 11 items two threads would take 6 and 5, and one of them wait.
+    if (split_rows) row_items = smaller(ceil_div(row_items, pool_threads()) * pool_threads(), row_tiles);
   }
   int64_t items() const { return row_items * col_items; }
   Range rows(int64_t item) const { return part(item % row_items, row_items, row_tiles, kTileRows, M); }
@@ -211,76 +216,122 @@ struct PackedRows {
   }
 };
 
-// Rows x cols of c. B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an
-// item packs its own rows, and has them in its L2.
-template <class Numbers>
-void run_shared(const MatmulArgs& g, const Product& p, Range rows, Range cols) {
-  const int64_t max_depth = even_piece(g.K, kPackDepth, kBlock);
-  const int64_t max_width = even_piece(cols.size(), kPackFloats / kPackDepth, kBlockCols);
-  float* packed = pool_scratch(kSharedB, static_cast<size_t>(ceil_div(max_width, kTileCols) * kTileCols * Numbers::steps(max_depth)));
-  for (int64_t n = cols.low; n < cols.high; n += max_width) {
-    const Range wide{n, smaller(n + max_width, cols.high)};
-    const int64_t padded = ceil_div(wide.size(), kTileCols) * kTileCols;
-    const Grid grid(rows.size(), wide.size(), max_depth, 1, true);
-    // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
-    const int64_t fair = ceil_div(ceil_div(wide.size(), wanted_items()), kTileCols) * kTileCols;
-    const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
-    int64_t start = 0;
-    do {
-      const Range depth{start, smaller(start + max_depth, g.K)};
-      const auto panel = [&](Range k, int64_t column) {
-        return packed + Numbers::steps(k.low - depth.low) * padded + (column - wide.low) * Numbers::steps(k.size());
-      };
-      PackedRows<Numbers> shared{nullptr, rows, depth};
-      const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(wide.size(), strip);
-      if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
-      parallel(a_strips + b_strips, [&](int64_t item) {
-        if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, rows.size()).from(rows.low));
-        const int64_t low = wide.low + (item - a_strips) * strip;
-        each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, panel(k, low), {low, smaller(low + strip, wide.high)}, k, true); });
-      });
-      parallel(grid.items(), [&](int64_t item) {
-        const Range own_rows = grid.rows(item).from(rows.low), own_cols = grid.cols(item).from(wide.low);
-        PackedRows<Numbers> a = shared;
-        if (!a_strips) {
-          a.rows = own_rows;
-          a.data = pool_scratch(kLocalA, a.floats());
-        }
-        for (int64_t low = own_cols.low; low < own_cols.high; low += kBlockCols) {
-          const Range block_cols{low, smaller(low + kBlockCols, own_cols.high)};
-          const bool fresh = !a_strips && low == wide.low;
-          each_block(depth, [&](Range k) {
-            block<Numbers>(
-                g, p, own_rows, block_cols, k,
-                [&](int64_t m, bool first) { return fresh && first ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
-                [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
-          });
-        }
-      });
-      start += max_depth;
-    } while (start < g.K);
+// Rows x cols of c, over the depth of `a`. panel(k, column): the packed panel of B. fresh: `a` is of these rows, and yet to be packed, each
+// panel when it is needed for the first time.
+template <class Numbers, class B>
+void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& a, Range rows, Range cols, bool fresh, const B& panel) {
+  for (int64_t low = cols.low; low < cols.high; low += kBlockCols) {
+    const bool pack = fresh && low == cols.low;
+    each_block(a.depth, [&](Range k) {
+      block<Numbers>(
+          g, p, rows, {low, smaller(low + kBlockCols, cols.high)}, k,
+          [&](int64_t m, bool first) { return pack && first ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
+          [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
+    });
   }
 }
 
-// A product that takes a few milliseconds is cut along its longer side into a part for each thread, which packs all that it reads
-// itself: what several threads pack is packed more than once, but no thread waits for another or reads what lies in another's cache.
-// Gives the number of parts; 1: it takes longer, or the parts would be too thin.
-int64_t own_parts(const MatmulArgs& g) {
-  constexpr int64_t most_work = int64_t{1} << 28, least_side = 64;  // multiply-adds of a thread, rows or columns of a part
-  const int64_t threads = pool_threads(), side = g.M > g.N ? g.M : g.N;
-  return g.M * g.N * g.K <= threads * most_work && side >= threads * least_side ? threads : 1;
+// Columns of B for some depth of k, packed: blocks of k one behind the other, in each the panels.
+template <class Numbers>
+struct PackedCols {
+  float* data;
+  Range cols, depth;
+
+  size_t floats() const { return static_cast<size_t>(padded() * Numbers::steps(depth.size())); }
+  float* operator()(Range k, int64_t column) const {
+    return data + Numbers::steps(k.low - depth.low) * padded() + (column - cols.low) * Numbers::steps(k.size());
+  }
+  // Some columns, in long runs of memory, whichever way it lies.
+  void pack(const MatmulArgs& g, const Product& p, Range some) const {
+    each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, (*this)(k, some.low), some, k, true); });
+  }
+  // All of them, `strip` at a time.
+  void pack(const MatmulArgs& g, const Product& p) const {
+    const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;
+    for (int64_t n = cols.low; n < cols.high; n += strip) pack(g, p, {n, smaller(n + strip, cols.high)});
+  }
+
+ private:
+  int64_t padded() const { return ceil_div(cols.size(), kTileCols) * kTileCols; }
+};
+
+// f(columns, depth): pieces of B that are packed at a time, those of k for the same columns in their order.
+template <class F>
+void each_piece(const MatmulArgs& g, const F& f) {
+  const int64_t deep = even_piece(g.K, kPackDepth, kBlock), wide = even_piece(g.N, kPackFloats / kPackDepth, kBlockCols);
+  for (int64_t n = 0; n < g.N; n += wide) {
+    int64_t k = 0;
+    do {
+      f(Range{n, smaller(n + wide, g.N)}, Range{k, smaller(k + deep, g.K)});
+      k += deep;
+    } while (k < g.K);
+  }
 }
 
+// B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an item packs its own
+// rows, and has them in its L2.
 template <class Numbers>
-void run_product(const MatmulArgs& g, const Product& p) {
-  const int64_t parts = own_parts(g);
-  const Range rows{0, g.M}, cols{0, g.N};
-  if (parts == 1) return run_shared<Numbers>(g, p, rows, cols);
-  parallel(parts, [&](int64_t i) {
-    if (g.M > g.N)
-      run_shared<Numbers>(g, p, part(i, parts, ceil_div(g.M, kTileRows), kTileRows, g.M), cols);
-    else
-      run_shared<Numbers>(g, p, rows, part(i, parts, ceil_div(g.N, kTileCols), kTileCols, g.N));
+void run_shared(const MatmulArgs& g, const Product& p) {
+  each_piece(g, [&](Range wide, Range depth) {
+    PackedCols<Numbers> b{nullptr, wide, depth};
+    b.data = pool_scratch(kSharedB, b.floats());
+    const Grid grid(g.M, wide.size(), depth.size(), 1, true);
+    // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
+    const int64_t fair = ceil_div(ceil_div(wide.size(), wanted_items()), kTileCols) * kTileCols;
+    const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
+    PackedRows<Numbers> shared{nullptr, {0, g.M}, depth};
+    const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(wide.size(), strip);
+    if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
+    parallel(a_strips + b_strips, [&](int64_t item) {
+      if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, g.M));
+      const int64_t low = wide.low + (item - a_strips) * strip;
+      b.pack(g, p, {low, smaller(low + strip, wide.high)});
+    });
+    parallel(grid.items(), [&](int64_t item) {
+      PackedRows<Numbers> a = shared;
+      if (!a_strips) {
+        a.rows = grid.rows(item);
+        a.data = pool_scratch(kLocalA, a.floats());
+      }
+      multiply(g, p, a, grid.rows(item), grid.cols(item).from(wide.low), !a_strips, b);
+    });
+  });
+}
+
+// A product that takes a few milliseconds is cut along its longer side, and each thread packs the other operand for itself: what several
+// threads pack is packed more than once, but no thread waits for another or reads what lies in another's cache. Several items a thread,
+// so that one that is held up can be helped out.
+bool packs_for_itself(const MatmulArgs& g) {
+  constexpr int64_t most_work = int64_t{1} << 28;  // multiply-adds of a thread
+  const int64_t threads = pool_threads(), side = g.M > g.N ? g.M : g.N;
+  return threads > 1 && g.M * g.N * g.K <= threads * most_work && side >= threads * kItemSide;
+}
+
+// Pieces so far, of all threads, and the one for which this thread has packed its operand.
+std::atomic<uint64_t> pieces{0};
+thread_local uint64_t packed_for = 0;
+
+template <class Numbers>
+void run_own(const MatmulArgs& g, const Product& p) {
+  const int64_t threads = pool_threads();
+  each_piece(g, [&](Range wide, Range depth) {
+    const uint64_t piece = ++pieces;
+    const bool cut_rows = g.M > g.N;
+    // As even as rows can be: an item ends in a tile of fewer rows, which costs no more than those.
+    const int64_t units = cut_rows ? g.M : ceil_div(wide.size(), kTileCols), unit = cut_rows ? 1 : kTileCols;
+    const int64_t items = threads * smaller(kItemsPerThread, ceil_div(units * unit, threads * kItemSide));
+    parallel(items, [&](int64_t item) {
+      const Range own = part(item, items, units, unit, cut_rows ? g.M : wide.size());
+      PackedRows<Numbers> a{nullptr, cut_rows ? own : Range{0, g.M}, depth};
+      PackedCols<Numbers> b{nullptr, cut_rows ? wide : own.from(wide.low), depth};
+      a.data = pool_scratch(kLocalA, a.floats());
+      b.data = pool_scratch(kLocalB, b.floats());
+      const bool first = packed_for != piece;
+      if (!cut_rows || first) b.pack(g, p);
+      if (!cut_rows && first) a.pack(g, p, a.rows);
+      packed_for = piece;
+      multiply(g, p, a, a.rows, b.cols, cut_rows, b);
+    });
   });
 }
 
@@ -321,7 +372,7 @@ void run_blocks(const MatmulArgs& g) {
   if (g.M <= 2 * kTileRows || (products > 1 && products >= wanted_items())) {
     run_local<Numbers>(g, products);
   } else {
-    for (int64_t i = 0; i < products; ++i) run_product<Numbers>(g, product(g, i));
+    for (int64_t i = 0; i < products; ++i) packs_for_itself(g) ? run_own<Numbers>(g, product(g, i)) : run_shared<Numbers>(g, product(g, i));
   }
 }
 

@@ -236,11 +236,13 @@ void in_bf16() {
   if (!heddle::cpu::bf16_matmul()) std::printf("%s: bf16 products are computed in full here\n", heddle::cpu::level().c_str());
 }
 
-// B too wide and too deep to be packed at once, on few rows.
+// B too deep to be packed at once: wide, and on more rows than columns.
 void large() {
-  Case t{150, 400, 4200};
-  t.b_transposed = t.bias = t.accumulate = true;
-  compare(t);
+  for (const auto& [M, N] : {std::pair<int64_t, int64_t>{150, 400}, {400, 150}}) {
+    Case t{M, N, 4200};
+    t.b_transposed = t.bias = t.accumulate = true;
+    compare(t);
+  }
 }
 
 void wide_batch() {
@@ -361,8 +363,8 @@ int main() {
   empty();
   nan_spreads();
   bits();
-  {
-    heddle::cpu::ThreadPool pool(3);
+  for (int threads : {3, 8}) {  // where a side is enough for all of three threads, and too short for one of eight
+    heddle::cpu::ThreadPool pool(threads);
     std::thread([&] {
       pool.make_current();
       random_shapes();
