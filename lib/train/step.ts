@@ -1,6 +1,6 @@
 import { backward } from '../autograd/index.ts';
 import type { Batch } from '../data/index.ts';
-import type { GPT } from '../models/index.ts';
+import { flopsPerToken, type GPT } from '../models/index.ts';
 import type { Optimizer } from '../optim/index.ts';
 import { RandomSource, scope, synchronize, type Tensor } from '../tensor/index.ts';
 import type { TrainConfig } from './config.ts';
@@ -11,9 +11,9 @@ export interface StepsOptions {
   readonly model: GPT;
   readonly objective: Objective;
   readonly optimizer: Optimizer;
-  readonly train: Pick<TrainConfig, 'seed' | 'clip'>;
-  /** The parts of a step are captured and replayed. */
-  readonly graph: boolean;
+  readonly train: Pick<TrainConfig, 'seed' | 'clip' | 'batchSize' | 'contextLength'>;
+  /** The parts of a step are captured and replayed. Default: where that is worth it. */
+  readonly graph?: boolean | undefined;
 }
 
 /** What a step takes from the host beside its batches. */
@@ -25,6 +25,19 @@ export interface StepNumbers {
   readonly lossScale: number;
 }
 
+/** Operations of a micro-batch that takes the CPU some tenth of a second. */
+const LONG = 2e10;
+
+/**
+ * Replaying keeps a GPU from waiting for JavaScript, and JavaScript from taking a core from the CPU's kernels. Micro-batches that take the CPU
+ * long do not feel it, and there memory that an evaluation can use counts for more.
+ */
+function replayPays({ model, train }: Pick<StepsOptions, 'model' | 'train'>): boolean {
+  const { batchSize: B, contextLength: T } = train;
+  const onCPU = model.device === 'cpu' || model.device === 'plan:cpu';
+  return !onCPU || flopsPerToken(model.config, T, 'llmc') * B * T < LONG;
+}
+
 /** Enqueues optimizer steps: forward and backward of every micro-batch, then the update. */
 export class Steps {
   readonly #o: StepsOptions;
@@ -32,7 +45,7 @@ export class Steps {
   readonly graphs: StepGraphs;
 
   constructor(options: StepsOptions) {
-    const { model, train, graph } = options;
+    const { model, train, graph = replayPays(options) } = options;
     this.#o = options;
     this.#random = new RandomSource(train.seed, model.device);
     this.graphs = new StepGraphs(model.device, graph);

@@ -151,8 +151,7 @@ export class Trainer implements AsyncIterable<TrainerEvent> {
     this.optimizer = makeOptimizer(this.#objective.module, this.#train);
     this.#lossScale = new LossScale(policy);
     this.#learningRate = schedule({ ...train, kind: train.schedule });
-    const graph = policy.graph ?? !(model.device === 'cpu' || model.device === 'plan:cpu');
-    this.#steps = new Steps({ model, objective: this.#objective, optimizer: this.optimizer, train, graph });
+    this.#steps = new Steps({ model, objective: this.#objective, optimizer: this.optimizer, train, graph: policy.graph });
   }
 
   /** Optimizer steps done. */
