@@ -1,12 +1,14 @@
-// One process of `npm run bench -- train`: builds a job, then for every number n on stdin trains n steps and prints their times and the
-// FMA peak between them; for `hollow` the times of steps whose kernels return at once.
+// One process of `npm run bench -- train`: builds a job and its trainer, then for every number n on stdin trains n steps and prints their times
+// and the FMA peak between them; for `hollow` the times of steps whose kernels return at once, op by op.
 import { createInterface } from 'node:readline';
 import { backward } from '../lib/autograd/index.ts';
+import type { Batch } from '../lib/data/index.ts';
 import { GPT } from '../lib/models/index.ts';
 import { native } from '../lib/native/addon.ts';
-import type * as nn from '../lib/nn/index.ts';
-import { AdamW } from '../lib/optim/index.ts';
+import * as nn from '../lib/nn/index.ts';
 import { scope, setThreads, tensor } from '../lib/tensor/index.ts';
+import { fillTrain } from '../lib/train/config-defaults.ts';
+import { type BatchSource, Trainer } from '../lib/train/trainer.ts';
 import { TRAIN_JOBS } from './configs.ts';
 import { median } from './machine.ts';
 import { calibrateBurst, peakNow } from './peak.ts';
@@ -16,35 +18,56 @@ const job = TRAIN_JOBS[name];
 if (!job) throw new Error(`job must be one of ${Object.keys(TRAIN_JOBS).join(', ')}, got ${name}`);
 setThreads(Number(threads));
 const { batch: B, length: T, model: config } = job;
-const model = new GPT(config, { seed: 1337, compute: compute as nn.Compute });
-const optimizer = new AdamW(model, { lr: 1e-3, betas: [0.9, 0.99], weightDecay: 0.1 });
 
 let seed = 1;
 const draw = (): number => {
   seed = (seed * 1664525 + 1013904223) >>> 0;
   return seed % config.vocabSize;
 };
-const batches = Array.from({ length: 8 }, () => {
+const batches = Array.from({ length: 8 }, (): Batch => {
   const all = Int32Array.from({ length: B * (T + 1) }, draw);
   const columns = (shift: number) =>
     Int32Array.from({ length: B * T }, (_, i) => all[Math.floor(i / T) * (T + 1) + (i % T) + shift] as number);
-  return [columns(0), columns(1)] as const;
+  return { rows: B, length: T, inputs: columns(0), targets: columns(1), targetCount: B * T };
 });
+let drawn = 0;
+const data: BatchSource = {
+  next: () => batches[drawn++ % batches.length] as Batch,
+  state: () => ({ drawn }),
+  restore: () => {},
+  epoch: 0,
+};
 
-let n = 0;
+const model = new GPT(config, { seed: 1337, compute: compute as nn.Compute });
+const settings = { batchSize: B, learningRate: 1e-3, betas: [0.9, 0.99], weightDecay: 0.1, clip: 0 } as const;
+const endless = { steps: Number.MAX_SAFE_INTEGER, schedule: 'constant', warmup: 0, evalEvery: 0, saveEvery: 0, logEvery: 1 } as const;
+const trainer = new Trainer({
+  ...{ model, data, policy: nn.fillPolicy({ compute: compute as nn.Compute }) },
+  train: fillTrain({ ...settings, ...endless, betas: [...settings.betas] }, T),
+});
+const run = trainer[Symbol.asyncIterator]();
+
 async function step(): Promise<{ ms: number; loss: number }> {
-  const [inputs, targets] = batches[n++ % batches.length] as (typeof batches)[number];
+  const start = performance.now();
+  const { value: event } = await run.next();
+  if (event?.type !== 'step') throw new Error(`a step was expected, got ${JSON.stringify(event)}`);
+  return { ms: performance.now() - start, loss: event.loss };
+}
+
+/** What a program does that has a loop of its own. */
+async function stepByHand(): Promise<number> {
+  const { inputs, targets } = data.next();
   const start = performance.now();
   const loss = scope(() => {
     const l = model.loss(tensor(inputs, { shape: [B, T] }), tensor(targets, { shape: [B, T] }));
     backward(l);
-    optimizer.step();
-    optimizer.zeroGrad();
+    trainer.optimizer.step();
+    trainer.optimizer.zeroGrad();
     return l.detach().keep();
   });
-  const value = await loss.item();
+  await loss.item();
   loss.dispose();
-  return { ms: performance.now() - start, loss: value };
+  return performance.now() - start;
 }
 
 const started = performance.now();
@@ -57,7 +80,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'hollow') {
     native.setHollow('cpu', true);
     const rows: number[] = [];
-    for (let i = 0; i < 100; i++) rows.push((await step()).ms);
+    for (let i = 0; i < 300; i++) rows.push(await stepByHand());
+    rows.splice(0, 200); // until the compiler knows them
     native.setHollow('cpu', false);
     console.log(JSON.stringify({ rows }));
     continue;
