@@ -7,6 +7,8 @@ export interface Machine {
   /** In use, and all that this machine has. */
   isa: string;
   isas: string[];
+  /** What products in bf16 are computed by; older records do not say. */
+  bf16?: string;
   threads: number;
   /** Bytes of the last-level cache. */
   cacheBytes: number;
@@ -16,9 +18,9 @@ export interface Machine {
 }
 
 export function describeMachine(threads: number): Machine {
-  const { isa, isas, cacheBytes } = native.info();
+  const { isa, isas, bf16, cacheBytes } = native.info();
   return {
-    ...{ cpu: cpus()[0]?.model ?? '', isa, isas, threads, cacheBytes, memory: totalmem() },
+    ...{ cpu: cpus()[0]?.model ?? '', isa, isas, bf16, threads, cacheBytes, memory: totalmem() },
     ...{ node: process.version, load: loadavg().map((l) => Math.round(l * 100) / 100) },
   };
 }

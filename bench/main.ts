@@ -211,7 +211,9 @@ function printTrain(rows: readonly TrainRow[]): void {
 async function train(): Promise<unknown> {
   const { python = process.env.PYTHON ?? 'python3', compute } = values;
   if (compute !== 'f32' && compute !== 'bf16') throw new ArgumentError(`--compute must be f32 or bf16, got ${compute}`);
-  if (compute === 'bf16' && !native.info().bf16) console.log('this processor does not multiply bf16: heddle computes in f32');
+  const { bf16 } = native.info();
+  if (compute === 'bf16')
+    console.log(bf16 === 'f32' ? 'this processor does not multiply bf16: heddle computes in f32' : `heddle's products in bf16: ${bf16}`);
   const rows = await benchTrain({ jobs: list(values.jobs), modes: list(values.modes), compute, python, threads, rounds });
   printTrain(rows);
   const record = recorded<TrainRow>(compute === 'bf16' ? 'train-bf16' : 'train')[0];

@@ -35,7 +35,7 @@ function run(what: string, input: string, env: NodeJS.ProcessEnv = process.env):
 
 /** Tests the CPU and the GPUs. What is right is what the CPU computes at its plainest instruction set, which no kernel is tuned for. */
 export function testDevices(devices: readonly DeviceInfo[]): SelfTest[] {
-  const values = run('values', '', { ...process.env, HEDDLE_CPU: 'baseline' });
+  const values = run('values', '', { ...process.env, HEDDLE_CPU: 'baseline', HEDDLE_BF16: '' });
   if ('how' in values) return [{ device: 'cpu', verdicts: {}, failure: values }];
   return ['cpu', ...devices.filter((d) => d.problem === '').map((d) => d.name)].map((device) => {
     const answer = run(device, values.stdout);

@@ -14,6 +14,7 @@ import { redact, whatIsPrivate } from './private.ts';
 const TOLD = [
   ...[
     'HEDDLE_CPU',
+    'HEDDLE_BF16',
     'HEDDLE_THREADS',
     'HEDDLE_DEBUG',
     'HEDDLE_CUDA',
@@ -75,7 +76,7 @@ function heddle({ binary, info }: Examination): Facts {
     ['built from version', info?.version],
     ['instruction sets compiled', info?.compiledIsas.join(', ')],
     ['instruction sets of this CPU', info?.isas.join(', ')],
-    ['products in bf16', info && (info.bf16 ? 'yes' : 'no')],
+    ['products in bf16', info && (info.bf16 === 'f32' ? 'computed in f32' : `by ${info.bf16}`)],
     ['instruction set in use', info && `${info.isa}${process.env.HEDDLE_CPU ? ' (forced by HEDDLE_CPU)' : ''}`],
     ['threads', info && String(info.threads)],
     ['CUDA', info && (info.cudaArchs === '' ? 'built without' : `${info.cudaVersion}; kernels for ${info.cudaArchs}`)],

@@ -107,8 +107,9 @@ function examineVersion(file: string, info: NativeInfo): Finding {
 }
 
 function examineLevels({ isa, isas, compiledIsas, bf16 }: NativeInfo): Finding[] {
-  const forced = process.env.HEDDLE_CPU ? ' (forced by HEDDLE_CPU)' : '';
-  const halves = bf16 ? ', products in bf16' : '';
+  const variables = ['HEDDLE_CPU', 'HEDDLE_BF16'].filter((name) => process.env[name]);
+  const forced = variables.length ? ` (forced by ${variables.join(' and ')})` : '';
+  const halves = bf16 === 'f32' ? '' : `, products in bf16 by ${bf16}`;
   const value = `${isa}${halves}${forced}; this CPU can run ${isas.join(', ')}`;
   const findings: Finding[] = [{ name: 'instructions', status: 'ok', value }];
   const absent = compiledIsas.filter((name) => !isas.includes(name));

@@ -15,8 +15,8 @@ export interface NativeInfo {
   cacheBytes: number;
   /** Instruction sets that were compiled. */
   compiledIsas: string[];
-  /** Whether the CPU multiplies bf16, in the instruction set in use. */
-  bf16: boolean;
+  /** What products in bf16 are computed by in the instruction set in use: the best that this machine has, or `HEDDLE_BF16`; `f32`: in full. */
+  bf16: 'amx' | 'avx512_bf16' | 'f32';
   /** Threads of a CPU stream. */
   threads: number;
   /** Why there is no CUDA device; empty: there is one. */
@@ -80,7 +80,7 @@ export function binaryPath(gpu: boolean = hasGpu()): string {
 
 /** What helps where the binary itself, in what it said as it was loaded, finds the fault elsewhere. */
 export function remedyBesidesBuilding(said: string): string | undefined {
-  const variable = /HEDDLE_(?:CPU|THREADS|CACHE_BYTES)/.exec(said)?.[0];
+  const variable = /HEDDLE_(?:CPU|BF16|THREADS|CACHE_BYTES)/.exec(said)?.[0];
   if (variable) return `correct ${variable} or unset it`;
   return said.includes('x86-64-v2') ? 'use another machine: no build of heddle runs on this processor' : undefined;
 }

@@ -5,7 +5,7 @@ export const COMPUTES = ['f32', 'tf32', 'bf16', 'f16', 'fp8'] as const;
  * What a model computes with; its parameters are f32 always. `tf32`: f32 whose matrix products round their operands to TF32 where
  * the device can. `bf16`, `f16`: activations and a copy of the parameters in that type; sums, statistics and the gradients of
  * parameters stay f32. On the CPU `bf16` is f32 whose matrix products round their operands, where the processor multiplies bf16
- * (AVX-512 BF16) and the product has more than a few rows; other processors compute it in f32. `fp8`: as `bf16`, but the layers'
+ * (AMX, AVX-512 BF16) and the product has more than a few rows; other processors compute it in f32. `fp8`: as `bf16`, but the layers'
  * matrices are multiplied in 8 bits in the forward pass.
  */
 export type Compute = (typeof COMPUTES)[number];

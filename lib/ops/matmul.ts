@@ -7,7 +7,7 @@ import type { NF4 } from './nf4.ts';
 
 /**
  * How products of f32 operands are computed: in f32, or with operands rounded to TF32 (10 bits of mantissa), which tensor cores of
- * compute capability 8.0 and above multiply, or to bf16 (7 bits), which processors with AVX-512 BF16 do; sums are f32. Other devices
+ * compute capability 8.0 and above multiply, or to bf16 (7 bits), which processors with AMX or AVX-512 BF16 do; sums are f32. Other devices
  * compute in f32, and so do all where an operand has so few rows that reading the other one takes the time. Half precision operands are
  * not concerned. `fp8`: `linear` and `mlp` round both operands of their forward products, of any type, to e4m3 with a scale for each
  * (`quantizeFP8`), on every device; gradients are those of the operands as they were, in products as of `bf16`. Other ops take it for that.

@@ -12,6 +12,17 @@
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
+// A batch dimension along which b stays and the rows of a and c go on is more rows.
+MatmulArgs flatten(MatmulArgs g) {
+  for (int d = 1; d >= 0; --d) {
+    if (g.batch[d] == 1) continue;
+    if (g.b_batch[d] != 0 || g.a_batch[d] != g.M * g.a_m || g.c_batch[d] != g.M * g.c_m) break;
+    g.M *= g.batch[d];
+    g.batch[d] = 1;
+  }
+  return g;
+}
+
 void run_decode(const MatmulArgs& g, int64_t products) {
   constexpr int64_t grain = 32, least = int64_t{1} << 16;  // columns, floats of W
   const int64_t cols = ceil_div(g.N, wanted_items()), least_cols = least / g.K;
@@ -31,7 +42,7 @@ void matmul(const MatmulArgs& args) {
   const int64_t products = g.batch[0] * g.batch[1];
   if (g.M == 0 || g.N == 0 || products == 0) return;
   if (g.M <= kDecodeRows && g.K >= VW && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1))) return run_decode(g, products);
-  const MatmulKernel bf16 = g.precision == Precision::bf16 || g.precision == Precision::fp8 ? bf16_matmul() : nullptr;
+  const MatmulKernel bf16 = g.precision == Precision::bf16 || g.precision == Precision::fp8 ? bf16_kernel().matmul : nullptr;
   bf16 ? bf16(g) : run_blocks<F32>(g);
 }
 

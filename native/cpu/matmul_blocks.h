@@ -1,13 +1,17 @@
 #pragma once
 // The matrix product in packed panels and register tiles, after Goto & van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 // (2008), and BLIS (Van Zee & van de Geijn, 2015): how c is cut, what is packed when, who computes what. Of the operands' numbers it knows
-// how much of k a step takes (matmul_numbers.h).
+// how much of k a step takes (matmul_numbers.h); what a tile of c is, and the rows of A that are packed for it, say matmul_tile.h and
+// amx_tile.h.
 #include <atomic>
 
 #include "cpu/kernels.h"
 #include "cpu/matmul_epilogue.h"
-#include "cpu/matmul_pack.h"
+#if defined(__AMX_BF16__)
+#include "cpu/bf16/amx_tile.h"
+#else
 #include "cpu/matmul_tile.h"
+#endif
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
@@ -52,20 +56,6 @@ Product product(const MatmulArgs& g, int64_t index) {
           g.residual ? f32(g.residual) + dense : nullptr};
 }
 
-// A batch dimension along which b stays and the rows of a and c go on is more rows.
-MatmulArgs flatten(MatmulArgs g) {
-  for (int d = 1; d >= 0; --d) {
-    if (g.batch[d] == 1) continue;
-    if (g.b_batch[d] != 0 || g.a_batch[d] != g.M * g.a_m || g.c_batch[d] != g.M * g.c_m) break;
-    g.M *= g.batch[d];
-    g.batch[d] = 1;
-  }
-  return g;
-}
-
-// Vectors of B that a tile of so many columns reads.
-int vectors(int64_t cols) { return cols > VW ? 2 : 1; }
-
 template <class Numbers>
 void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range k, bool along_k) {
   pack<Numbers, kTileCols, kTileCols>(dst, kTileCols * Numbers::steps(k.size()), p.b + cols.low * g.b_n + k.low * g.b_k, g.b_n, g.b_k,
@@ -74,8 +64,7 @@ void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range
 
 template <class Numbers>
 void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range k, bool along_k) {
-  pack<Numbers, kPanelRows, kTileRows>(dst, kPanelRows * Numbers::steps(k.size()), p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k,
-                                       rows.size(), k.size(), along_k);
+  pack_rows<Numbers>(dst, p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k, rows.size(), k.size(), along_k);
 }
 
 // Floats of so many packed rows of A per step of k.
@@ -85,21 +74,7 @@ int64_t packed_rows(int64_t rows) { return ceil_div(rows, kTileRows) * kPanelRow
 template <class Numbers>
 void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n, int cols, Range k, const float* a, const float* b,
           int64_t b_step, Ahead ahead) {
-  const int v = vectors(cols);
-  const TileKernel kernel = (v == 1 ? kTiles<Numbers, 1>.kernel : kTiles<Numbers, 2>.kernel)[rows - 1];
-  float* c = p.c + m * g.c_m + n;
-  const bool add = g.accumulate || k.low > 0;
-  if (cols == v * VW) {
-    kernel(Numbers::steps(k.size()), a, b, b_step, c, g.c_m, add, ahead);
-  } else {
-    alignas(64) float edge[kTileRows * kTileCols];
-    kernel(Numbers::steps(k.size()), a, b, b_step, edge, kTileCols, false, ahead);
-    for (int i = 0; i < rows; ++i) {
-      float* out = c + i * g.c_m;
-      const float* sum = edge + i * kTileCols;
-      for (int j = 0; j < cols; ++j) out[j] = add ? out[j] + sum[j] : sum[j];
-    }
-  }
+  compute_tile<Numbers>(Numbers::steps(k.size()), a, b, b_step, p.c + m * g.c_m + n, g.c_m, rows, cols, g.accumulate || k.low > 0, ahead);
   if (k.high == g.K && has_epilogue(g)) epilogue(g, p.c, p.pre, p.residual, m, rows, n, cols);
 }
 
@@ -220,6 +195,7 @@ struct PackedRows {
 // panel when it is needed for the first time.
 template <class Numbers, class B>
 void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& a, Range rows, Range cols, bool fresh, const B& panel) {
+  const TileRegisters registers;
   for (int64_t low = cols.low; low < cols.high; low += kBlockCols) {
     const bool pack = fresh && low == cols.low;
     each_block(a.depth, [&](Range k) {
@@ -317,8 +293,8 @@ void run_own(const MatmulArgs& g, const Product& p) {
   each_piece(g, [&](Range wide, Range depth) {
     const uint64_t piece = ++pieces;
     const bool cut_rows = g.M > g.N;
-    // As even as rows can be: an item ends in a tile of fewer rows, which costs no more than those.
-    const int64_t units = cut_rows ? g.M : ceil_div(wide.size(), kTileCols), unit = cut_rows ? 1 : kTileCols;
+    // As even as rows can be: an item ends in a tile of fewer rows, which costs no more than those (kRowUnit).
+    const int64_t unit = cut_rows ? kRowUnit : kTileCols, units = ceil_div(cut_rows ? g.M : wide.size(), unit);
     const int64_t items = threads * smaller(kItemsPerThread, ceil_div(units * unit, threads * kItemSide));
     parallel(items, [&](int64_t item) {
       const Range own = part(item, items, units, unit, cut_rows ? g.M : wide.size());
@@ -342,6 +318,7 @@ void run_local(const MatmulArgs& g, int64_t products) {
   const bool once = g.M <= kTileRows;  // a panel of B is read once: packed into one place, it stays in L1
   const bool in_place = Numbers::kDepth == 1 && g.b_n == 1 && g.M <= 2 * kTileRows;  // once or twice: straight from B
   parallel(products * grid.col_items, [&](int64_t item) {
+    const TileRegisters registers;
     const Product p = product(g, item / grid.col_items);
     const Range cols = grid.cols(item % grid.col_items);
     float* a = pool_scratch(kLocalA, static_cast<size_t>(packed_rows(smaller(g.M, kBlockRows)) * Numbers::steps(kBlock)));

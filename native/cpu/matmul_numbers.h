@@ -16,7 +16,11 @@ struct F32 {
 // Rounded to nearest, ties to even; subnormal numbers count as zero (Intel's manual on VDPBF16PS).
 struct BF16 {
   static constexpr int kDepth = 2;
+#if defined(__AMX_BF16__)
+  static int64_t steps(int64_t k) { return (k + 31) / 32 * 16; }  // whole tiles: zeros behind the last of k
+#else
   static int64_t steps(int64_t k) { return (k + 1) / 2; }
+#endif
   static vf multiply_add(vf a, vf b, vf c) { return (vf)(_mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b)); }
 };
 

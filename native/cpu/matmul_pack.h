@@ -77,6 +77,8 @@ inline void pack_pairs(float* dst, int64_t panel_step, const float* src, int64_t
       }
     }
   }
+  for (int64_t step = (k + 1) / 2; step < BF16::steps(k); ++step, dst += W)
+    for (int64_t l = 0, at = 0; l < lanes; l += full, at += panel_step) __builtin_memset(dst + at, 0, sizeof(float) * W);
 }
 
 // k contiguous, one panel: the rows become pairs, then those are transposed like floats.

@@ -3,7 +3,7 @@
 //
 // Every element of the tile is one chain of fma over k, from 0, in order of k. Nothing here or in the callers regroups that
 // chain, so its bits depend neither on the tile the element falls into nor on the width of the vectors. k counts steps (matmul_numbers.h).
-#include "cpu/matmul_numbers.h"
+#include "cpu/matmul_pack.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
@@ -19,6 +19,7 @@ constexpr int kTileRows = 8, kTileVectors = 2;
 constexpr int kTileRows = 4, kTileVectors = 2;
 #endif
 constexpr int kTileCols = kTileVectors * VW;
+constexpr int kRowUnit = 1;  // a tile of fewer rows costs in proportion
 constexpr int64_t kAhead = 8;  // steps of k by which B is fetched ahead: it streams from L2 while the A panel stays in L1
 constexpr int kPanelRows = (kTileRows + 3) / 4 * 4;  // rows of a packed A panel: [k][kPanelRows], a multiple of the packing's quads
 
@@ -93,6 +94,33 @@ struct TileTable<Numbers, V, 0> {
 template <class Numbers, int V>
 constexpr TileTable<Numbers, V> kTiles;
 static_assert(kTileVectors == 2);
+
+// Rows x cols of c, at most a tile.
+template <class Numbers>
+void compute_tile(int64_t steps, const float* a, const float* b, int64_t b_step, float* c, int64_t c_step, int rows, int cols, bool add,
+                  Ahead ahead) {
+  const int v = cols > VW ? 2 : 1;
+  const TileKernel kernel = (v == 1 ? kTiles<Numbers, 1>.kernel : kTiles<Numbers, 2>.kernel)[rows - 1];
+  if (cols == v * VW) return kernel(steps, a, b, b_step, c, c_step, add, ahead);
+  alignas(64) float edge[kTileRows * kTileCols];
+  kernel(steps, a, b, b_step, edge, kTileCols, false, ahead);
+  for (int i = 0; i < rows; ++i) {
+    float* out = c + i * c_step;
+    const float* sum = edge + i * kTileCols;
+    for (int j = 0; j < cols; ++j) out[j] = add ? out[j] + sum[j] : sum[j];
+  }
+}
+
+// Panels of A: element (i, p) of k is src[i * row_step + p * k_step].
+template <class Numbers>
+void pack_rows(float* dst, const float* src, int64_t row_step, int64_t k_step, int64_t rows, int64_t k, bool along_k) {
+  pack<Numbers, kPanelRows, kTileRows>(dst, kPanelRows * Numbers::steps(k), src, row_step, k_step, rows, k, along_k);
+}
+
+// What a thread holds while it computes tiles: here nothing that needs care.
+struct TileRegisters {
+  TileRegisters() {}
+};
 
 }  // namespace
 }  // namespace heddle::cpu::HEDDLE_ISA

@@ -391,7 +391,7 @@ Napi::Value info(const Call& c) {
   auto o = Napi::Object::New(c.env());
   o.Set("version", HEDDLE_VERSION);
   o.Set("isa", cpu::level());
-  o.Set("bf16", cpu::bf16_matmul() != nullptr);
+  o.Set("bf16", cpu::bf16_kernel().name);
   o.Set("cacheBytes", static_cast<double>(cpu::cache_bytes()));
   o.Set("isas", strings(c.env(), cpu::machine_levels()));
   o.Set("compiledIsas", strings(c.env(), cpu::compiled_levels()));

@@ -9,89 +9,19 @@
 #include "check.h"
 #include "cpu/host/bf16.h"
 #include "cpu/host/thread_pool.h"
+#include "matmul_case.h"
 
 namespace {
 
+using check::Case;
 using check::Floats;
 using check::Rng;
+using check::rounded;
+using check::Run;
 using heddle::Activation;
 using heddle::MatmulArgs;
 
 const heddle::Backend* kernels;
-
-struct Case {
-  int64_t M, N, K;
-  bool a_transposed = false, b_transposed = false;  // a stored (K, M), b stored (N, K)
-  int64_t batch[2] = {1, 1};
-  bool a_shared[2] = {false, false}, b_shared[2] = {false, false};  // batch stride 0
-  int64_t pad = 0;                                                  // a, b and c have rows this much longer than needed
-  bool accumulate = false, bias = false, pre = false, residual = false;
-  Activation activation = Activation::none;
-  bool derivative = false;  // of the activation, in place of the epilogue
-  bool bf16 = false;
-
-  int64_t products() const { return batch[0] * batch[1]; }
-  std::string name() const {
-    return check::text("M=%ld N=%ld K=%ld a%s b%s batch %ldx%ld pad %ld ", long(M), long(N), long(K), a_transposed ? "^T" : "",
-                       b_transposed ? "^T" : "", long(batch[0]), long(batch[1]), long(pad)) +
-           check::text("accumulate %d bias %d pre %d residual %d activation %d derivative %d bf16 %d", accumulate, bias, pre, residual,
-                       int(activation), derivative, bf16);
-  }
-};
-
-// The operands of a case and what came out.
-struct Run {
-  MatmulArgs g{};
-  int64_t a_matrix, b_matrix, c_matrix;
-  Floats a, b, c, before, bias, pre, residual, at;
-
-  Run(const Case& t, Rng& rng)
-      : a_matrix((t.a_transposed ? t.K : t.M) * ((t.a_transposed ? t.M : t.K) + t.pad)),
-        b_matrix((t.b_transposed ? t.N : t.K) * ((t.b_transposed ? t.K : t.N) + t.pad)),
-        c_matrix(t.M * (t.N + t.pad)),
-        a(a_matrix * t.products()),
-        b(b_matrix * t.products()),
-        c(c_matrix * t.products()),
-        before(c.size()),
-        bias(t.N),
-        pre(t.products() * t.M * t.N),
-        residual(pre.size()),
-        at(pre.size()) {
-    a.normal(rng);
-    b.normal(rng);
-    before.normal(rng);
-    bias.normal(rng);
-    residual.normal(rng);
-    at.normal(rng);
-    g.a = a.data(), g.b = b.data(), g.c = c.data();
-    g.M = t.M, g.N = t.N, g.K = t.K;
-    (t.a_transposed ? g.a_m : g.a_k) = 1;
-    (t.a_transposed ? g.a_k : g.a_m) = (t.a_transposed ? t.M : t.K) + t.pad;
-    (t.b_transposed ? g.b_k : g.b_n) = 1;
-    (t.b_transposed ? g.b_n : g.b_k) = (t.b_transposed ? t.K : t.N) + t.pad;
-    g.c_m = t.N + t.pad;
-    for (int d = 0; d < 2; ++d) {
-      const int64_t inner = d == 0 ? t.batch[1] : 1;
-      g.batch[d] = t.batch[d];
-      g.a_batch[d] = t.a_shared[d] ? 0 : inner * a_matrix;
-      g.b_batch[d] = t.b_shared[d] ? 0 : inner * b_matrix;
-      g.c_batch[d] = inner * c_matrix;
-    }
-    g.accumulate = t.accumulate;
-    if (t.bias) g.bias = bias.data();
-    if (t.pre) g.pre = pre.data();
-    if (t.residual) g.residual = residual.data();
-    g.activation = t.activation;
-    if (t.derivative) g.derivative_at = at.data();
-    if (t.bf16) g.precision = heddle::Precision::bf16;
-  }
-  void run() {
-    c.poison();
-    pre.poison();
-    if (g.accumulate) c.copy(before);
-    kernels->matmul.run(g);
-  }
-};
 
 double activate(Activation f, double x) {
   switch (f) {
@@ -117,15 +47,6 @@ double derivative(Activation f, double x) {
   return (activate(f, x + 1e-5) - activate(f, x - 1e-5)) / 2e-5;
 }
 
-// To the nearest bf16, ties to even.
-float rounded(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  bits = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-
 // Each element against its own scale, 1 + |the sum|, times the slope of the activation.
 void compare(const Case& t) {
   Rng rng(static_cast<uint64_t>(t.M * 1000003 + t.N * 1009 + t.K));
@@ -133,7 +54,7 @@ void compare(const Case& t) {
   r.run();
   const MatmulArgs& g = r.g;
   const bool few = t.M <= 8 && t.K >= 16 && (g.b_n == 1 || (g.a_k == 1 && g.b_k == 1));  // computed in full
-  const auto operand = [half = t.bf16 && heddle::cpu::bf16_matmul() && !few](float x) { return half ? rounded(x) : x; };
+  const auto operand = [half = t.bf16 && heddle::cpu::bf16_kernel().matmul && !few](float x) { return half ? rounded(x) : x; };
   const double tolerance = 2e-6 * std::sqrt(static_cast<double>(t.K) + 1);
   double worst = 0, worst_pre = 0;
   bool gaps = true;
@@ -233,7 +154,7 @@ void in_bf16() {
     t.bf16 = true;
     compare(t);
   }
-  if (!heddle::cpu::bf16_matmul()) std::printf("%s: bf16 products are computed in full here\n", heddle::cpu::level().c_str());
+  std::printf("%s: products in bf16 by %s\n", heddle::cpu::level().c_str(), heddle::cpu::bf16_kernel().name);
 }
 
 // B too deep to be packed at once: wide, and on more rows than columns.

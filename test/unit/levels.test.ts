@@ -31,6 +31,21 @@ test('a training run has the same bits on AVX2 and AVX-512, and other ones witho
   );
 });
 
+test('what multiplies in bf16 and this machine lacks, or nobody has, is refused in words; f32 is had by all', async (t) => {
+  const info = async (HEDDLE_BF16: string) => {
+    const script = 'process.stdout.write(JSON.stringify(require(process.argv[1]).info()))';
+    const { stdout } = await run(process.execPath, ['-e', script, binaryPath()], { env: { ...process.env, HEDDLE_BF16 } });
+    return (JSON.parse(stdout) as { bf16: string }).bf16;
+  };
+  const best = await info('');
+  t.is(await info(best), best);
+  t.is(await info('f32'), 'f32');
+  for (const name of best === 'amx' ? ['tiles'] : ['amx', 'tiles']) {
+    const { stderr } = (await t.throwsAsync(info(name))) as Error & { stderr: string };
+    t.regex(stderr, new RegExp(`HEDDLE_BF16 must be one of ${best}\\b.* on this machine at \\w+, got ${name}`));
+  }
+});
+
 test('a level that this machine lacks, or that nobody has, is refused in words', async (t) => {
   const lacking = compiledIsas.filter((name) => !isas.includes(name));
   for (const HEDDLE_CPU of [...lacking, 'avx1024', 'AVX2', 'baseline ']) {

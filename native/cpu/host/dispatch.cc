@@ -7,7 +7,6 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "cpu/host/bf16.h"
 
 namespace heddle::cpu {
 
@@ -24,9 +23,6 @@ namespace avx512 {
 extern const Backend backend;
 extern const Probe probe;
 }  // namespace avx512
-namespace avx512bf16 {
-void matmul_bf16(const MatmulArgs&);
-}
 #endif
 
 namespace {
@@ -51,10 +47,6 @@ constexpr Level kLevels[] = {// best first
 bool has_f16c() {  // g++ 10 does not know it by name
   unsigned a, b, c, d;
   return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-bool has_avx512_bf16() {  // leaf 7, second part: Intel's manual on CPUID
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5));
 }
 #else
 constexpr Level kLevels[] = {{"baseline", &baseline::backend, &baseline::probe, [](const Features&) { return true; }}};
@@ -85,15 +77,6 @@ const Level& current() {
 const Backend& backend() { return *current().backend; }
 const Probe& probe() { return *current().probe; }
 std::string level() { return current().name; }
-
-MatmulKernel bf16_matmul() {
-#ifdef __x86_64__
-  static const MatmulKernel kernel = current().backend == &avx512::backend && has_avx512_bf16() ? avx512bf16::matmul_bf16 : nullptr;
-  return kernel;
-#else
-  return nullptr;
-#endif
-}
 
 std::vector<std::string> compiled_levels() {
   std::vector<std::string> names;

@@ -72,6 +72,14 @@ test('a level that does not exist: the variable is named, not the binary blamed'
   t.is(binary?.remedy, 'correct HEDDLE_CPU or unset it');
 });
 
+test('so is what multiplies in bf16', (t) => {
+  const { report: r } = report({ HEDDLE_BF16: 'f32' });
+  const value = r.findings.find((f) => f.name === 'instructions')?.value;
+  t.true(value?.includes('forced by HEDDLE_BF16') && !value.includes('products in bf16'), value);
+  const { report: unknown } = report({ HEDDLE_BF16: 'tiles' });
+  t.is(unknown.findings.find((f) => f.name === 'binary')?.remedy, 'correct HEDDLE_BF16 or unset it');
+});
+
 test('no binary for this platform', (t) => {
   const { status, report: r } = report({ HEDDLE_PREBUILD: mkdtempSync(path.join(os.tmpdir(), 'heddle-doctor-')) });
   t.is(status, 1);
