@@ -1,7 +1,9 @@
-// The choice of an instruction set: what a processor lacks of a level's features takes that level away, and those above it.
+// The choice of an instruction set, and of what multiplies in bf16: what a processor lacks of a level's features takes that level away, and
+// those above it.
 #include <algorithm>
 
 #include "check.h"
+#include "cpu/host/bf16.h"
 
 using heddle::cpu::Features;
 using heddle::cpu::levels_of;
@@ -29,6 +31,37 @@ void of_features() {
 #endif
 }
 
+// The names with that of a kernel before them, if this build has it.
+Names compiled(const char* name, Names others) {
+  if (heddle::cpu::use_bf16_kernel(name)) others.insert(others.begin(), name);
+  heddle::cpu::use_bf16_kernel(nullptr);
+  return others;
+}
+
+// What of the processor and the system AMX needs; the system is asked only if the rest is there.
+void of_bf16() {
+  static int asked;
+  static bool grants;
+  const auto grant = [] { return ++asked, grants; };
+  const heddle::cpu::BF16Features all{1u << 22 | 1u << 24, 1u << 5, uint64_t{3} << 17, grant};
+  const auto of = [&](auto change, const char* level = "avx512") {
+    heddle::cpu::BF16Features f = all;
+    change(f);
+    return heddle::cpu::bf16_kernels_of(level, f);
+  };
+  const Names none = {"f32"}, pairs = compiled("avx512_bf16", none), amx = compiled("amx", pairs);
+  const int once = amx.size() > pairs.size();
+  grants = true;
+  CHECK(of([](auto&) {}) == amx && asked == once);
+  for (unsigned bit : {22, 24}) CHECK(of([&](auto& f) { f.leaf7_edx &= ~(1u << bit); }) == pairs);
+  for (unsigned bit : {17, 18}) CHECK(of([&](auto& f) { f.xcr0 &= ~(uint64_t{1} << bit); }) == pairs);
+  CHECK(of([](auto& f) { f.leaf7_1_eax = 0; }) == none);
+  for (const char* level : {"avx2", "baseline"}) CHECK(of([](auto&) {}, level) == none);
+  CHECK(asked == once);
+  grants = false;
+  CHECK(of([](auto&) {}) == pairs && asked == 2 * once);
+}
+
 // The best of this machine, or the one that HEDDLE_CPU names.
 void of_this_machine() {
   const Names here = heddle::cpu::machine_levels(), compiled = heddle::cpu::compiled_levels();
@@ -45,6 +78,7 @@ void of_this_machine() {
 
 int main() {
   of_features();
+  of_bf16();
   check::backend();  // leaves where the level that is asked for is not to be had
   of_this_machine();
   return check::result();
