@@ -19,7 +19,7 @@ constexpr int kTileRows = 8, kTileVectors = 2;
 constexpr int kTileRows = 4, kTileVectors = 2;
 #endif
 constexpr int kTileCols = kTileVectors * VW;
-constexpr int kRowUnit = 1;  // a tile of fewer rows costs in proportion
+constexpr int kRowUnit = 1;    // a tile of fewer rows costs in proportion
 constexpr int64_t kAhead = 8;  // steps of k by which B is fetched ahead: it streams from L2 while the A panel stays in L1
 constexpr int kPanelRows = (kTileRows + 3) / 4 * 4;  // rows of a packed A panel: [k][kPanelRows], a multiple of the packing's quads
 
