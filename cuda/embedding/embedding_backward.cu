@@ -185,11 +185,13 @@ void embedding_backward(const EmbeddingBackwardArgs& a) {
   const Pair* const pairs = sort(a);
   dispatch_float(a.type, [&](auto type) {
     using T = decltype(type);
-    const bool aligned = rows_aligned<T>(a.C, a.dy) && reinterpret_cast<uintptr_t>(a.dtable) % (kVector<T> * sizeof(float)) == 0;
-    dispatch_block_row<T>(aligned, [&](auto v) {
+    // Four of any type, so that 16 bytes of the table's gradient a thread lie side by side.
+    const bool aligned = a.C % 4 == 0 && aligned16(a.dtable) && reinterpret_cast<uintptr_t>(a.dy) % (4 * sizeof(T)) == 0;
+    const auto sum = [&](auto v) {
       const dim3 grid(static_cast<unsigned>((a.n + kWarps - 1) / kWarps), static_cast<unsigned>((a.C + 32 * v() - 1) / (32 * v())));
       launch("embedding_sum", embedding_sum<T, v()>, grid, kThreads, 0, a, pairs);
-    });
+    };
+    aligned ? sum(Int<4>{}) : sum(Int<1>{});
   });
 }
 

@@ -9,17 +9,14 @@
 namespace heddle::cuda {
 namespace {
 
-constexpr int kBlock = 256, kCodes = 16;  // kCodes: what a thread stores at once
+constexpr int kBlock = 256;
+constexpr int kCodes = 16;  // of a thread, where there are many
 
-// N neighbours, of which loads take as many at once as 16 bytes hold.
-template <int N, class T>
-__device__ inline void load_floats(const T* p, float (&v)[N]) {
+template <class T>
+__device__ inline void load_floats(const T* p, float (&v)[kVector<T>]) {
+  const auto part = load_vector(p);
 #pragma unroll
-  for (int i = 0; i < N; i += kVector<T>) {
-    const auto part = load_vector(p + i);
-#pragma unroll
-    for (int j = 0; j < kVector<T>; ++j) v[i + j] = to_float(part.x[j]);
-  }
+  for (int j = 0; j < kVector<T>; ++j) v[j] = to_float(part.x[j]);
 }
 
 // most[block]: the largest absolute value of what the block walks over. fmaxf leaves NaN out.
@@ -49,17 +46,19 @@ __global__ void __launch_bounds__(kBlock)
   for (int i = threadIdx.x; i < parts; i += kBlock) largest = fmaxf(largest, most[i]);
   const float scale = fp8_scale(Format, block_reduce<Max>(largest, scratch));
   if (blockIdx.x == 0 && threadIdx.x == 0) *scale_out = scale;
-  const DensePlace p = dense_place<kCodes, kBlock>(d);
-  if (!p.inside) return;
-  if (p.vector) {
-    float v[kCodes];
-    load_floats(x + p.at, v);
-    Vector<uint16_t, kCodes / 2> pairs;
+  constexpr int V = kVector<T>;
+  for (int64_t item = int64_t{blockIdx.x} * kBlock + threadIdx.x; item < d.items; item += int64_t{gridDim.x} * kBlock) {
+    if (item < d.vectors) {
+      float v[V];
+      load_floats(x + item * V, v);
+      Vector<uint16_t, V / 2> pairs;
 #pragma unroll
-    for (int i = 0; i < kCodes / 2; ++i) pairs.x[i] = ptx::fp8_pair<Format>(v[2 * i] / scale, v[2 * i + 1] / scale);
-    store_vector(reinterpret_cast<uint16_t*>(codes + p.at), pairs);
-  } else {
-    codes[p.at] = static_cast<uint8_t>(ptx::fp8_pair<Format>(to_float(x[p.at]) / scale, 0));
+      for (int i = 0; i < V / 2; ++i) pairs.x[i] = ptx::fp8_pair<Format>(v[2 * i] / scale, v[2 * i + 1] / scale);
+      store_vector<uint16_t, V / 2>(reinterpret_cast<uint16_t*>(codes + item * V), pairs);
+    } else {
+      const int64_t at = item + d.vectors * (V - 1);
+      codes[at] = static_cast<uint8_t>(ptx::fp8_pair<Format>(to_float(x[at]) / scale, 0));
+    }
   }
 }
 
@@ -101,9 +100,9 @@ void fp8_quantize(const FP8QuantizeArgs& a) {
     const int parts = static_cast<int>(fp8_parts(a.n));
     const bool aligned = aligned16(x);
     launch("fp8_largest", fp8_largest_kernel<T>, static_cast<unsigned>(parts), kBlock, 0, Dense(a.n, kVector<T>, aligned), x, most);
-    const Dense d(a.n, kCodes, aligned && aligned16(a.codes));
-    launch("fp8_codes", fp8_codes_kernel<decltype(format)::value, T>, blocks_for(d.items, kBlock), kBlock, 0, d, x, most, parts, a.codes,
-           a.scale);
+    const Dense d(a.n, kVector<T>, aligned && aligned16(a.codes));
+    launch("fp8_codes", fp8_codes_kernel<decltype(format)::value, T>, blocks_for(d.items, kBlock * kCodes / kVector<T>), kBlock, 0, d, x,
+           most, parts, a.codes, a.scale);
   });
 }
 

@@ -11,20 +11,20 @@ __global__ void __launch_bounds__(kFlatThreads, 2) momentum_step(MuonMomentumArg
   const StepState& s = *a.state;
   const bool skip = s.skip;
   const float scale = gradient_scale(s), beta = static_cast<float>(a.beta), rest = static_cast<float>(1 - a.beta);
-  each_group(a.n, [&](int64_t i) {
+  each_place(a.n, aligned, [&](const FlatPlace& place) {
     float g[kFlat] = {}, m[kFlat], x[kFlat] = {};
     if (!skip) {
-      load_flat(a.g, i, a.n, aligned, g);
-      load_flat(a.m, i, a.n, aligned, m);
+      load_flat(a.g, place, g);
+      load_flat(a.m, place, m);
 #pragma unroll
       for (int j = 0; j < kFlat; ++j) {
         const float part = rest * (g[j] * scale);
         m[j] = fmaf(beta, m[j], part);
         x[j] = a.nesterov ? fmaf(beta, m[j], part) : m[j];
       }
-      store_flat(a.m, i, a.n, aligned, m);
+      store_flat(a.m, place, m);
     }
-    store_flat(a.x, i, a.n, aligned, x);
+    store_flat(a.x, place, x);
   });
 }
 
@@ -34,14 +34,14 @@ __global__ void __launch_bounds__(kFlatThreads, 2) apply_step(MuonApplyArgs a, b
   const StepState& s = *a.state;
   if (s.skip) return;
   const float kept = shrink(s, a.weight_decay), minus_rate = -s.lr * a.ratio;
-  each_group(a.n, [&](int64_t i) {
+  each_place(a.n, aligned, [&](const FlatPlace& place) {
     float p[kFlat], x[kFlat];
-    load_flat(a.p, i, a.n, aligned, p);
-    load_flat(a.x, i, a.n, aligned, x);
+    load_flat(a.p, place, p);
+    load_flat(a.x, place, x);
 #pragma unroll
     for (int j = 0; j < kFlat; ++j) p[j] = fmaf(minus_rate, x[j], p[j] * kept);
-    store_flat(a.p, i, a.n, aligned, p);
-    if (a.copy) store_flat(static_cast<Copy*>(a.copy), i, a.n, aligned, p);
+    store_flat(a.p, place, p);
+    if (a.copy) store_flat(static_cast<Copy*>(a.copy), place, p);
   });
 }
 

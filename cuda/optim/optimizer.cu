@@ -102,24 +102,24 @@ __global__ void __launch_bounds__(kFlatThreads, 2) optimizer_step(OptimizerArgs 
   P* const all_p = static_cast<P*>(a.p);
   Moment *const all_m = static_cast<Moment*>(a.m), *const all_v = static_cast<Moment*>(a.v);
   const auto updates = static_cast<uint32_t>(a.state->updates);
-  each_group(a.n, [&](int64_t i) {
+  each_place(a.n, aligned, [&](const FlatPlace& place) {
     float p[kFlat], g[kFlat], m[kFlat] = {}, v[kFlat] = {};
-    load_flat(all_p, i, a.n, aligned, p);
-    load_flat(a.g, i, a.n, aligned, g);
-    if (old_m) load_flat(all_m, i, a.n, aligned, m);
-    if (has_v) load_flat(all_v, i, a.n, aligned, v);
+    load_flat(all_p, place, p);
+    load_flat(a.g, place, g);
+    if (old_m) load_flat(all_m, place, m);
+    if (has_v) load_flat(all_v, place, v);
 #pragma unroll
-    for (int j = 0; j < kFlat; ++j) step<kind>(a, f, i + j < a.decay_n ? a.weight_decay : 0.0f, momentum, g[j], p[j], m[j], v[j]);
+    for (int j = 0; j < kFlat; ++j) step<kind>(a, f, place.at(j) < a.decay_n ? a.weight_decay : 0.0f, momentum, g[j], p[j], m[j], v[j]);
     if constexpr (sizeof(Moment) == 2) {
-      const FlatBits bits(a.seed_low, a.seed_high, kMomentStream, updates, i);
+      const FlatBits bits(a.seed_low, a.seed_high, kMomentStream, updates, place);
       round_flat<0>(bits, m);
       round_flat<16>(bits, v);
     }
-    if constexpr (sizeof(P) == 2) round_flat<0>({a.seed_low, a.seed_high, kWeightStream, updates, i}, p);
-    store_flat(all_p, i, a.n, aligned, p);
-    if (momentum) store_flat(all_m, i, a.n, aligned, m);
-    if (has_v) store_flat(all_v, i, a.n, aligned, v);
-    if (a.copy) store_flat(static_cast<Copy*>(a.copy), i, a.n, aligned, p);
+    if constexpr (sizeof(P) == 2) round_flat<0>({a.seed_low, a.seed_high, kWeightStream, updates, place}, p);
+    store_flat(all_p, place, p);
+    if (momentum) store_flat(all_m, place, m);
+    if (has_v) store_flat(all_v, place, v);
+    if (a.copy) store_flat(static_cast<Copy*>(a.copy), place, p);
   });
 }
 

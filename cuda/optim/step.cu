@@ -32,9 +32,9 @@ __device__ inline double block_sum(double x) {
 // In double, where squares neither overflow nor need care.
 __global__ void __launch_bounds__(kFlatThreads, 2) grad_squares(GradNormArgs a, double* partial, bool aligned) {
   double sum = 0;
-  each_group(a.n, [&](int64_t i) {
+  each_place(a.n, aligned, [&](const FlatPlace& place) {
     float g[kFlat];
-    load_flat(a.g, i, a.n, aligned, g);
+    load_flat(a.g, place, g);
 #pragma unroll
     for (int j = 0; j < kFlat; ++j) sum = fma(static_cast<double>(g[j]), static_cast<double>(g[j]), sum);
   });
