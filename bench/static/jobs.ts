@@ -24,6 +24,8 @@ export interface Job {
   sources: string[];
   /** The job of bench/peers/triton_kernels.py, where there is one. */
   peer?: string;
+  /** At its real size the kernel's blocks walk over many rows, of which the small launch has one: the loop counts. */
+  walks?: boolean;
   /** Products run at K and at 2 K, which tells the main loop from the rest. */
   depth?: number;
   prepare(make: Make, depth: number): Prepared;
@@ -160,7 +162,7 @@ export const JOBS: readonly Job[] = [
     ...{ sources: ['cuda/norm/norm.cu'], prepare: (make) => layerNorm(make, false) },
   },
   {
-    ...{ subject: 'layernorm', name: 'backward', shape: `${ROWS}x${C}, bf16`, kernel: /^norm_backward_(warp|block)</ },
+    ...{ subject: 'layernorm', name: 'backward', shape: `${ROWS}x${C}, bf16`, kernel: /^norm_backward_(warp|block)</, walks: true },
     ...{ sources: ['cuda/norm/norm_backward.cu'], prepare: (make) => layerNorm(make, true) },
   },
   {

@@ -17,15 +17,21 @@ export interface Launched extends Kernel {
   limiter: string;
   /** Of the bytes that it asks for, the share that comes from DRAM; the rest is read again and found in a cache. */
   dramShare: number;
+  walks: boolean;
 }
 
 export interface LaunchShape {
   threads?: number | undefined;
   dynamicShared?: number;
   dramShare?: number;
+  /** Blocks walk over many rows: what counts is the loop, not the way to it. */
+  walks?: boolean | undefined;
 }
 
-export function launched(kernel: Kernel, { threads = kernel.maxThreads || 128, dynamicShared = 0, dramShare = 1 }: LaunchShape): Launched {
+export function launched(
+  kernel: Kernel,
+  { threads = kernel.maxThreads || 128, dynamicShared = 0, dramShare = 1, walks = false }: LaunchShape,
+): Launched {
   const arch = archOf(kernel.sm);
   const warps = Math.ceil(threads / 32);
   const perWarp = Math.ceil(kernel.registers / 8) * 8 * 32;
@@ -36,7 +42,7 @@ export function launched(kernel: Kernel, { threads = kernel.maxThreads || 128, d
     ['shared memory', Math.floor((arch.sharedKib * 1024) / (kernel.staticShared + dynamicShared + 1024))], // 1 KiB is the system's
   ];
   const [limiter, blocksPerSm] = limits.reduce((a, b) => (b[1] < a[1] ? b : a));
-  return { ...kernel, arch, flow: findLoops(kernel), threads, dynamicShared, blocksPerSm, limiter, dramShare };
+  return { ...kernel, arch, flow: findLoops(kernel), threads, dynamicShared, blocksPerSm, limiter, dramShare, walks };
 }
 
 export interface LoopReport {
@@ -177,12 +183,13 @@ const streamed = (path: readonly Instruction[]): number =>
 
 /**
  * The loops worth a line: with tensor or TMA work; in a kernel without MMA the loop through which nearly all bytes go, or, where there is
- * none, the whole kernel.
+ * none, the whole kernel. Where blocks walk over many rows, what leads to the loop moves as much.
  */
 export function analyseKernel(kernel: Launched, schedule = true): LoopReport[] {
   const { loops } = kernel.flow;
   const whole = loops.find((l) => l.depth < 0);
-  const main = whole && loops.find((l) => l.depth >= 0 && l.nested === 0 && streamed(l.path) >= 0.9 * streamed(whole.path));
+  const least = whole ? (kernel.walks ? 0.4 : 0.9) * streamed(whole.path) : 0;
+  const main = whole && loops.find((l) => l.depth >= 0 && l.nested === 0 && streamed(l.path) >= least);
   const wanted = whole ? [main ?? whole] : loops.filter((l) => l.path.some((c) => c.flops > 0) || hasTma(l.path));
   return wanted.map((l) => analyse(kernel, l, schedule));
 }

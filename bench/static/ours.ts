@@ -64,7 +64,7 @@ export interface Found {
 export async function findKernel(
   o: { compiler: string; nvdisasm: string; sm: number; sources: readonly string[]; schedule?: boolean },
   name: string,
-  shape: { threads: number; dynamicShared: number; dramShare: number },
+  shape: { threads: number; dynamicShared: number; dramShare: number; walks?: boolean | undefined },
 ): Promise<Found | undefined> {
   for (const source of o.sources.filter((s) => mentions(s, name))) {
     const cubin = await cubinOf(o.compiler, source, o.sm);
@@ -78,8 +78,9 @@ export async function findKernel(
   return undefined;
 }
 
-/** Of the bytes that a launch asks for, the share that its operands have once: the rest is found in a cache. */
-export function dramShareOf({ bytes, main }: Profile): number {
+/** Of the bytes that a launch asks for, the share that its operands have once: the rest is found in a cache. A loop over rows has all. */
+export function dramShareOf({ bytes, main }: Profile, walks = false): number {
+  if (walks) return 1;
   const moved = main.globalLoad.bytes + main.globalStore.bytes;
   return bytes > 0 && moved > bytes ? bytes / moved : 1;
 }
@@ -91,7 +92,7 @@ export async function ownKernels(o: { compiler: string; nvdisasm: string | undef
     const { kernel: name, threads, dynamicShared } = profile.main;
     const own: Own = { job, profile, source: job.sources.find((s) => mentions(s, name)) ?? '' };
     if (o.nvdisasm) {
-      const shape = { threads, dynamicShared, dramShare: dramShareOf(profile) };
+      const shape = { threads, dynamicShared, dramShare: dramShareOf(profile, job.walks), walks: job.walks };
       const code = await findKernel({ compiler: o.compiler, nvdisasm: o.nvdisasm, sm: o.sm, sources: job.sources }, name, shape);
       if (!code) throw new Error(`static report: ${name} (${job.subject}: ${job.name}) is in none of ${job.sources.join(', ')}`);
       found.push({ ...own, code, source: code.source });

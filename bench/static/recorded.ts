@@ -13,6 +13,7 @@ export interface RecordedLoop {
   threads: number;
   dynamicShared: number;
   dramShare: number;
+  walks?: boolean;
   /** Of the tensor pipe's peak, or of DRAM. */
   ceiling: number;
   /** 0 without MMA. */
@@ -36,7 +37,17 @@ export function record(compiler: string, rows: readonly { sm: number; own: Own }
     const { kernel, threads, dynamicShared } = profile.main;
     const facts = { ceiling: round(code.loop.ceiling), instructionsPerMflop: round(instructionsPerMflop(code.loop)) };
     return [
-      { sm, job: `${job.subject}: ${job.name}`, kernel, source, threads, dynamicShared, dramShare: round(dramShareOf(profile)), ...facts },
+      {
+        sm,
+        job: `${job.subject}: ${job.name}`,
+        kernel,
+        source,
+        threads,
+        dynamicShared,
+        dramShare: round(dramShareOf(profile, job.walks)),
+        ...(job.walks && { walks: true }),
+        ...facts,
+      },
     ];
   });
   writeFileSync(FILE, `${JSON.stringify({ compiler, loops }, null, 2)}\n`);

@@ -48,6 +48,23 @@ __device__ inline void each_of_thread(int64_t cols, F&& f) {
   for (int64_t column = static_cast<int64_t>(threadIdx.x) * V; column < cols; column += static_cast<int64_t>(blockDim.x) * V) f(column);
 }
 
+// f(column, load(column)) for the vectors of this thread of a block, of which four are loaded before the first is used.
+template <int V, class Load, class F>
+__device__ inline void each_loaded(int64_t cols, Load&& load, F&& f) {
+  constexpr int kAhead = 4;
+  const int64_t step = static_cast<int64_t>(blockDim.x) * V;
+  int64_t column = static_cast<int64_t>(threadIdx.x) * V;
+  for (; column + (kAhead - 1) * step < cols; column += kAhead * step) {
+    decltype(load(column)) part[kAhead];
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) part[k] = load(column + k * step);
+#pragma unroll
+    for (int k = 0; k < kAhead; ++k) f(column + k * step, part[k]);
+  }
+#pragma unroll 1
+  for (; column < cols; column += step) f(column, load(column));
+}
+
 // Whether rows of `cols` elements that start at these addresses can be accessed by 16 bytes; null pointers do not matter.
 template <class T, class... P>
 bool rows_aligned(int64_t cols, const P*... operands) {
@@ -84,6 +101,15 @@ inline unsigned row_threads(int64_t cols, int V) {
 inline size_t row_in_shared(size_t bytes) {
   constexpr size_t kScratch = 768;
   return bytes + kScratch <= queue().card->shared_per_block ? bytes : 0;
+}
+
+// As much of a row as two blocks of a multiprocessor can keep in shared memory, in whole vectors: one loads while the other computes.
+inline size_t row_part_in_shared(size_t bytes) {
+  constexpr size_t kScratch = 768, kSystem = 1024;
+  const Card& card = *queue().card;
+  const size_t half = card.shared_per_multiprocessor / 2 - kSystem;
+  const size_t most = (half < card.shared_per_block ? half : card.shared_per_block) - kScratch;
+  return bytes < most ? bytes : most / 16 * 16;
 }
 
 inline unsigned warp_row_blocks(int64_t rows) { return static_cast<unsigned>((rows + kRowWarps - 1) / kRowWarps); }

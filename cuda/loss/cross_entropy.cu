@@ -14,9 +14,10 @@ __device__ inline void clear_row(T* d, int64_t cols) {
   each_of_thread<V>(cols, [&](int64_t column) { store_vector<T, V>(d + column, Vector<T, V>{}); });
 }
 
-// The row is kept in shared memory between the passes where `keep` says that there is room; every thread reads back what it wrote.
+// The row's first `keep` columns are kept in shared memory between the passes, where every thread reads back what it wrote; the others are
+// read again, and found in L2.
 template <class T, int V>
-__global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a, bool keep, Fault* fault) {
+__global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a, int64_t keep, Fault* fault) {
   extern __shared__ __align__(16) unsigned char shared[];
   __shared__ float scratch[32];
   T* const kept = reinterpret_cast<T*>(shared);
@@ -34,12 +35,13 @@ __global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a,
     return;
   }
   const float at_target = to_float(x[target]);  // before the barriers: nobody has written yet
+  const float scale = d ? *a.scale : 0.0f;
 
   ExpSum mine;
   float plain = 0;
-  each_of_thread<V>(a.valid, [&](int64_t column) {
-    const Vector<T, V> part = load_vector<T, V>(x + column);
-    if (keep) keep_vector<T, V>(kept + column, part);
+  const auto load = [&](int64_t column) { return load_vector<T, V>(x + column); };
+  each_loaded<V>(a.valid, load, [&](int64_t column, const Vector<T, V>& part) {
+    if (column < keep) keep_vector<T, V>(kept + column, part);
     float v[V];
 #pragma unroll
     for (int j = 0; j < V; ++j) {
@@ -66,13 +68,16 @@ __global__ void __launch_bounds__(512, 2) cross_entropy_rows(CrossEntropyArgs a,
   if (!d) return;
 
   // d loss / d x = (1 + 2 z lse) p - smoothing / V - (1 - smoothing) [target]
-  const float scale = *a.scale, factor = scale * (a.z_loss != 0 ? fmaf(2 * a.z_loss, lse, 1.0f) : 1.0f) / all.sum;
+  const float factor = scale * (a.z_loss != 0 ? fmaf(2 * a.z_loss, lse, 1.0f) : 1.0f) / all.sum;
   const float uniform = scale * a.smoothing / size, taken = scale * (1 - a.smoothing);
   __syncthreads();  // every thread has read the target's logit
-  each_of_thread<V>(a.cols, [&](int64_t column) {
+  const auto again = [&](int64_t column) {
+    if (column < keep && column < a.valid) return load_vector<T, V>(kept + column);
+    return load_if<V>(column < a.valid, x + column);
+  };
+  each_loaded<V>(a.cols, again, [&](int64_t column, const Vector<T, V>& part) {
     Vector<T, V> out{};
     if (column < a.valid) {
-      const Vector<T, V> part = keep ? load_vector<T, V>(kept + column) : load_vector<T, V>(x + column);
 #pragma unroll
       for (int j = 0; j < V; ++j) {
         float v = fmaf(exp_for<T>(to_float(part.x[j]) - max), factor, -uniform);
@@ -91,9 +96,10 @@ void cross_entropy(const CrossEntropyArgs& a) {
   dispatch_float(a.type, [&](auto type) {
     using T = decltype(type);
     // Without a gradient there is no second pass.
-    const size_t shared = a.dlogits ? row_in_shared(static_cast<size_t>(a.cols) * sizeof(T)) : 0;
+    const size_t shared = a.dlogits ? row_part_in_shared(static_cast<size_t>(a.cols) * sizeof(T)) : 0;
+    const auto keep = static_cast<int64_t>(shared / sizeof(T));
     dispatch_block_row<T>(rows_aligned<T>(a.cols, a.logits, a.dlogits), [&](auto v) {
-      launch("cross_entropy", cross_entropy_rows<T, v()>, static_cast<unsigned>(a.rows), row_threads(a.cols, v()), shared, a, shared > 0,
+      launch("cross_entropy", cross_entropy_rows<T, v()>, static_cast<unsigned>(a.rows), row_threads(a.cols, v()), shared, a, keep,
              queue().fault);
     });
   });

@@ -34,34 +34,41 @@ struct RowSums {
   float g = 0, d = 0, gd = 0;
 };
 
+// Without weights: ones.
+template <int V, class T>
+__device__ inline Vector<T, V> weights_at(const T* w, int64_t column, bool inside = true) {
+  Vector<T, V> weight;
+#pragma unroll
+  for (int j = 0; j < V; ++j) weight.x[j] = from_float<T>(1);
+  if (w && inside) weight = load_vector<T, V>(w + column);
+  return weight;
+}
+
 // `inside`: whether the vector lies in the row; h and dy are 0 where it does not.
 template <class T, int V>
-__device__ inline void add_terms(RowSums& s, const T* w, int64_t column, const Vector<T, V>& h, const Vector<T, V>& dy, float mean,
+__device__ inline void add_terms(RowSums& s, const Vector<T, V>& weight, const Vector<T, V>& h, const Vector<T, V>& dy, float mean,
                                  bool inside = true) {
-  const Vector<T, V> weight = load_if<V>(w && inside, w + column);
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    const float d = inside ? to_float(h.x[j]) - mean : 0.0f, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
+    const float d = inside ? to_float(h.x[j]) - mean : 0.0f, g = to_float(dy.x[j]) * to_float(weight.x[j]);
     s.g += g;
     s.d += d;
     s.gd = fmaf(g, d, s.gd);
   }
 }
 
+// `old`: what dx was, where it is added to.
 template <class T, int V>
-__device__ inline void put_dx(const NormBackwardArgs& a, const RowTerms& t, int64_t at, int64_t column, const Vector<T, V>& h,
-                              const Vector<T, V>& dy, bool inside = true) {
-  const T* w = static_cast<const T*>(a.w);
-  T* dx = static_cast<T*>(a.dx) + at + column;
-  const Vector<T, V> weight = load_if<V>(w && inside, w + column), old = load_if<V>(a.accumulate_dx && inside, dx);
+__device__ inline Vector<T, V> dx_of(const NormBackwardArgs& a, const RowTerms& t, const Vector<T, V>& weight, const Vector<T, V>& h,
+                                     const Vector<T, V>& dy, const Vector<T, V>& old) {
   Vector<T, V> out;
 #pragma unroll
   for (int j = 0; j < V; ++j) {
-    const float d = to_float(h.x[j]) - t.mean, g = w ? to_float(dy.x[j]) * to_float(weight.x[j]) : to_float(dy.x[j]);
+    const float d = to_float(h.x[j]) - t.mean, g = to_float(dy.x[j]) * to_float(weight.x[j]);
     const float v = t.rstd * fmaf(-t.k, d, g - t.c);
     out.x[j] = from_float<T>(a.accumulate_dx ? to_float(old.x[j]) + v : v);
   }
-  if (inside) store_vector<T, V>(dx, out);
+  return out;
 }
 
 template <class T, int V>
@@ -88,30 +95,67 @@ __device__ inline void add_to_shared(float* to, const float (&x)[V], bool first)
   }
 }
 
-// A warp per row, rows and sums in registers; at the end the warps add their sums in shared memory, one after the other.
+// What a lane reads of a row. All loads are issued at once; where the row has ended they go to its start, and `cut` makes them zeros.
+template <class T, bool rms, int V, int N>
+struct LaneRow {
+  Vector<T, V> h[N], dy[N], old[N];
+  float mean, rstd;
+
+  __device__ void load(const NormBackwardArgs& a, int64_t row, bool adds) {
+    const int64_t at = row * a.cols;
+    each_of_lane<V, N>(static_cast<int>(a.cols), [&](int k, int column, bool inside) {
+      const int64_t from = at + (inside ? column : 0);
+      h[k] = load_vector<T, V>(static_cast<const T*>(a.h) + from);
+      dy[k] = load_vector<T, V>(static_cast<const T*>(a.dy) + from);
+      if (adds) old[k] = load_vector<T, V>(static_cast<const T*>(a.dx) + from);
+    });
+    mean = rms ? 0.0f : a.mean[row];
+    rstd = a.rstd[row];
+  }
+  __device__ void cut(int cols) {
+    each_of_lane<V, N>(cols, [&](int k, int, bool inside) {
+      h[k] = inside ? h[k] : Vector<T, V>{};
+      dy[k] = inside ? dy[k] : Vector<T, V>{};
+    });
+  }
+};
+
+// A warp per row, rows and sums in registers; at the end the warps add their sums in shared memory, one after the other. A block is all
+// that a multiprocessor holds, so while a warp computes a row its next one is on the way, where there are registers for it.
 template <class T, bool rms, int V, int N>
 __global__ void __launch_bounds__(32 * kWarps, 1) norm_backward_warp(NormBackwardArgs a, float* partial) {
   extern __shared__ __align__(16) float sums[];  // [2][C]
+  constexpr bool kAhead = N * V * sizeof(T) <= 48;
   const int warp = threadIdx.x / 32, cols = static_cast<int>(a.cols);
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * kWarps + warp, stride = static_cast<int64_t>(gridDim.x) * kWarps;
+  const bool adds = a.dx && a.accumulate_dx;
+  const T* const w = static_cast<const T*>(a.w);
   float dw[N][V] = {}, db[N][V] = {};
-  for (int64_t row = static_cast<int64_t>(blockIdx.x) * kWarps + warp; row < a.rows; row += static_cast<int64_t>(gridDim.x) * kWarps) {
-    const int64_t at = row * a.cols;
-    Vector<T, V> h[N], dy[N];
-    load_lane<V, N>(static_cast<const T*>(a.h) + at, cols, h);
-    load_lane<V, N>(static_cast<const T*>(a.dy) + at, cols, dy);
-    const float mean = rms ? 0.0f : a.mean[row], rstd = a.rstd[row];
+  Vector<T, V> kept[N];
+  LaneRow<T, rms, V, N> next;
+  if constexpr (kAhead) each_of_lane<V, N>(cols, [&](int k, int column, bool inside) { kept[k] = weights_at<V>(w, column, inside); });
+  if (kAhead && first < a.rows) next.load(a, first, adds);
+  const auto weight = [&](int k, int column, bool inside) { return kAhead ? kept[k] : weights_at<V>(w, column, inside); };
+  for (int64_t row = first; row < a.rows; row += stride) {
+    if constexpr (!kAhead) next.load(a, row, adds);
+    LaneRow<T, rms, V, N> now = next;
+    now.cut(cols);
+    if (kAhead && row + stride < a.rows) next.load(a, row + stride, adds);
     RowSums s;
-    each_of_lane<V, N>(
-        cols, [&](int k, int column, bool inside) { add_terms<T, V>(s, static_cast<const T*>(a.w), column, h[k], dy[k], mean, inside); });
+    each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
+      add_terms<T, V>(s, weight(k, column, inside), now.h[k], now.dy[k], now.mean, inside);
+    });
     if (!rms) {
       s.g = warp_reduce<Add>(s.g);
       s.d = warp_reduce<Add>(s.d);
     }
     s.gd = warp_reduce<Add>(s.gd);
-    const RowTerms t = row_terms<rms>(mean, rstd, a.cols, s.g, s.d, s.gd);
+    const RowTerms t = row_terms<rms>(now.mean, now.rstd, a.cols, s.g, s.d, s.gd);
+    __syncwarp();  // dx may lie over h or dy, of which every lane has read the start
     each_of_lane<V, N>(cols, [&](int k, int column, bool inside) {
-      put_dx<T, V>(a, t, at, column, h[k], dy[k], inside && a.dx);
-      add_weights<T, V>(t, h[k], dy[k], dw[k], db[k]);
+      const Vector<T, V> out = dx_of<T, V>(a, t, weight(k, column, inside), now.h[k], now.dy[k], now.old[k]);
+      if (a.dx && inside) store_vector<T, V>(static_cast<T*>(a.dx) + row * a.cols + column, out);
+      add_weights<T, V>(t, now.h[k], now.dy[k], dw[k], db[k]);
     });
   }
   if (!partial) return;
@@ -133,13 +177,14 @@ __global__ void __launch_bounds__(512, 2) norm_backward_block(NormBackwardArgs a
   __shared__ float scratch[32];
   float* const dw = partial ? partial + blockIdx.x * 2 * a.cols : nullptr;
   float* const db = partial ? dw + a.cols : nullptr;
+  const T* const w = static_cast<const T*>(a.w);
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const int64_t at = row * a.cols;
     const T *h = static_cast<const T*>(a.h) + at, *dy = static_cast<const T*>(a.dy) + at;
     const float mean = rms ? 0.0f : a.mean[row], rstd = a.rstd[row];
     RowSums s;
     each_of_thread<V>(a.cols, [&](int64_t column) {
-      add_terms<T, V>(s, static_cast<const T*>(a.w), column, load_vector<T, V>(h + column), load_vector<T, V>(dy + column), mean);
+      add_terms<T, V>(s, weights_at<V>(w, column), load_vector<T, V>(h + column), load_vector<T, V>(dy + column), mean);
     });
     if (!rms) {
       s.g = block_reduce<Add>(s.g, scratch);
@@ -149,7 +194,11 @@ __global__ void __launch_bounds__(512, 2) norm_backward_block(NormBackwardArgs a
     const RowTerms t = row_terms<rms>(mean, rstd, a.cols, s.g, s.d, s.gd);
     each_of_thread<V>(a.cols, [&](int64_t column) {
       const Vector<T, V> part = load_vector<T, V>(h + column), up = load_vector<T, V>(dy + column);
-      if (a.dx) put_dx<T, V>(a, t, at, column, part, up);
+      if (a.dx) {
+        T* const dx = static_cast<T*>(a.dx) + at + column;
+        const Vector<T, V> old = load_if<V>(a.accumulate_dx, dx);
+        store_vector<T, V>(dx, dx_of<T, V>(a, t, weights_at<V>(w, column), part, up, old));
+      }
       if (!partial) return;
       Vector<float, V> sum_w{}, sum_b{};
       if (row != blockIdx.x) {
@@ -193,9 +242,11 @@ void rows_as(const NormBackwardArgs& a, unsigned blocks, float* partial) {
              2 * static_cast<size_t>(a.cols) * sizeof(float), a, partial);
     });
   } else {
-    dispatch_block_row<T>(aligned, [&](auto v) {
+    // Four of any type, so that 16 bytes of the sums a thread lie side by side.
+    const auto run = [&](auto v) {
       launch("norm_backward_block", norm_backward_block<T, rms, v()>, blocks, row_threads(a.cols, v()), 0, a, partial);
-    });
+    };
+    aligned ? run(Int<4>{}) : run(Int<1>{});
   }
 }
 
