@@ -50,7 +50,8 @@ struct ForwardKernel {
   using Shared = ForwardShared<D>;
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-  static constexpr int kScores = kForwardKeys / 2;  // a thread's: rows lane / 4 and lane / 4 + 8 of the warp's
+  static constexpr int kScores = kForwardKeys / 2;   // a thread's: rows lane / 4 and lane / 4 + 8 of the warp's
+  static constexpr bool kAhead = D == 64 && !Drops;  // registers suffice for exponents beside the next scores
   const ForwardProblem& p;
   Shared& shared;
 
@@ -130,6 +131,34 @@ struct ForwardKernel {
     }
   }
 
+  // Of the blocks of keys above `first`, the warpgroup sees those in (below, above] whole.
+  __device__ void whole(int& above, int& below, const Rows& r, int first) const {
+    const AttentionMask& mask = r.of.mask;
+    const int low = max(0, mask.position(r.of.first + 63) - mask.behind), high = min(mask.Tk, mask.position(r.of.first) + mask.ahead);
+    above = mask.q_documents ? first : max(high / kForwardKeys - 1, first);  // documents: none
+    below = max((low + kForwardKeys - 1) / kForwardKeys - 1, first);
+    asm volatile("" : "+r"(above), "+r"(below));  // computed once, not in every step
+  }
+
+  // What `softmax` does of maxima: base of the exponents, what sums so far count.
+  __device__ void raise(float (&base)[2], Rows& r, const float (&s)[kScores]) const {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      float most[2] = {s[row * 2], s[row * 2 + 1]};  // two chains: one's latency would be in the way
+#pragma unroll
+      for (int i = row * 2 + 4; i < kScores; i += 4)
+#pragma unroll
+        for (int j = 0; j < 2; ++j) most[j] = fmaxf(most[j], s[i + j]);
+      float top = fmaxf(most[0], most[1]);
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+      top = fmaxf(fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2)), r.max[row]);
+      base[row] = top == kNoScore ? 0.0f : top * p.scale_log2;
+      r.rescale[row] = exp2_fast(fmaf(r.max[row], p.scale_log2, -base[row]));
+      r.max[row] = top;
+      r.sum[row] *= r.rescale[row];
+    }
+  }
+
   __device__ Rows rows_of(const Work& w, int warp) const {
     Rows r{};
     r.of = QueryRows::of<Drops>(p.mask, p.H, w.at.b, w.at.h, w.query, warp);
@@ -158,8 +187,8 @@ struct ForwardKernel {
           multiply_rows<T>(s, shared.q, consumer * 64, shared.k[k.stage]);
           ptx::wgmma_commit();
         };
+        const auto landed = [&] { ptx::barrier_wait<false>(address_of(shared.v_full[v.stage]), v.parity); };
         const auto weigh = [&] {
-          ptx::barrier_wait<false>(address_of(shared.v_full[v.stage]), v.parity);
           ptx::hold_registers(o);
           ptx::hold_registers(weights);
           ptx::wgmma_fence();
@@ -185,29 +214,94 @@ struct ForwardKernel {
         score();
         ptx::wgmma_wait<0>();
         scored();
-        softmax<true>(s, r, block * kForwardKeys);
-        round_pairs<T>(weights, s);
-        const auto next = [&](auto hides) {
-          ptx::barrier_wait<false>(address_of(shared.k_full[k.stage]), k.parity);
-          ptx::named_wait(mine, 256);
-          score();
-          weigh();
-          ptx::named_signal(other, 256);
-          ptx::wgmma_wait<1>();
-          scored();
-          softmax<decltype(hides)::value>(s, r, block * kForwardKeys);
-          weighed();
+        if constexpr (kAhead) {
+          // Exponents leave the scores' registers, into which the next keys' are multiplied while the exponentials are computed. Sums of
+          // weights follow in the next step, beside its maxima. Nothing is in flight from one step to the next.
+          float e[kScores];
+          const auto add = [&] {
 #pragma unroll
-          for (int i = 0; i < D / 2; ++i) o[i] *= r.rescale[i / 2 % 2];
+            for (int i = 0; i < kScores; ++i) r.sum[i / 2 % 2] += e[i];
+            ptx::hold_registers(r.sum);
+          };
+          const auto step = [&](auto hides, auto begins, auto ends) {
+            constexpr bool kBegins = decltype(begins)::value, kEnds = decltype(ends)::value;
+            const bool there = kEnds || ptx::barrier_test(address_of(shared.k_full[k.stage]), k.parity);
+            if constexpr (!kBegins) add();
+            if constexpr (decltype(hides)::value) hide_keys<kForwardKeys>(s, r.of, block * kForwardKeys);
+            float base[2];
+            raise(base, r, s);
+#pragma unroll
+            for (int i = 0; i < kScores; ++i) e[i] = fmaf(s[i], p.scale_log2, -base[i / 2 % 2]);
+            ptx::hold_registers(e);
+            ptx::named_wait(mine, 256);
+            if constexpr (!kBegins) weigh();
+            if (!there) ptx::barrier_wait<false>(address_of(shared.k_full[k.stage]), k.parity);
+            if constexpr (!kEnds) score();
+#pragma unroll
+            for (int i = 0; i < kScores; ++i) e[i] = exp2_fast(e[i]);
+            ptx::hold_registers(e);
+            ptx::named_signal(other, 256);
+            if constexpr (!kBegins) {
+              weighed();
+#pragma unroll
+              for (int i = 0; i < D / 2; ++i) o[i] *= r.rescale[i / 2 % 2];
+            } else {
+              ptx::wgmma_wait<0>();
+            }
+            if constexpr (!kEnds) scored();
+            const bool values = ptx::barrier_test(address_of(shared.v_full[v.stage]), v.parity);
+            round_pairs<T>(weights, e);
+            ptx::hold_registers(e);
+            if (!values) landed();
+          };
+          const std::true_type yes;
+          const std::false_type no;
+          if (block > w.first) {
+            step(yes, yes, no);
+            --block;
+            int above, below;
+            whole(above, below, r, w.first);
+#pragma unroll 1
+            for (; block > above; --block) step(yes, no, no);
+#pragma unroll 1
+            for (; block > below; --block) step(no, no, no);
+#pragma unroll 1
+            for (; block > w.first; --block) step(yes, no, no);
+            if (sees_all<kForwardKeys>(r.of, block * kForwardKeys))
+              step(no, no, yes);
+            else
+              step(yes, no, yes);
+          } else {
+            step(yes, yes, yes);
+          }
+          add();
+        } else {
+          softmax<true>(s, r, block * kForwardKeys);
           round_pairs<T>(weights, s);
-        };
-        // Loops of their own, so that the usual one has no instruction of a mask.
-        --block;
-        while (block >= w.first) {
+          const auto next = [&](auto hides) {
+            ptx::barrier_wait<false>(address_of(shared.k_full[k.stage]), k.parity);
+            ptx::named_wait(mine, 256);
+            score();
+            landed();
+            weigh();
+            ptx::named_signal(other, 256);
+            ptx::wgmma_wait<1>();
+            scored();
+            softmax<decltype(hides)::value>(s, r, block * kForwardKeys);
+            weighed();
+#pragma unroll
+            for (int i = 0; i < D / 2; ++i) o[i] *= r.rescale[i / 2 % 2];
+            round_pairs<T>(weights, s);
+          };
+          // Loops of their own, so that the usual one has no instruction of a mask.
+          --block;
+          while (block >= w.first) {
 #pragma unroll 1
-          for (; block >= w.first && sees_all<kForwardKeys>(r.of, block * kForwardKeys); --block) next(std::false_type{});
+            for (; block >= w.first && sees_all<kForwardKeys>(r.of, block * kForwardKeys); --block) next(std::false_type{});
 #pragma unroll 1
-          for (; block >= w.first && !sees_all<kForwardKeys>(r.of, block * kForwardKeys); --block) next(std::true_type{});
+            for (; block >= w.first && !sees_all<kForwardKeys>(r.of, block * kForwardKeys); --block) next(std::true_type{});
+          }
+          landed();
         }
         hand_back(shared.q_empty);
         weigh();
