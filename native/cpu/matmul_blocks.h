@@ -5,21 +5,15 @@
 // amx_tile.h.
 #include <atomic>
 
-#include "cpu/kernels.h"
 #include "cpu/matmul_epilogue.h"
-#if defined(__AMX_BF16__)
-#include "cpu/bf16/amx_tile.h"
-#else
-#include "cpu/matmul_tile.h"
-#endif
+#include "cpu/matmul_operands.h"
 
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-constexpr int64_t kBlock = kMostDepth;
 // Cache blocks: of a tile's two panels one stays in L1 while those of the other operand's block come from L2 (B: 256 x 384, 384 KB; A: 144
 // x 256), which also holds the block of c (144 x 384) through all of k.
-constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows, kBlockCols = 384;
+constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows;  // kBlockCols: matmul_operands.h
 // Which one: a panel of B that takes at most half of L1 (16 KB with AVX2), so that each step of k reads kTileRows numbers from L2; where it
 // takes all (32 KB with AVX-512), the panel of A, and kTileCols come from L2.
 constexpr bool kColumnsStay = kTileCols * kBlock * 4 <= 16 * 1024;
@@ -33,43 +27,6 @@ constexpr int64_t kItemSide = 64;                // rows or columns below which 
 // Scratch slots; the shared ones belong to the thread that calls matmul, the others to each thread that runs items.
 enum Slot { kSharedA, kSharedB, kLocalA, kLocalB };
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-struct Range {
-  int64_t low, high;
-  int64_t size() const { return high - low; }
-  Range from(int64_t first) const { return {first + low, first + high}; }
-};
-
-// One product of the batch.
-struct Product {
-  const float *a, *b;
-  float *c, *pre;
-  const float* residual;
-};
-
-Product product(const MatmulArgs& g, int64_t index) {
-  const int64_t i = index / g.batch[1], j = index % g.batch[1], dense = index * g.M * g.N;
-  return {f32(g.a) + i * g.a_batch[0] + j * g.a_batch[1], f32(g.b) + i * g.b_batch[0] + j * g.b_batch[1],
-          f32(g.c) + i * g.c_batch[0] + j * g.c_batch[1], g.pre ? f32(g.pre) + dense : nullptr,
-          g.residual ? f32(g.residual) + dense : nullptr};
-}
-
-template <class Numbers>
-void pack_b(const MatmulArgs& g, const Product& p, float* dst, Range cols, Range k, bool along_k) {
-  pack<Numbers, kTileCols, kTileCols>(dst, kTileCols * Numbers::steps(k.size()), p.b + cols.low * g.b_n + k.low * g.b_k, g.b_n, g.b_k,
-                                      cols.size(), k.size(), along_k);
-}
-
-template <class Numbers>
-void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range k, bool along_k) {
-  pack_rows<Numbers>(dst, p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k, rows.size(), k.size(), along_k);
-}
-
-// Floats of so many packed rows of A per step of k.
-int64_t packed_rows(int64_t rows) { return ceil_div(rows, kTileRows) * kPanelRows; }
-
 // One tile of c for one block of k: a is a packed panel, b a panel with the given step.
 template <class Numbers>
 void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n, int cols, Range k, const float* a, const float* b,
@@ -77,12 +34,6 @@ void tile(const MatmulArgs& g, const Product& p, int64_t m, int rows, int64_t n,
   compute_tile<Numbers>(Numbers::steps(k.size()), a, b, b_step, p.c + m * g.c_m + n, g.c_m, rows, cols, g.accumulate || k.low > 0, ahead);
   if (k.high == g.K && has_epilogue(g)) epilogue(g, p.c, p.pre, p.residual, m, rows, n, cols);
 }
-
-// A panel of A, and what to fetch while it is in use.
-struct RowPanel {
-  const float* data;
-  Ahead ahead;
-};
 
 // The tiles of rows x cols for one block of k. row_panel(m, first): the panel of A at row m, for its first tile or a later one.
 // col_panel(m, n, columns, &step): where the panel of B at column n lies, asked for the tile at row m.
@@ -108,16 +59,6 @@ void block(const MatmulArgs& g, const Product& p, Range rows, Range cols, Range 
 int64_t even_piece(int64_t n, int64_t most, int64_t unit) {
   if (n <= most) return n;
   return ceil_div(ceil_div(n, unit), ceil_div(n, most)) * unit;
-}
-
-// f(block of k) for the blocks within `depth`; one empty block when K is 0, so that c is still written.
-template <class F>
-void each_block(Range depth, const F& f) {
-  int64_t k = depth.low;
-  do {
-    f(Range{k, smaller(k + kBlock, depth.high)});
-    k += kBlock;
-  } while (k < depth.high);
 }
 
 int64_t wanted_items() { return pool_threads() == 1 ? 1 : int64_t{kItemsPerThread} * pool_threads(); }
@@ -158,39 +99,6 @@ struct Grid {
   Range cols(int64_t item) const { return part(item / row_items, col_items, col_tiles, kTileCols, N); }
 };
 
-// Rows of A for some depth of k, packed: blocks of k one behind the other, in each the panels.
-template <class Numbers>
-struct PackedRows {
-  float* data;
-  Range rows, depth;
-
-  size_t floats() const { return static_cast<size_t>(packed_rows(rows.size()) * Numbers::steps(depth.size())); }
-  float* panel(int64_t m, Range k) const {
-    return data + packed_rows(rows.size()) * Numbers::steps(k.low - depth.low) + packed_rows(m - rows.low) * Numbers::steps(k.size());
-  }
-  // Some rows from m on, in long runs of memory, whichever way it lies.
-  void pack(const MatmulArgs& g, const Product& p, Range some) const {
-    const int64_t thin = g.a_m == 1 ? some.size() : kTileRows;
-    for (int64_t m = some.low; m < some.high; m += thin) {
-      const Range part{m, smaller(m + thin, some.high)};
-      each_block(depth, [&](Range k) { pack_a<Numbers>(g, p, panel(m, k), part, k, true); });
-    }
-  }
-  // The panel at m, when it is needed for the first time. Where k is contiguous it is packed now, while the lines of the next one are on
-  // their way; otherwise all rows are, at the first panel.
-  RowPanel first_use(const MatmulArgs& g, const Product& p, int64_t m, Range k) const {
-    float* to = panel(m, k);
-    if (g.a_k != 1) {
-      if (m == rows.low) pack_a<Numbers>(g, p, to, rows, k, true);
-      return {to, {}};
-    }
-    pack_a<Numbers>(g, p, to, {m, smaller(m + kTileRows, rows.high)}, k, false);
-    const bool last = m + kTileRows >= rows.high;
-    if (last && k.high >= depth.high) return {to, {}};
-    return {to, {last ? p.a + rows.low * g.a_m + k.high : p.a + (m + kTileRows) * g.a_m + k.low, g.a_m, 16}};
-  }
-};
-
 // Rows x cols of c, over the depth of `a`. panel(k, column): the packed panel of B. fresh: `a` is of these rows, and yet to be packed, each
 // panel when it is needed for the first time.
 template <class Numbers, class B>
@@ -206,30 +114,6 @@ void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& 
     });
   }
 }
-
-// Columns of B for some depth of k, packed: blocks of k one behind the other, in each the panels.
-template <class Numbers>
-struct PackedCols {
-  float* data;
-  Range cols, depth;
-
-  size_t floats() const { return static_cast<size_t>(padded() * Numbers::steps(depth.size())); }
-  float* operator()(Range k, int64_t column) const {
-    return data + Numbers::steps(k.low - depth.low) * padded() + (column - cols.low) * Numbers::steps(k.size());
-  }
-  // Some columns, in long runs of memory, whichever way it lies.
-  void pack(const MatmulArgs& g, const Product& p, Range some) const {
-    each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, (*this)(k, some.low), some, k, true); });
-  }
-  // All of them, `strip` at a time.
-  void pack(const MatmulArgs& g, const Product& p) const {
-    const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;
-    for (int64_t n = cols.low; n < cols.high; n += strip) pack(g, p, {n, smaller(n + strip, cols.high)});
-  }
-
- private:
-  int64_t padded() const { return ceil_div(cols.size(), kTileCols) * kTileCols; }
-};
 
 // f(columns, depth): pieces of B that are packed at a time, those of k for the same columns in their order.
 template <class F>
