@@ -13,10 +13,7 @@ const PROCESSES = 4;
 
 function hostile(group: readonly string[]): void {
   test.serial(`hostile files: ${group.join(', ')}`, async (t) => {
-    t.timeout(
-      10 * 60_000,
-      'it takes a quarter of a minute on an idle core; with Parquet, which starts a thread for each file, two minutes',
-    );
+    t.timeout(10 * 60_000, 'it takes half a minute on an idle core');
     const { reports, failures } = await runFuzz({ formats: group, cases: CASES, seed: SEED });
     for (const { format, number, what, kept } of failures)
       t.fail(`${format}, case ${number} of seed ${SEED}: ${what}\n  ${replayCommand(kept)}`);

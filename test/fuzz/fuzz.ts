@@ -1,5 +1,5 @@
 // The fuzzer: damages good folders, reads them, and keeps what reached code that nothing reached before as new seeds.
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { attempt, kindOf, type Outcome } from './attempt.ts';
 import { Coverage } from './coverage.ts';
@@ -97,7 +97,18 @@ export function damaged(format: Format, draw: Draw, files: Files, donor: Files):
   return out;
 }
 
-const openFiles = (): number => (process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0);
+/** Files only: a thread that a reader keeps for the next file has pipes and event queues of its own. */
+function openFiles(): number {
+  if (process.platform !== 'linux') return 0;
+  const target = (fd: string): string => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return ''; // that of readdirSync
+    }
+  };
+  return readdirSync('/proc/self/fd').filter((fd) => target(fd).startsWith('/')).length;
+}
 
 /** How many more files are open than before; streams close theirs a moment after they are given up. */
 async function filesLeft(before: number): Promise<number> {

@@ -67,3 +67,23 @@ test('compressed otherwise, or to more than it claims, is an error that names th
   const bomb = parquetFile(COLUMNS, 'gzip', () => zlib.gzipSync(Buffer.alloc(32 << 20)));
   await t.throwsAsync(rowsOf('bomb', bomb), { code: 'ERR_HEDDLE_FILE', message: /bomb\.parquet: must be a Parquet file: .*larger than/ });
 });
+
+test('file after file, also behind damaged ones and several at once', async (t) => {
+  const whole = parquetFile(COLUMNS);
+  for (let at = whole.length - 300; at < whole.length; at += 3) {
+    const damaged = Uint8Array.from(whole, (byte, i) => (i === at ? byte ^ 0xff : byte));
+    await rowsOf('damaged', damaged).catch((error: Error) => t.regex(error.message, /damaged\.parquet: must be a Parquet file/));
+    t.deepEqual(await rowsOf('whole', whole), WANT, `after byte ${at}`);
+  }
+  const [one, other] = ['one', 'other'].map((name) => {
+    const path = join(folder, `${name}.parquet`);
+    writeFileSync(path, whole);
+    return readParquetRows(path);
+  }) as [ReturnType<typeof readParquetRows>, ReturnType<typeof readParquetRows>];
+  t.deepEqual((await one.next()).value.value, WANT[0]);
+  t.deepEqual((await other.next()).value.value, WANT[0]);
+  t.deepEqual((await one.next()).value.value, WANT[1]);
+  await one.return(undefined); // given up amid it
+  t.deepEqual((await other.next()).value.value, WANT[1]);
+  await other.return(undefined);
+});
