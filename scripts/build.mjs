@@ -37,8 +37,8 @@ function locateBuildPackages(stdio) {
 }
 
 // Throws with a message for people. `stdio` as in child_process. Returns what was built, in words. `sim`: the addon whose CUDA device
-// is simulated, in build/sim/Release.
-export function build(stdio = 'inherit', { sim = false } = {}) {
+// is simulated, in build/sim/Release. `tests`: the native tests, too.
+export function build(stdio = 'inherit', { sim = false, tests = sim } = {}) {
   const missing = missingTools();
   if (missing.length) throw new Error(explain(missing));
   if (sim && !nvcc()) throw new Error(`Missing: nvcc, the CUDA compiler, ${CUDA_MINIMUM} or newer. Install with\n    ${cudaRemedy()}`);
@@ -56,7 +56,8 @@ export function build(stdio = 'inherit', { sim = false } = {}) {
   if (!fits) rmSync(out, { recursive: true, force: true });
   // configure every time: `build` alone keeps the options of the last one
   if (!cmakeJs('configure')) throw new Error('CMake could not configure the build.');
-  if (!cmakeJs('build', '--parallel', String(availableParallelism()))) throw new Error('The build failed.');
+  if (!cmakeJs('build', ...(tests ? [] : ['--target', 'heddle']), '--parallel', String(availableParallelism())))
+    throw new Error('The build failed.');
   return readFileSync(path.join(out, 'note.txt'), 'utf8').trim();
 }
 

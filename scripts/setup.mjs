@@ -11,18 +11,10 @@ import { explain, gpus, installer, installTools, missingTools, noCompiler, npm, 
 const LOG = 'build/setup.log';
 const STAMPS = 'build/setup.json';
 const LOCK = 'build/setup.lock';
-const NATIVE_INPUTS = [
-  'native',
-  'cuda',
-  'cmake',
-  'test/native',
-  'CMakeLists.txt',
-  'scripts/build.mjs',
-  'scripts/tools.mjs',
-  'package-lock.json',
-];
+const NATIVE_INPUTS = ['native', 'cuda', 'cmake', 'CMakeLists.txt', 'scripts/build.mjs', 'scripts/tools.mjs', 'package-lock.json'];
 const SIM_BINARY = 'build/sim/Release/heddle.node';
 const withSim = process.argv.includes('--sim'); // what tests want: the simulated CUDA device too, where nvcc is
+const withTests = withSim || process.argv.includes('--tests'); // the native test programs, which no one else waits for
 const NATIVE_OPTIONS = ['HEDDLE_CUDA', 'HEDDLE_ARCHS', 'HEDDLE_SANITIZE'];
 process.chdir(root);
 
@@ -82,16 +74,19 @@ function state() {
   const compiler = gpus().length > 0 ? [Boolean(nvcc())] : [];
   const inputs = compiler.includes(false) ? [...NATIVE_INPUTS, 'prebuilds'] : NATIVE_INPUTS;
   const native = fingerprint(inputs, options, gpus(), ...compiler, process.platform, process.arch);
+  const nativeTests = fingerprint(['test/native'], native);
   const sim = fingerprint([...NATIVE_INPUTS, 'sim', 'test/sim', 'test/known-good/run_case.cc'], process.platform, process.arch);
   const types = fingerprint(['lib', 'tsconfig.json', 'scripts/bundle.mjs', 'package-lock.json']);
   return {
     native,
+    nativeTests,
     types,
     stamps,
     packagesStale: process.env.npm_lifecycle_event !== 'prepare' && !installed(), // in `prepare` npm ci is running this very moment
     sim,
     simStale: stamps.sim !== sim || !existsSync(SIM_BINARY),
     nativeStale: stamps.native !== native || !existsSync('build/Release/heddle.node'),
+    testsStale: withTests && stamps.nativeTests !== nativeTests,
     typesStale: stamps.types !== types || !existsSync('dist/cli/main.js'),
   };
 }
@@ -153,7 +148,7 @@ function main() {
     );
   }
   const wantsSim = ({ simStale }) => simStale && (withSim ? nvcc() : existsSync(SIM_BINARY));
-  const isFresh = (s) => !s.packagesStale && !s.nativeStale && !s.typesStale && !wantsSim(s);
+  const isFresh = (s) => !s.packagesStale && !s.nativeStale && !s.testsStale && !s.typesStale && !wantsSim(s);
   if (isFresh(state())) return;
   if (process.env.npm_lifecycle_event === 'prepare' && !existsSync('node_modules/typescript')) {
     console.log('setup: nothing built, the development packages were left out');
@@ -161,12 +156,13 @@ function main() {
   }
   lock();
   const todo = state(); // what the other one left to do
-  const { native, sim, types, stamps, packagesStale, nativeStale, typesStale } = todo;
+  const { native, nativeTests, sim, types, stamps, packagesStale, nativeStale, testsStale, typesStale } = todo;
   const done = (stamp) => writeFileSync(STAMPS, JSON.stringify(Object.assign(stamps, stamp)));
 
-  const lacksNvcc = nativeStale && gpus().length > 0 && !nvcc();
+  const compiles = nativeStale || testsStale;
+  const lacksNvcc = compiles && gpus().length > 0 && !nvcc();
   const prebuilt = lacksNvcc ? prebuiltWithCuda() : undefined; // then nothing is compiled
-  const missing = nativeStale && !prebuilt ? missingTools() : []; // before the downloads
+  const missing = compiles && !prebuilt ? missingTools() : []; // before the downloads
   if (missing.length) {
     const how = installer();
     if (!how) fail(explain(missing));
@@ -180,9 +176,10 @@ function main() {
       if (r.status !== 0) throw new Error('npm ci failed');
     });
   }
-  if (nativeStale) {
-    step('native addon', (stdio) => (prebuilt ? take(prebuilt) : build(stdio)));
-    done({ native });
+  if (compiles) {
+    const name = testsStale && !prebuilt ? 'native addon and its tests' : 'native addon';
+    step(name, (stdio) => (prebuilt ? take(prebuilt) : build(stdio, { tests: testsStale })));
+    done({ native, ...(testsStale && { nativeTests }) });
     if (lacksNvcc && !prebuilt) console.log(`setup: ${noCompiler()}`);
   }
   if (wantsSim(todo)) {
