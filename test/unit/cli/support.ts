@@ -1,10 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../lib/native/load.ts';
 
-const ENTRY = ['--import', import.meta.resolve('tsx'), join(packageRoot(), 'lib/cli/main.ts')];
+/**
+ * What `node` takes to be `heddle`: the built commands, as users run them, or their sources where those are newer (which takes half a second
+ * longer).
+ */
+export function heddleEntry(): string[] {
+  const [sources, built] = ['lib', 'dist/cli/main.js'].map((name) => join(packageRoot(), name)) as [string, string];
+  const made = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  const newer = readdirSync(sources, { recursive: true, encoding: 'utf8' }).some((name) => statSync(join(sources, name)).mtimeMs > made);
+  return newer ? ['--import', import.meta.resolve('tsx'), join(sources, 'cli/main.ts')] : [built];
+}
+
+const ENTRY = heddleEntry();
 
 export interface Outcome {
   readonly code: number | null;
