@@ -1,6 +1,7 @@
 #pragma once
 // N arrays of one shape, each with its own strides, in as few dimensions as the strides allow. Host only.
 #include <cstdint>
+#include <functional>
 
 #include "ops/backend.h"
 
@@ -14,7 +15,8 @@ struct Nest {
   int64_t stride[N][kMaxRank];
   int64_t offset[N] = {};  // where this part of the arrays begins
 
-  explicit Nest(const View* const (&views)[N]) {
+  // Out of line, as each_part: a file launches dozens of kernels through them, each a copy for the compiler.
+  [[gnu::noinline]] explicit Nest(const View* const (&views)[N]) {
     const View& first = *views[0];
     for (int d = first.rank - 1; d >= 0; --d) {
       if (first.shape[d] == 1) continue;
@@ -47,8 +49,7 @@ struct Nest {
   }
 
   // f(part) for parts of at most `limit` elements: kernels count in 32 bits.
-  template <class F>
-  void each_part(int64_t limit, F&& f) const {
+  [[gnu::noinline]] void each_part(int64_t limit, const std::function<void(const Nest&)>& f) const {
     const int64_t n = elements();
     if (n == 0) return;
     if (n <= limit) return f(*this);

@@ -1,6 +1,8 @@
 #pragma once
 // Kernels over N arrays of one shape with any strides (nest.h): a thread takes V neighbouring elements of a row where all arrays are
 // dense and aligned along it, or broadcast; what is left of a row, or all of it, goes one element per thread.
+#include <functional>
+
 #include "common/divider.cuh"
 #include "common/nest.h"
 #include "common/types.cuh"
@@ -81,9 +83,14 @@ __device__ inline Vector<T, V> fetch(const T* p, int64_t row_stride) {
   return v;
 }
 
-// launch(strided, offsets) for each part of the nest. `data` and `size`: pointers and bytes per element of the arrays.
-template <int V, int N, class F>
-void each_strided(const Nest<N>& nest, const void* const (&data)[N], const size_t (&size)[N], F&& f) {
+// launch(strided, offsets) for each part of the nest. `data` and `size`: pointers and bytes per element of the arrays; V elements a vector.
+template <int N>
+struct StridedLaunch {
+  using Function = std::function<void(const Strided<N>&, const int64_t (&)[N])>;
+};
+template <int N>
+[[gnu::noinline]] void each_strided(int V, const Nest<N>& nest, const void* const (&data)[N], const size_t (&size)[N],
+                                    const typename StridedLaunch<N>::Function& launch) {
   nest.each_part(kPart, [&](const Nest<N>& part) {
     bool vectors = part.stride[0][0] == 1;
     for (int i = 0; i < N; ++i) {
@@ -101,7 +108,7 @@ void each_strided(const Nest<N>& nest, const void* const (&data)[N], const size_
     s.items = static_cast<uint32_t>(per_row * rows);
     for (int i = 0; i < N; ++i) s.row_stride[i] = part.stride[i][0];
     s.outer = outer_of(part);
-    f(s, part.offset);
+    launch(s, part.offset);
   });
 }
 

@@ -123,12 +123,12 @@ __global__ void __launch_bounds__(kThreads)
 template <class Op, class T, class Out>
 void run(const BinaryArgs& args) {
   const Nest<3> nest({&args.out, &args.a, &args.b});
-  each_strided<kVector<T>>(nest, {args.out.data, args.a.data, args.b.data}, {sizeof(Out), sizeof(T), sizeof(T)},
-                           [&](const Strided<3>& s, const int64_t (&offset)[3]) {
-                             launch("binary", binary_kernel<Op, T, Out>, blocks_for(s.items, kThreads), kThreads, 0, s,
-                                    static_cast<Out*>(args.out.data) + offset[0], static_cast<const T*>(args.a.data) + offset[1],
-                                    static_cast<const T*>(args.b.data) + offset[2], args.accumulate, queue().fault);
-                           });
+  each_strided(kVector<T>, nest, {args.out.data, args.a.data, args.b.data}, {sizeof(Out), sizeof(T), sizeof(T)},
+               [&](const Strided<3>& s, const int64_t (&offset)[3]) {
+                 launch("binary", binary_kernel<Op, T, Out>, blocks_for(s.items, kThreads), kThreads, 0, s,
+                        static_cast<Out*>(args.out.data) + offset[0], static_cast<const T*>(args.a.data) + offset[1],
+                        static_cast<const T*>(args.b.data) + offset[2], args.accumulate, queue().fault);
+               });
 }
 
 template <class T>

@@ -80,12 +80,11 @@ void swiglu(const SwigluArgs& a) {
     using T = decltype(t);
     const View y = rows_of(a.y, a.type, a.rows, a.cols, a.cols), gate = rows_of(a.gate, a.type, a.rows, a.cols, a.gate_stride),
                up = rows_of(a.up, a.type, a.rows, a.cols, a.up_stride);
-    each_strided<kVector<T>>(Nest<3>({&y, &gate, &up}), {a.y, a.gate, a.up}, {sizeof(T), sizeof(T), sizeof(T)},
-                             [&](const Strided<3>& s, const int64_t (&offset)[3]) {
-                               launch("swiglu", swiglu_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s,
-                                      static_cast<T*>(a.y) + offset[0], static_cast<const T*>(a.gate) + offset[1],
-                                      static_cast<const T*>(a.up) + offset[2]);
-                             });
+    each_strided(kVector<T>, Nest<3>({&y, &gate, &up}), {a.y, a.gate, a.up}, {sizeof(T), sizeof(T), sizeof(T)},
+                 [&](const Strided<3>& s, const int64_t (&offset)[3]) {
+                   launch("swiglu", swiglu_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s, static_cast<T*>(a.y) + offset[0],
+                          static_cast<const T*>(a.gate) + offset[1], static_cast<const T*>(a.up) + offset[2]);
+                 });
   });
 }
 
@@ -95,13 +94,13 @@ void swiglu_backward(const SwigluBackwardArgs& a) {
     const View dgate = rows_of(a.dgate, a.type, a.rows, a.cols, a.dgate_stride), dup = rows_of(a.dup, a.type, a.rows, a.cols, a.dup_stride),
                gate = rows_of(a.gate, a.type, a.rows, a.cols, a.gate_stride), up = rows_of(a.up, a.type, a.rows, a.cols, a.up_stride),
                dy = rows_of(a.dy, a.type, a.rows, a.cols, a.cols);
-    each_strided<kVector<T>>(Nest<5>({&dgate, &dup, &gate, &up, &dy}), {a.dgate, a.dup, a.gate, a.up, a.dy},
-                             {sizeof(T), sizeof(T), sizeof(T), sizeof(T), sizeof(T)}, [&](const Strided<5>& s, const int64_t (&offset)[5]) {
-                               launch("swiglu_backward", swiglu_backward_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s,
-                                      static_cast<T*>(a.dgate) + offset[0], static_cast<T*>(a.dup) + offset[1],
-                                      static_cast<const T*>(a.gate) + offset[2], static_cast<const T*>(a.up) + offset[3],
-                                      static_cast<const T*>(a.dy) + offset[4], a.accumulate);
-                             });
+    each_strided(kVector<T>, Nest<5>({&dgate, &dup, &gate, &up, &dy}), {a.dgate, a.dup, a.gate, a.up, a.dy},
+                 {sizeof(T), sizeof(T), sizeof(T), sizeof(T), sizeof(T)}, [&](const Strided<5>& s, const int64_t (&offset)[5]) {
+                   launch("swiglu_backward", swiglu_backward_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s,
+                          static_cast<T*>(a.dgate) + offset[0], static_cast<T*>(a.dup) + offset[1],
+                          static_cast<const T*>(a.gate) + offset[2], static_cast<const T*>(a.up) + offset[3],
+                          static_cast<const T*>(a.dy) + offset[4], a.accumulate);
+                 });
   });
 }
 

@@ -28,13 +28,12 @@ __global__ void __launch_bounds__(kThreads)
 template <class T>
 void run(const WhereArgs& args) {
   const Nest<4> nest({&args.out, &args.condition, &args.a, &args.b});
-  each_strided<kVector<T>>(nest, {args.out.data, args.condition.data, args.a.data, args.b.data}, {sizeof(T), 1, sizeof(T), sizeof(T)},
-                           [&](const Strided<4>& s, const int64_t (&offset)[4]) {
-                             launch("where", where_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s,
-                                    static_cast<T*>(args.out.data) + offset[0],
-                                    static_cast<const uint8_t*>(args.condition.data) + offset[1],
-                                    static_cast<const T*>(args.a.data) + offset[2], static_cast<const T*>(args.b.data) + offset[3]);
-                           });
+  each_strided(kVector<T>, nest, {args.out.data, args.condition.data, args.a.data, args.b.data}, {sizeof(T), 1, sizeof(T), sizeof(T)},
+               [&](const Strided<4>& s, const int64_t (&offset)[4]) {
+                 launch("where", where_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s, static_cast<T*>(args.out.data) + offset[0],
+                        static_cast<const uint8_t*>(args.condition.data) + offset[1], static_cast<const T*>(args.a.data) + offset[2],
+                        static_cast<const T*>(args.b.data) + offset[3]);
+               });
 }
 
 }  // namespace

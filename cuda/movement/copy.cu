@@ -90,7 +90,7 @@ void run(const CopyArgs& a) {
   const Nest<2> nest({&a.dst, &a.src});
   if constexpr (turns)
     if (turned_dimension(nest)) return transpose<To, From>(nest, a);
-  each_strided<V>(nest, {a.dst.data, a.src.data}, {sizeof(To), sizeof(From)}, [&](const Strided<2>& s, const int64_t (&offset)[2]) {
+  each_strided(V, nest, {a.dst.data, a.src.data}, {sizeof(To), sizeof(From)}, [&](const Strided<2>& s, const int64_t (&offset)[2]) {
     launch("copy", copy_kernel<To, From, V>, blocks_for(s.items, kThreads), kThreads, 0, s, static_cast<To*>(a.dst.data) + offset[0],
            static_cast<const From*>(a.src.data) + offset[1]);
   });

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kThreads) fill_kernel(const __grid_constant__ 
 
 template <class T>
 void run(const View& dst, T value) {
-  each_strided<kVector<T>>(Nest<1>({&dst}), {dst.data}, {sizeof(T)}, [&](const Strided<1>& s, const int64_t (&offset)[1]) {
+  each_strided(kVector<T>, Nest<1>({&dst}), {dst.data}, {sizeof(T)}, [&](const Strided<1>& s, const int64_t (&offset)[1]) {
     launch("fill", fill_kernel<T>, blocks_for(s.items, kThreads), kThreads, 0, s, static_cast<T*>(dst.data) + offset[0], value);
   });
 }

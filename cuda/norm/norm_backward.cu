@@ -131,7 +131,7 @@ __global__ void __launch_bounds__(32 * kWarps, 1) norm_backward_warp(NormBackwar
   const bool adds = a.dx && a.accumulate_dx;
   const T* const w = static_cast<const T*>(a.w);
   float dw[N][V] = {}, db[N][V] = {};
-  Vector<T, V> kept[N];
+  Vector<T, V> kept[N] = {};
   LaneRow<T, rms, V, N> next;
   if constexpr (kAhead) each_of_lane<V, N>(cols, [&](int k, int column, bool inside) { kept[k] = weights_at<V>(w, column, inside); });
   if (kAhead && first < a.rows) next.load(a, first, adds);
