@@ -20,6 +20,7 @@ export * as nn from './nn/index.ts';
 export { type CustomFunction, defineFunction } from './ops/function.ts';
 export * as ops from './ops/index.ts';
 export * from './optim/index.ts';
+export * from './serve/index.ts';
 export type { DataTypes } from './tensor/dtype.ts';
 export * from './tensor/index.ts';
 export * from './tokenizer/index.ts';

@@ -5,7 +5,7 @@ import test from 'ava';
 
 const LAYERS = [
   ...['util', 'hub', 'native', 'tensor', 'autograd', 'ops', 'nn', 'models', 'optim'],
-  ...['tokenizer', 'data', 'dist', 'checkpoint', 'generate', 'train', 'eval', 'cli'],
+  ...['tokenizer', 'data', 'dist', 'checkpoint', 'generate', 'serve', 'train', 'eval', 'cli'],
 ];
 
 // Denied although it stands to the left. `from` and `to` are a folder, or a folder and the file's name.

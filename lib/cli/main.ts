@@ -20,6 +20,7 @@ const HEDDLE: Group = {
     generate: { summary: 'let a model write', load: () => import('./generate.ts') },
     inspect: { summary: 'look at what a model is given', load: () => import('./inspect.ts') },
     chat: { summary: 'talk with a model', load: () => import('./chat.ts') },
+    serve: { summary: 'answer requests over HTTP', load: () => import('./serve.ts') },
     tokenizer: { summary: 'train, use and look at tokenizers', load: () => import('./tokenizer.ts') },
     config: { summary: 'show a complete configuration, or the presets', load: () => import('./config.ts') },
     data: { summary: 'list and fetch texts to start with', load: () => import('./data.ts') },

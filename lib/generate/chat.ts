@@ -1,7 +1,8 @@
 import type { GPT } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError } from '../util/errors.ts';
-import { type StreamOptions, streamText } from './generate.ts';
+import type { StreamOptions } from './continuation.ts';
+import { streamText } from './generate.ts';
 
 /** What somebody said. */
 export interface Said {

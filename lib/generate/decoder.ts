@@ -121,9 +121,19 @@ export class Decoder {
     this.#rows = rows.map((from) => [...(this.#rows[from] as number[])]);
   }
 
-  /** Appends a token to each row. */
-  push(ids: readonly number[]): void {
-    for (const [i, row] of this.#rows.entries()) row.push(ids[i] as number);
+  /** Row i becomes another text, which begins anew. */
+  restart(i: number, prompt: readonly number[]): void {
+    this.#rows[i] = [...prompt];
+    this.#starts[i] = Math.max(0, prompt.length - this.#model.config.contextLength);
+    if (this.#cache?.lengths[i]) this.#cache.only([i]).truncate(0);
+  }
+
+  /** Appends a token to each row; null: none. */
+  push(ids: readonly (number | null)[]): void {
+    for (const [i, row] of this.#rows.entries()) {
+      const id = ids[i] as number | null;
+      if (id !== null) row.push(id);
+    }
   }
 
   dispose(): void {

@@ -1,8 +1,10 @@
 export { type Beam, type BeamOptions, beamSearch } from './beam.ts';
 export { Chat, type ChatFormat, type ChatOptions, plainChatFormat, type Said } from './chat.ts';
 export { type Choice, type ChooseOptions, choose, oneOf } from './choice.ts';
+export type { Generated, StreamOptions } from './continuation.ts';
 export type { CacheOption, PagesOption } from './decoder.ts';
-export { type Generated, type GenerateOptions, generate, type StreamOptions, streamText } from './generate.ts';
+export { type EngineJob, type EngineOptions, GenerationEngine } from './engine.ts';
+export { type GenerateOptions, generate, streamText } from './generate.ts';
 export {
   badWords,
   type LogitsProcessor,

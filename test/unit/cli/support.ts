@@ -31,18 +31,21 @@ export interface Options {
   readonly under?: readonly string[];
   /** Called with the process and all of stderr so far, whenever more of it came. */
   readonly onStderr?: (child: ChildProcess, stderr: string) => void;
+  /** The same of stdout. */
+  readonly onStdout?: (child: ChildProcess, stdout: string) => void;
 }
 
 /** Runs `heddle` as a process of its own. */
 export function heddle(
   args: readonly string[],
-  { cwd = tmpdir(), env = {}, input = '', under = [], onStderr }: Options = {},
+  { cwd = tmpdir(), env = {}, input = '', under = [], onStderr, onStdout }: Options = {},
 ): Promise<Outcome> {
   const [command = process.execPath, ...words] = [...under, process.execPath, ...ENTRY, ...args];
   const child = spawn(command, words, { cwd, env: { ...process.env, HEDDLE_DEBUG: '', ...env } });
   let [stdout, stderr] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (piece: string) => {
     stdout += piece;
+    onStdout?.(child, stdout);
   });
   child.stderr.setEncoding('utf8').on('data', (piece: string) => {
     stderr += piece;
