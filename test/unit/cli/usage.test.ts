@@ -5,7 +5,21 @@ import { packageRoot, packageVersion } from '../../../lib/native/load.ts';
 import { heddle, lastLine, noBinary, tinyProject } from './support.ts';
 
 const COMMANDS = [
-  ...['quickstart', 'prepare', 'pretrain', 'finetune', 'evaluate', 'measure', 'compare', 'generate', 'chat', 'tokenizer', 'config', 'data'],
+  ...[
+    'quickstart',
+    'prepare',
+    'pretrain',
+    'finetune',
+    'evaluate',
+    'measure',
+    'compare',
+    'generate',
+    'chat',
+    'serve',
+    'tokenizer',
+    'config',
+    'data',
+  ],
   ...['verify-resume', 'bench', 'doctor', 'build', 'inspect'],
 ];
 const IN_DETAIL = [
