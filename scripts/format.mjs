@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { biome, node } from './run.mjs';
 import { root } from './tools.mjs';
 
-const CPP_FOLDERS = ['native', 'cuda', 'sim', 'test/native', 'test/sim', 'test/known-good', 'test/card'];
+const CPP_FOLDERS = ['native', 'cuda', 'sim', 'bench/static', 'test/native', 'test/sim', 'test/known-good', 'test/card'];
 
 function cppFiles() {
   return CPP_FOLDERS.filter((folder) => existsSync(path.join(root, folder))).flatMap((folder) =>

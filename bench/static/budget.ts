@@ -3,7 +3,8 @@
 // bandwidth. What runs between kernels, and everything that docs/performance.md lists as unseen, is left out.
 import { peakGBs, peakTflops } from './model.ts';
 import type { Own } from './ours.ts';
-import { type ShapeShare, shapeShares } from './print.ts';
+import { percent } from './print.ts';
+import type { ShapeShare } from './shapes.ts';
 
 const [LAYERS, HEADS, MICRO_BATCHES, ROWS] = [12, 12, 8, 65536];
 const SEQUENCES = ROWS / 1024;
@@ -27,7 +28,7 @@ const find = (owns: readonly Own[], { subject, name }: Part): Own => {
 };
 
 /** `shares`: what each product of a layer reaches of the tensor peak, with Triton's kernel beside it where one was asked for. */
-export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeShare[]>): BudgetRow[] {
+export function stepBudget(owns: readonly Own[], shares: readonly ShapeShare[]): BudgetRow[] {
   const { arch } = find(owns, { subject: 'matmul', name: 'forward (X W^T)' }).code?.kernel ?? {};
   if (!arch) return [];
   const [flopsMs, bytesMs] = [peakTflops(arch) * 1e9, peakGBs(arch) * 1e6];
@@ -35,15 +36,14 @@ export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeS
 
   // Products: every layer's four, and the head, once per micro-batch.
   let [flops, ours, theirs, known] = [0, 0, 0, true];
-  for (const [, list] of shares)
-    for (const { product: p, own, peer } of list) {
-      const work = 2 * p.M * p.N * p.K * (p.name === 'head' ? 1 : LAYERS) * MICRO_BATCHES;
-      flops += work;
-      ours += work / flopsMs / own.share;
-      known &&= peer !== undefined;
-      theirs += peer ? work / flopsMs / peer.whole.share : 0;
-    }
-  const share = (ms: number): string => `${Math.round((100 * flops) / flopsMs / ms)} % of the tensor peak`;
+  for (const { product: p, own, peer } of shares) {
+    const work = 2 * p.M * p.N * p.K * (p.name === 'head' ? 1 : LAYERS) * MICRO_BATCHES;
+    flops += work;
+    ours += work / flopsMs / own.whole.share;
+    known &&= peer !== undefined;
+    theirs += peer ? work / flopsMs / peer.whole.share : 0;
+  }
+  const share = (ms: number): string => `${percent(flops / flopsMs / ms)} of the tensor peak`;
   const peer = known ? `; Triton's best tiles: ${Math.round(theirs)} ms, ${share(theirs)}` : '';
   rows.push({ part: 'products of linear layers', work: `${(flops / 1e12).toFixed(0)} TFLOP`, ms: ours, note: `${share(ours)}${peer}` });
 
@@ -78,9 +78,8 @@ export function stepBudget(owns: readonly Own[], shares: ReadonlyMap<Own, ShapeS
   return rows;
 }
 
-export function budgetLines(owns: readonly Own[], sharesOf: (own: Own) => ShapeShare[] = (own) => shapeShares(own, [])): string[] {
-  const products = owns.filter((own) => own.job.subject === 'matmul');
-  const rows = stepBudget(owns, new Map(products.map((own) => [own, sharesOf(own)])));
+export function budgetLines(owns: readonly Own[], shares: readonly ShapeShare[]): string[] {
+  const rows = stepBudget(owns, shares);
   const total = rows.reduce((sum, r) => sum + r.ms, 0);
   return [
     'GPT-2 124M, a step of 524,288 tokens, as predicted (model, not measured):',

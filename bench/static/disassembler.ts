@@ -2,7 +2,9 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, realpathSync } from 'node:fs';
 import path from 'node:path';
+import { demangle } from './demangle.ts';
 import { type Kernel, parseSass } from './sass.ts';
+import { functionsOf } from './symbols.ts';
 
 export const DISASSEMBLER_REMEDY =
   'no nvdisasm on PATH, beside nvcc or in CUDA_HOME: install cuda-nvdisasm-13-0 of the CUDA toolkit (developer.nvidia.com/cuda-downloads), ' +
@@ -47,9 +49,12 @@ export function findDisassembler(nvcc: string, python?: string): string | undefi
   return places.find(works);
 }
 
-/** The kernels of a cubin whose names `wanted` accepts. */
+/** The kernels of a cubin whose names `wanted` accepts. The others are not disassembled: all of a large one take a quarter of a minute. */
 export function disassemble(command: string, cubin: string, wanted?: (name: string) => boolean): Kernel[] {
-  const run = spawnSync(command, ['-hex', '-gi', cubin], { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const indices = wanted && [...functionsOf(cubin)].filter(([symbol]) => wanted(demangle(symbol))).map(([, index]) => index);
+  if (indices?.length === 0) return [];
+  const only = indices ? ['-fun', indices.join(',')] : [];
+  const run = spawnSync(command, ['-hex', '-gi', ...only, cubin], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (run.status !== 0) {
     const older = readFileSync(cubin).subarray(1, 4).toString() === 'ELF' ? ' (an nvdisasm older than the compiler?)' : '';
     throw new Error(`${command} cannot read ${cubin}${older}: ${(run.stderr ?? run.error?.message ?? '').trim().split('\n')[0]}`);

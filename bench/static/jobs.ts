@@ -5,6 +5,7 @@ import { native } from '../../lib/native/addon.ts';
 import * as ops from '../../lib/ops/index.ts';
 import { scope, type Tensor, tensor } from '../../lib/tensor/index.ts';
 import type { Make } from '../values.ts';
+import type { Kind } from './products.ts';
 
 export interface Prepared {
   /** Enqueues the op once. */
@@ -28,6 +29,8 @@ export interface Job {
   walks?: boolean;
   /** Products run at K and at 2 K, which tells the main loop from the rest. */
   depth?: number;
+  /** Which of GPT-2's products it stands for, with every tile that they take. */
+  product?: Kind;
   prepare(make: Make, depth: number): Prepared;
 }
 
@@ -35,11 +38,13 @@ const ROWS = 64;
 const C = 768;
 const V = 50304;
 
-const product = (name: 'forward' | 'dX' | 'dW', kind: string, transA: boolean, transB: boolean): Job => ({
+/** Of 256 x 256. */
+const product = (name: Kind, kind: string, transA: boolean, transB: boolean): Job => ({
   ...{
     subject: 'matmul',
     name: `${name} (${kind})`,
     peer: name,
+    product: name,
     shape: '256x256, bf16',
     kernel: /^matmul_(mma|hopper)\w*_kernel</,
     depth: 256,
@@ -47,9 +52,9 @@ const product = (name: 'forward' | 'dX' | 'dW', kind: string, transA: boolean, t
   sources: ['cuda/matmul/bf16.cu', 'cuda/matmul/bf16_sm90.cu'],
   prepare(make, K) {
     const [a, b] = [make(transA ? [K, 256] : [256, K], 'bf16'), make(transB ? [256, K] : [K, 256], 'bf16')];
-    const out = name === 'dW' ? make([256, 256]) : undefined; // a weight's gradient is f32
+    const out = name === 'dW' ? make([256, 256]) : undefined; // a weight's gradient is f32, and added to
     const run = (): void => {
-      if (out) native.matmulInto(a.handle, b.handle, transA, transB, out.handle, false, 'full');
+      if (out) native.matmulInto(a.handle, b.handle, transA, transB, out.handle, true, 'full');
       else ops.matmul(a, b, { transA, transB }).dispose();
     };
     return { run, bytes: 0 };
@@ -183,4 +188,5 @@ export const JOBS: readonly Job[] = [
   },
 ];
 
+export const jobName = ({ subject, name }: Job): string => `${subject}: ${name}`;
 export const SUBJECTS: readonly string[] = [...new Set(JOBS.map((job) => job.subject))];

@@ -124,14 +124,15 @@ export function findLoops(kernel: Kernel): Flow {
   const reachable = new Set(rank.keys());
 
   // Blocks of the hot path from `start` to one of `ends`, in order of execution.
-  const hotPath = (start: number, inside: ReadonlySet<number>, ends: readonly number[]): number[] => {
+  // `fills`: TMA is what the path is for; where others bring the tiles, what a loop of products loads is rare.
+  const hotPath = (start: number, inside: ReadonlySet<number>, ends: readonly number[], fills = true): number[] => {
     const best = new Map<number, { weight: Weight; onward: number | undefined }>();
     const byRank = [...inside].filter((b) => rank.has(b)).sort((a, b) => (rank.get(b) as number) - (rank.get(a) as number));
     for (const b of byRank) {
       const mine: Weight = [0, 0, 0];
       for (const c of code([b])) {
         mine[0] += c.flops;
-        mine[1] += c.root === 'UTMALDG' ? 4096 : c.off ? 0 : 32 * c.width;
+        mine[1] += c.root === 'UTMALDG' ? (fills ? 4096 : 0) : c.off ? 0 : 32 * c.width;
         mine[2] -= 1;
       }
       let chosen: { weight: Weight; onward: number | undefined } | undefined = ends.includes(b)
@@ -168,6 +169,8 @@ export function findLoops(kernel: Kernel): Flow {
     if (body.length > 1 && !spins && !lanes) found.push({ header, latches, blocks });
   }
 
+  const works = ({ blocks }: { blocks: ReadonlySet<number> }): boolean => code(blocks).some((c) => c.flops > 0);
+  const producers = found.some((l) => !works(l) && code(l.blocks).some((c) => c.root === 'UTMALDG'));
   const inLoops = new Set(found.flatMap((l) => [...l.blocks]));
   const exits = [...reachable].filter((b) => lastOf(b).root === 'EXIT' || lastOf(b).root === 'RET');
   const once = hotPath(0, reachable, exits);
@@ -182,7 +185,7 @@ export function findLoops(kernel: Kernel): Flow {
       return {
         name: `loop ${lineName(lastOf(Math.max(...latches)).lines)}`,
         ...{ depth: outer.length, nested: nested.length, blocks },
-        path: code(hotPath(header, blocks, latches).filter((b) => !inner.has(b))),
+        path: code(hotPath(header, blocks, latches, !(producers && works({ blocks }))).filter((b) => !inner.has(b))),
         all: code(inOrder(blocks).filter((b) => !inner.has(b))),
       };
     });

@@ -9,9 +9,13 @@ import { budgetLines } from './budget.ts';
 import { DISASSEMBLER_REMEDY, findDisassembler } from './disassembler.ts';
 import { JOBS, SUBJECTS } from './jobs.ts';
 import { compilerVersion, cudaRemedy, nvcc, type Own, ownKernels } from './ours.ts';
-import { type Peer, tritonPeers } from './peers.ts';
-import { ownLines, peerLines, shapeLines, shapeShares } from './print.ts';
+import { tritonPeers } from './peers.ts';
+import { plansOf, planTile } from './plans.ts';
+import { ownLines, peerLines } from './print.ts';
+import { GPT2_PRODUCTS } from './products.ts';
 import { record } from './recorded.ts';
+import { shapeLines, shapeShares } from './shapes.ts';
+import { tileKernels } from './tiles.ts';
 
 export interface StaticOptions {
   subjects: readonly string[];
@@ -44,26 +48,23 @@ export async function staticReport(o: StaticOptions): Promise<unknown> {
   if ((o.record || budget) && !nvdisasm) throw new ArgumentError(`--record and gpt2 need a disassembler: ${DISASSEMBLER_REMEDY}`);
   if (o.record && o.subjects.length > 0) throw new ArgumentError(`--record records all subjects, got ${o.subjects.join(' ')}`);
   buildSimulator();
-  const rows: { sm: number; own: Own; peers: Peer[] }[] = [];
+  const rows: { sm: number; own: Own }[] = [];
   for (const sm of o.archs) {
     console.log(`\nsm_${sm} (${archOf(sm).name})`);
     const jobs = JOBS.filter((job) => subjects.includes(job.subject));
-    const owns = await ownKernels({ compiler, nvdisasm, sm, jobs });
+    const how = { compiler, nvdisasm, sm };
+    const tiles = await tileKernels({ ...how, jobs: jobs.filter((job) => job.product) });
+    const plans = plansOf(sm, tiles.length > 0 ? GPT2_PRODUCTS : []);
+    const taken = tiles.filter(({ job, tile }) => [...plans].some(([p, plan]) => p.kind === job.product && planTile(plan) === tile));
+    const owns = [...taken, ...(await ownKernels({ ...how, jobs: jobs.filter((job) => !job.product) }))];
     const wanted = [...new Set(jobs.flatMap((job) => job.peer ?? []))];
     const peers = o.python && nvdisasm ? tritonPeers(o.python, nvdisasm, sm, wanted, (line) => console.log(`  ${line}`)) : [];
     for (const own of owns) {
-      const theirs = peers.filter((p) => p.job === own.job.peer);
-      if (!budget) for (const line of [...ownLines(own), ...peerLines(theirs), ...shapeLines(shapeShares(own, theirs))]) console.log(line);
-      rows.push({ sm, own, peers: theirs });
+      if (!budget) for (const line of [...ownLines(own), ...peerLines(peers.filter((p) => p.job === own.job.peer))]) console.log(line);
+      rows.push({ sm, own });
     }
-    if (budget && nvdisasm) {
-      const sharesOf = (own: Own) =>
-        shapeShares(
-          own,
-          peers.filter((p) => p.job === own.job.peer),
-        );
-      for (const line of budgetLines(owns, sharesOf)) console.log(line);
-    }
+    const shares = shapeShares(tiles, plans, peers);
+    for (const line of budget ? budgetLines(owns, shares) : shapeLines(shares)) console.log(line);
   }
   if (o.record) record(version, rows);
   return rows.map(({ sm, own }) => ({

@@ -116,10 +116,11 @@ export function analyse(kernel: Launched, loop: Loop, schedule = true): LoopRepo
   const warps = group * blocks;
   const bytes = sum(path.filter((c) => c.pipe === 'global' && !isLocal(c) && !c.off).map((c) => 32 * c.width));
 
-  // What TMA brings per iteration of a block: announced in this loop, or by the producer for each barrier that is waited for.
+  // What TMA brings per iteration of a block: announced in this loop, or by the producer for each barrier that is waited for. An epilogue's
+  // tensors come in smaller pieces.
   const waits = path.filter((c) => c.op.includes('PHASECHK')).length;
   const theirs = producers.flatMap((l) => expectedBytes(kernel, l.path));
-  const tmaBytes = loads ? sum(expectedBytes(kernel, path)) : specialised ? waits * (theirs[0] ?? 0) : 0;
+  const tmaBytes = loads ? sum(expectedBytes(kernel, path)) : specialised ? waits * Math.max(0, ...theirs) : 0;
 
   const cost: Record<string, number> = { issue: path.length };
   for (const one of pathCharges(path, arch, kernel.dramShare)) for (const [p, v] of Object.entries(one)) cost[p] = (cost[p] ?? 0) + v;
@@ -203,6 +204,10 @@ export function hotLoop(reports: readonly LoopReport[]): LoopReport | undefined 
   };
   return reports.reduce<LoopReport | undefined>((best, r) => (best && !better(key(r), key(best)) ? best : r), undefined);
 }
+
+/** The loop that a report is of. */
+export const loopOf = (kernel: Launched, r: LoopReport): Loop | undefined =>
+  kernel.flow.loops.find((l) => l.path[0]?.address === r.from && l.depth === r.depth);
 
 /** Bytes per clock and multiprocessor that a loop at its bound asks of L2. */
 export const l2Demand = (r: LoopReport): number => ((r.cycles.l2 ?? 0) / r.bound) * L2_PORT;

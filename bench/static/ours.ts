@@ -6,7 +6,7 @@ import { packageRoot } from '../../lib/native/load.ts';
 import { disassemble } from './disassembler.ts';
 import type { Job } from './jobs.ts';
 import type { Loop } from './loops.ts';
-import { analyseKernel, hotLoop, type Launched, type LoopReport, launched } from './model.ts';
+import { analyseKernel, hotLoop, type Launched, type LoopReport, launched, loopOf } from './model.ts';
 import { type Profile, profileJobs } from './profile.ts';
 
 const root = packageRoot();
@@ -72,7 +72,7 @@ export async function findKernel(
     if (!code) continue;
     const kernel = launched(code, shape);
     const loop = hotLoop(analyseKernel(kernel, o.schedule ?? true));
-    const hot = kernel.flow.loops.find((l) => loop && l.path[0]?.address === loop.from && l.depth === loop.depth);
+    const hot = loop && loopOf(kernel, loop);
     if (loop && hot) return { kernel, loop, hot, source };
   }
   return undefined;
@@ -85,10 +85,16 @@ export function dramShareOf({ bytes, main }: Profile, walks = false): number {
   return bytes > 0 && moved > bytes ? bytes / moved : 1;
 }
 
-/** `nvdisasm` undefined: what the simulator tells, alone. */
-export async function ownKernels(o: { compiler: string; nvdisasm: string | undefined; sm: number; jobs: readonly Job[] }): Promise<Own[]> {
+/** `nvdisasm` undefined: what the simulator tells, alone. `env`: what makes the launches take other kernels than by themselves. */
+export async function ownKernels(o: {
+  compiler: string;
+  nvdisasm: string | undefined;
+  sm: number;
+  jobs: readonly Job[];
+  env?: Record<string, string>;
+}): Promise<Own[]> {
   const found: Own[] = [];
-  for (const [job, profile] of profileJobs(o.jobs, o.sm)) {
+  for (const [job, profile] of profileJobs(o.jobs, o.sm, o.env)) {
     const { kernel: name, threads, dynamicShared } = profile.main;
     const own: Own = { job, profile, source: job.sources.find((s) => mentions(s, name)) ?? '' };
     if (o.nvdisasm) {

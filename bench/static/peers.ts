@@ -3,8 +3,11 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { packageRoot } from '../../lib/native/load.ts';
 import { disassemble } from './disassembler.ts';
-import { analyseKernel, hotLoop, type Launched, type LoopReport, launched } from './model.ts';
-import type { Tile } from './whole.ts';
+import type { Loop } from './loops.ts';
+import { analyseKernel, hotLoop, type Launched, type LoopReport, launched, loopOf } from './model.ts';
+
+/** m, n and k of what a block computes at a time. */
+type Tile = readonly [m: number, n: number, k: number];
 
 export interface Peer {
   job: string;
@@ -14,6 +17,7 @@ export interface Peer {
   version: string;
   kernel: Launched;
   loop: LoopReport;
+  hot: Loop;
 }
 
 interface Said {
@@ -47,8 +51,9 @@ export function tritonPeers(python: string, nvdisasm: string, sm: number, jobs: 
     const [code] = disassemble(nvdisasm, said.cubin);
     const kernel = code && launched(code, { threads: said.threads, dynamicShared: said.shared });
     const loop = kernel && hotLoop(analyseKernel(kernel));
-    if (kernel && loop && kernel.blocksPerSm > 0)
-      peers.push({ job: said.job, name: said.name, tile: said.tile, version: said.version, kernel, loop });
+    const hot = loop && loopOf(kernel, loop);
+    if (hot && kernel.blocksPerSm > 0)
+      peers.push({ job: said.job, name: said.name, tile: said.tile, version: said.version, kernel, loop, hot });
     else note(`Triton, ${said.job} ${said.name}: ${loop ? 'does not fit on a multiprocessor' : 'no loop found'}`);
   }
   return peers;

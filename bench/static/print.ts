@@ -1,13 +1,13 @@
 // The report in words. Shares of a peak, cycles and counts; never TFLOP/s, because nothing here was measured.
+import { jobName } from './jobs.ts';
 import type { LoopReport } from './model.ts';
 import type { Own } from './ours.ts';
 import type { Peer } from './peers.ts';
 import type { Profile, Traffic } from './profile.ts';
 import { instructionsPerMflop } from './recorded.ts';
 import { kernelRemarks, loopRemarks } from './remarks.ts';
-import { chunksOf, GPT2_PRODUCTS, type Kind, outsideOf, type Product, tileOf, type WholeShare, wholeShare } from './whole.ts';
 
-const percent = (x: number): string => `${Math.round(100 * x)} %`;
+export const percent = (x: number): string => `${Math.round(100 * x)} %`;
 const span = ([low, high]: [number, number]): string =>
   Math.round(100 * low) === Math.round(100 * high) ? percent(high) : `${Math.round(100 * low)}-${percent(high)}`;
 const times = (x: number): string => `${x.toFixed(2)}x`;
@@ -36,7 +36,7 @@ const verdict = (r: LoopReport): string =>
 
 export function ownLines(own: Own): string[] {
   const { job, profile, code, source } = own;
-  const head = `${job.subject}: ${job.name}   ${profile.main.kernel}, ${source}`;
+  const head = `${jobName(job)}   ${profile.main.kernel}, ${source}`;
   if (!code) return [head, ...profileLines(profile).map((l) => `  ${l}`)];
   const { kernel, loop, hot } = code;
   const cycles = Object.entries(loop.cycles)
@@ -75,38 +75,4 @@ export function peerLines(peers: readonly Peer[]): string[] {
   const { loop, kernel } = best;
   const counted = [`${kernel.registers} registers`, loop.mmas > 0 ? perMma(loop) : `${loop.instructions} instructions`];
   return [`  Triton ${best.version}, best of ${peers.length}, ${best.name}: ${verdict(loop)}; ${counted.join(', ')}`];
-}
-
-export interface ShapeShare {
-  product: Product;
-  own: WholeShare;
-  peer?: { name: string; whole: WholeShare };
-}
-
-/** Of GPT-2's products of the job's kind, the share of the tensor peak that is predicted for whole kernels. */
-export function shapeShares(own: Own, peers: readonly Peer[]): ShapeShare[] {
-  const { job, profile, code } = own;
-  const known = code && tileOf(profile.main.kernel);
-  if (!code || !known || !job.depth || !job.peer) return [];
-  const kind = job.peer as Kind;
-  const outside = outsideOf(code.kernel, code.loop, profile, job.depth, known.tile);
-  return GPT2_PRODUCTS[kind].map((product) => {
-    const share = wholeShare(code.kernel, code.loop, product, { ...known, outside, chunks: chunksOf(kind, product.K) });
-    const theirs = peers.flatMap((p) => {
-      if (!p.tile) return [];
-      const around = (p.kernel.flow.once.length * p.kernel.threads) / 32;
-      const o = { tile: p.tile, persistent: false, outside: around, chunks: 1 };
-      return [{ name: p.name, whole: wholeShare(p.kernel, p.loop, product, o) }];
-    });
-    const best = theirs.toSorted((a, b) => b.whole.share - a.whole.share)[0];
-    return { product, own: share, ...(best && { peer: best }) };
-  });
-}
-
-export function shapeLines(shares: readonly ShapeShare[]): string[] {
-  return shares.map(({ product: p, own, peer }) => {
-    const notes = `${percent(own.outside)} outside the loop, waves ${percent(own.fill)} full`;
-    const other = peer ? `; Triton ${percent(peer.whole.share)} with ${peer.name}, waves ${percent(peer.whole.fill)} full` : '';
-    return `  whole ${p.name} ${p.M}x${p.N}x${p.K}: ${percent(own.share)} (${notes})${other}`;
-  });
 }

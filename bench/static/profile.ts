@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { shortName } from './demangle.ts';
-import type { Job } from './jobs.ts';
+import { type Job, jobName } from './jobs.ts';
 
 export interface Traffic {
   requests: number;
@@ -77,30 +77,29 @@ export function parseLaunches(text: string): Map<string, { launches: Launch[]; b
 }
 
 /**
- * Profiles of jobs on a simulated card; a job whose kernel that card does not launch is missing.
+ * Profiles of jobs on a simulated card; a job whose kernel that card does not launch is missing. `special`: of the environment, on top.
  * @throws Error where the simulated device cannot run them
  */
-export function profileJobs(jobs: readonly Job[], sm: number): Map<Job, Profile> {
+export function profileJobs(jobs: readonly Job[], sm: number, special: Record<string, string> = {}): Map<Job, Profile> {
+  if (jobs.length === 0) return new Map();
   const program = path.join(import.meta.dirname, 'launches.ts');
-  const subjects = [...new Set(jobs.map((job) => job.subject))].join(',');
   // One multiprocessor: the small launch then fills it, and the kernel is that of large ones.
-  const env = { ...process.env, SIM_CARDS: String(sm), SIM_SMS: '1', SIM_PROFILE: 'json', HEDDLE_PREBUILD: '' };
-  const run = spawnSync(process.execPath, ['--import=tsx', program, subjects], { env, encoding: 'utf8', maxBuffer: 1 << 28 });
+  const env = { ...process.env, SIM_CARDS: String(sm), SIM_SMS: '1', SIM_PROFILE: 'json', HEDDLE_PREBUILD: '', ...special };
+  const run = spawnSync(process.execPath, ['--import=tsx', program, ...jobs.map(jobName)], { env, encoding: 'utf8', maxBuffer: 1 << 28 });
   if (run.status !== 0) {
     const said = run.stderr.split('\n').find((line) => line.includes('Error')) ?? run.stderr.slice(-200);
     throw new Error(`the simulated sm_${sm} could not run the jobs (npm run build:sim builds it): ${said}`);
   }
   const all = parseLaunches(run.stderr);
   const largest = (job: Job, depth: number): Launch | undefined =>
-    (all.get(`${job.subject}: ${job.name}|${depth}`)?.launches ?? [])
+    (all.get(`${jobName(job)}|${depth}`)?.launches ?? [])
       .filter((l) => job.kernel.test(l.kernel))
       .sort((a, b) => b.warpInstructions - a.warpInstructions)[0];
   const profiles = new Map<Job, Profile>();
   for (const job of jobs) {
     const main = largest(job, job.depth ?? 0);
     const deeper = job.depth ? largest(job, 2 * job.depth) : undefined;
-    const bytes = all.get(`${job.subject}: ${job.name}|${job.depth ?? 0}`)?.bytes ?? 0;
-    const launches = all.get(`${job.subject}: ${job.name}|${job.depth ?? 0}`)?.launches ?? [];
+    const { bytes, launches } = all.get(`${jobName(job)}|${job.depth ?? 0}`) ?? { bytes: 0, launches: [] };
     const total = { mmaFlops: 0, bytes: 0 };
     for (const l of launches) {
       total.mmaFlops += l.mmaFlops;

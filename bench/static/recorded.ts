@@ -2,6 +2,7 @@
 // only; schedules are estimates. Written by `npm run bench -- --static --record`.
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { jobName } from './jobs.ts';
 import type { LoopReport } from './model.ts';
 import { dramShareOf, type Own } from './ours.ts';
 
@@ -39,7 +40,7 @@ export function record(compiler: string, rows: readonly { sm: number; own: Own }
     return [
       {
         sm,
-        job: `${job.subject}: ${job.name}`,
+        job: jobName(job),
         kernel,
         source,
         threads,

@@ -1,82 +1,87 @@
 // From a main loop to a whole product: what its prologue and epilogue cost, and how its tiles fill the multiprocessors. A model, not a
 // measurement.
-import type { Launched, LoopReport } from './model.ts';
+import type { Loop } from './loops.ts';
+import { analyse, type Launched, type LoopReport } from './model.ts';
+import type { Plan } from './plans.ts';
+import type { Product } from './products.ts';
 import type { Profile } from './profile.ts';
 
-/** m, n and k of the piece that a block computes per iteration of its main loop. */
-export type Tile = readonly [m: number, n: number, k: number];
-
-export interface Product {
-  name: string;
-  M: number;
-  N: number;
-  K: number;
+/** A kernel that computes products tile by tile. */
+export interface TileKernel {
+  kernel: Launched;
+  loop: LoopReport;
+  hot: Loop;
+  /** A block's piece of the result. */
+  m: number;
+  n: number;
+  /** Blocks below each other that start together. */
+  cluster: number;
+  /** While a block ends a tile, it fetches the next one. */
+  persistent: boolean;
+  /** Instructions of all warps of a block, outside of the main loop. */
+  outside: number;
 }
-
-/** GPT-2 124M at 65,536 tokens: every linear layer, and its gradients. */
-const ROWS = 65536;
-const LAYERS: readonly [name: string, inputs: number, outputs: number][] = [
-  ['qkv', 768, 2304],
-  ['proj', 768, 768],
-  ['up', 768, 3072],
-  ['down', 3072, 768],
-  ['head', 768, 50304],
-];
-export type Kind = 'forward' | 'dX' | 'dW';
-export const GPT2_PRODUCTS: Record<Kind, Product[]> = {
-  forward: LAYERS.map(([name, inputs, outputs]) => ({ name, M: ROWS, N: outputs, K: inputs })),
-  dX: LAYERS.map(([name, inputs, outputs]) => ({ name, M: ROWS, N: inputs, K: outputs })),
-  dW: LAYERS.map(([name, inputs, outputs]) => ({ name, M: outputs, N: inputs, K: ROWS })),
-};
 
 /** Of our kernels, by name (cuda/matmul). */
-export function tileOf(kernel: string): { tile: Tile; persistent: boolean } | undefined {
-  const [, family, type, size, columns] = /^matmul_(mma|hopper)\w*_kernel<(\w+)(?:<[^>]*>)?,(\d+),(\d+)/.exec(kernel) ?? [];
-  if (family === 'mma') return { tile: [Number(size), Number(size), type === 'float' ? 16 : 32], persistent: false };
-  return family === 'hopper' ? { tile: [Number(size), Number(columns), type === 'Codes' ? 128 : 64], persistent: true } : undefined;
+export function tileOf(kernel: string): Pick<TileKernel, 'm' | 'n' | 'cluster' | 'persistent'> | undefined {
+  const [, family, size, columns] = /^matmul_(mma|hopper)\w*_kernel<\w+(?:<[^>]*>)?,(\d+),(\d+)/.exec(kernel) ?? [];
+  if (family === undefined) return undefined;
+  if (family === 'mma') return { m: Number(size), n: Number(size), cluster: 1, persistent: false };
+  return { m: Number(size), n: Number(columns), cluster: 2, persistent: true };
 }
 
-/** Parts that K is cut into, computed side by side: sums over rows (chunks_of in cuda/matmul/config.h). */
-export const chunksOf = (kind: Kind, K: number): number => (kind !== 'dW' ? 1 : K >= 16384 ? 8 : K >= 8192 ? 4 : K >= 4096 ? 2 : 1);
+/** How much of K an iteration of the main loop sums over: ptxas may have unrolled it. */
+const depthOf = (loop: LoopReport, m: number, n: number): number => (loop.flops * 4 * loop.group) / (2 * m * n);
 
 /**
- * Instructions of all warps of a block for a tile, outside of the main loop. The simulator counts PTX at two depths, which gives PTX
- * instructions per iteration and outside; the main loop's own machine code turns them into machine instructions.
+ * Instructions of all warps of a block for a tile, outside of the main loop. The simulator counts PTX of 256 x 256 at a depth and at twice
+ * it, which gives what is in the loop and what is not; the main loop's own machine code turns them into machine instructions.
  */
-export function outsideOf(kernel: Launched, loop: LoopReport, profile: Profile, depth: number, tile: Tile): number {
+export function outsideOf(kernel: Launched, loop: LoopReport, profile: Profile, depth: number, m: number, n: number): number {
   if (!profile.deeper) return 0;
-  const perIteration = (profile.deeper.warpInstructions - profile.main.warpInstructions) / (depth / tile[2]);
-  const outside = profile.main.warpInstructions - perIteration * (depth / tile[2]);
-  const tiles = Math.ceil(256 / tile[0]) * Math.ceil(256 / tile[1]);
+  const inside = profile.deeper.warpInstructions - profile.main.warpInstructions;
+  const outside = Math.max(0, profile.main.warpInstructions - inside);
   const warps = loop.specialised ? 4 * loop.group : Math.ceil(kernel.threads / 32);
-  const machine = (loop.instructions * warps * tiles) / perIteration;
-  return Math.max(0, (outside / tiles) * machine);
+  return (outside / inside) * (depth / depthOf(loop, m, n)) * loop.instructions * warps;
+}
+
+const schedules = new WeakMap<LoopReport, number[]>();
+
+/** Cycles of an iteration of that many blocks, which share a multiprocessor. Fewer than it holds hide less of each other's waits. */
+function iterationCycles({ kernel, loop, hot }: TileKernel, blocks: number): number {
+  const known = schedules.get(loop) ?? [];
+  schedules.set(loop, known);
+  const r = blocks === kernel.blocksPerSm || known[blocks] ? loop : analyse({ ...kernel, blocksPerSm: blocks }, hot);
+  known[blocks] ??= (r.warps * r.flops) / (kernel.arch.tensor / 4) / r.l2[1];
+  return known[blocks];
 }
 
 export interface WholeShare {
   /** Of the tensor peak. */
   share: number;
-  /** Of the waves of blocks. */
+  /** Of the time, if the last wave of blocks were as full as the others. */
   fill: number;
   /** Of the time, outside of the main loop. */
   outside: number;
 }
 
-/** `outside`: instructions of a block for a tile outside of the main loop. */
-export function wholeShare(
-  kernel: Launched,
-  loop: LoopReport,
-  p: Product,
-  o: { tile: Tile; persistent: boolean; outside: number; chunks: number },
-): WholeShare {
-  const tiles = Math.ceil(p.M / o.tile[0]) * Math.ceil(p.N / o.tile[1]) * o.chunks;
-  const trips = Math.ceil(p.K / o.chunks / o.tile[2]);
-  const scheduled = loop.bound * (loop.ceiling / loop.l2[1]); // cycles of an iteration of all resident blocks
-  const blocks = Math.max(1, kernel.blocksPerSm);
-  const inside = (trips * scheduled) / blocks;
-  const around = o.outside / 4;
-  const useful = (p.M * p.N * p.K) / (Math.ceil(p.M / o.tile[0]) * o.tile[0] * Math.ceil(p.N / o.tile[1]) * o.tile[1] * p.K);
-  const places = kernel.arch.sms * blocks;
-  const fill = tiles / (Math.ceil(tiles / places) * places);
-  return { share: loop.l2[1] * (inside / (inside + around)) * fill * useful, fill, outside: around / (inside + around) };
+/**
+ * Blocks take turns on the multiprocessors, all in step. Products have the chunks of K of `plan`, for each of which a block starts. One that
+ * starts alone on its multiprocessor waits for its first tile; where there are several, the others compute meanwhile.
+ */
+export function wholeShare(t: TileKernel, { M, N, K }: Product, { chunks, chunkK }: Pick<Plan, 'chunks' | 'chunkK'>): WholeShare {
+  const { arch, blocksPerSm } = t.kernel;
+  const down = Math.ceil(M / t.m);
+  const units = (down > 1 ? Math.ceil(down / t.cluster) * t.cluster : 1) * Math.ceil(N / t.n) * chunks;
+  const first = t.persistent && chunks === 1 ? 0 : (arch.latency.dram as number);
+  const around = (blocks: number): number => (blocks * t.outside) / 4 + (blocks === 1 ? first : 0);
+  const wave = (blocks: number): number => (chunkK / depthOf(t.loop, t.m, t.n)) * iterationCycles(t, blocks) + around(blocks);
+  const places = arch.sms * blocksPerSm;
+  const left = units % places;
+  const cycles = Math.floor(units / places) * wave(blocksPerSm) + (left > 0 ? wave(Math.ceil(left / arch.sms)) : 0);
+  return {
+    share: (2 * M * N * K) / (arch.tensor * arch.sms * cycles),
+    fill: Math.min(1, ((units / places) * wave(blocksPerSm)) / cycles),
+    outside: around(blocksPerSm) / wave(blocksPerSm),
+  };
 }

@@ -7,13 +7,14 @@ import { archOf } from '../../../bench/static/archs.ts';
 import { demangle, shortName } from '../../../bench/static/demangle.ts';
 import { findDisassembler } from '../../../bench/static/disassembler.ts';
 import { charges, type Instruction, parseInstruction } from '../../../bench/static/instruction.ts';
-import { analyse, analyseKernel, hotLoop, type Launched, type LoopReport, launched } from '../../../bench/static/model.ts';
-import { parseLaunches } from '../../../bench/static/profile.ts';
+import type { Loop } from '../../../bench/static/loops.ts';
+import { analyse, analyseKernel, hotLoop, type Launched, type LoopReport, launched, loopOf } from '../../../bench/static/model.ts';
+import { type Profile, parseLaunches } from '../../../bench/static/profile.ts';
 import { type RecordedLoop, regressions } from '../../../bench/static/recorded.ts';
 import { kernelRemarks, loopRemarks } from '../../../bench/static/remarks.ts';
 import { type Kernel, parseSass } from '../../../bench/static/sass.ts';
 import { simulate } from '../../../bench/static/schedule.ts';
-import { chunksOf, tileOf, wholeShare } from '../../../bench/static/whole.ts';
+import { outsideOf, type TileKernel, tileOf, wholeShare } from '../../../bench/static/whole.ts';
 
 const text = (name: string): string => readFileSync(path.join('test', 'unit', 'bench', 'sass', `${name}.sass`), 'utf8');
 const only = (name: string): Kernel => parseSass(text(name), name)[0] as Kernel;
@@ -144,7 +145,7 @@ test('names of kernels, mangled and demangled, come to the same', (t) => {
     ),
     'matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>',
   );
-  t.deepEqual(tileOf('matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>'), { tile: [128, 64, 128], persistent: true });
+  t.deepEqual(tileOf('matmul_hopper_kernel<Codes<bf16,0,1>,128,64,1,1>'), { m: 128, n: 64, cluster: 2, persistent: true });
   t.is(demangle('matmul'), 'matmul');
 });
 
@@ -161,18 +162,49 @@ test('launches of the simulator are read job by job', (t) => {
   t.like(launches[0], { kernel: 'norm_warp<float,0,4,6>', blocks: 16, threads: 128, conflicts: 6, wavefronts: 6 });
 });
 
-test('a product of whole tiles: its waves, its epilogue', (t) => {
-  const kernel = ampere();
+/** As if it were scheduled without a gap, and nothing stood around its main loop. */
+function perfect(kernel: Launched, m: number, n: number, cluster: number): TileKernel {
   const loop = { ...hot(kernel), l2: [1, 1] as [number, number] };
-  const o = { tile: [128, 128, 32] as const, persistent: false, outside: 0, chunks: 1 };
-  t.is(wholeShare(kernel, loop, { name: 'full', M: 128 * 216, N: 128, K: 768 }, o).share, 1); // 216 places for blocks
-  t.is(wholeShare(kernel, loop, { name: 'one over', M: 128 * 217, N: 128, K: 768 }, o).fill, 217 / 432);
-  const slow = wholeShare(kernel, loop, { name: 'epilogue', M: 128 * 216, N: 128, K: 768 }, { ...o, outside: 4 * 24 * 512 });
+  return { kernel, loop, hot: loopOf(kernel, loop) as Loop, m, n, cluster, persistent: cluster > 1, outside: 0 };
+}
+const product = (M: number, N: number, K: number) => ({ kind: 'dW' as const, name: '', M, N, K });
+
+test('a product of whole tiles: its waves, its epilogue, its chunks of K', (t) => {
+  const tile = perfect(ampere(), 128, 128, 1);
+  const whole = { chunks: 1, chunkK: 768 };
+  t.is(wholeShare(tile, product(128 * 216, 128, 768), whole).share, 1); // 216 places for blocks
+  t.is(wholeShare(tile, product(128 * 216 * 3, 100, 768), whole).share, 100 / 128); // of every tile some columns are not there
+  const over = wholeShare(tile, product(128 * 217, 128, 768), whole);
+  t.true(over.fill > 0.48 && over.fill < 217 / 324, `${over.fill}`); // one alone, whose waits nobody fills
+  const slow = wholeShare({ ...tile, outside: 4 * 24 * 512 }, product(128 * 216, 128, 768), whole);
   t.is(slow.share, 0.5); // as long outside of the loop as in it: 24 iterations of 512 cycles a block
-  t.deepEqual(tileOf('matmul_hopper_kernel<bf16,128,256,1,1>'), { tile: [128, 256, 64], persistent: true });
+  t.is(slow.outside, 0.5);
+  t.is(wholeShare(tile, product(128 * 108, 128, 1536), { chunks: 2, chunkK: 768 }).share, 1);
+});
+
+test("Hopper's blocks start two below each other", (t) => {
+  const tile = perfect(launched(only('matmul.sm_90a'), { threads: 384, dynamicShared: 229376 }), 128, 256, 2);
+  const share = (cluster: number, rows: number) =>
+    wholeShare({ ...tile, cluster }, product(128 * rows, 1024, 768), { chunks: 1, chunkK: 768 }).share;
+  t.is(share(2, 66), 1); // 132 multiprocessors, 4 tiles beside each other
+  t.is(share(1, 33), 1);
+  t.is(share(2, 33), 0.5); // 34 rows of tiles
+  const wave = (chunks: number) => wholeShare(tile, product(128 * 66, 512, 768), { chunks, chunkK: 768 / chunks }).share;
+  t.is(wave(1), 1);
+  const depth = (768 / 64) * 1024; // cycles
+  t.true(Math.abs(wave(2) - depth / (depth + 2 * 479)) < 1e-9); // each chunk is a block of its own, which waits for its first tile
+});
+
+test('what a block does outside of its main loop, from the counts of two depths', (t) => {
+  const kernel = ampere();
+  const loop = hot(kernel); // 32 of k an iteration
+  const profile = { main: { warpInstructions: 1000 + 8 * 50 }, deeper: { warpInstructions: 1000 + 16 * 50 } } as Profile;
+  // 20 iterations' worth: 8 of them sum over 256.
+  t.is(outsideOf(kernel, loop, profile, 256, 128, 128), 20 * 4 * loop.instructions);
+  t.is(outsideOf(kernel, loop, { main: profile.main } as Profile, 256, 128, 128), 0);
+  t.deepEqual(tileOf('matmul_hopper_kernel<bf16,128,256,1,1>'), { m: 128, n: 256, cluster: 2, persistent: true });
+  t.deepEqual(tileOf('matmul_mma_kernel<bf16,64,1,1,1>'), { m: 64, n: 64, cluster: 1, persistent: false });
   t.is(tileOf('norm_warp<bf16,0,8,3>'), undefined);
-  t.is(chunksOf('dW', 65536), 8);
-  t.is(chunksOf('forward', 65536), 1);
 });
 
 test('worse than recorded: more than 5 % more instructions, a lower ceiling', (t) => {
