@@ -1,7 +1,7 @@
 #pragma once
 // How a warp of Hopper's kernel finishes its 16 rows of a tile: from sums in wgmma's order (ptx/wgmma.cuh) to c, through 4 KB of shared
 // memory of its own. No other warp is waited for.
-//   finish_rows: anything, into f32 or 16 bits, any alignment; lanes read and write 8 neighbours of a row.
+//   finish_rows: anything, into f32 or 16 bits, any alignment; lanes beside each other write 16 bytes beside each other.
 //   BoxFinish: 16-bit results in aligned rows, by the copy engine, which goes on while the next tile is computed.
 #include <cuda.h>
 
@@ -13,13 +13,34 @@
 #include "ptx/proxy.cuh"
 #include "ptx/shared.cuh"
 #include "ptx/tensor.cuh"
+#include "ptx/wgmma.cuh"
 
 namespace heddle::cuda {
 
 constexpr int kWarpStaging = 16 * 64 * 4;  // bytes
 
-// 64 columns at a time. Groups of 8 columns lie in an order that depends on the row, and every other 4 lanes begin with their upper half:
-// no bank conflicts.
+// 16 rows of 64 columns out of staging, 8 columns a lane, fours of them Gap apart. Groups of 8 lie in an order that depends on the row,
+// and of lanes that take a whole group every other 4 begin with its second four: no bank conflicts.
+template <class T, int Gap>
+__device__ inline void finish_part(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, uint32_t staging) {
+  const int lane = threadIdx.x % 32, column = lane % 8 * (Gap == 4 ? 8 : 4);
+#pragma unroll 1
+  for (int row = lane / 8; row < 16; row += 4) {
+    const auto place = [&](int c) { return staging + (row * 64 + (c / 8 ^ row % 8) * 8 + c % 8) * 4; };
+    const int turned = Gap == 4 ? (lane % 8 ^ row % 8) / 4 : 0;
+    float four[2][4], v[8];
+    ptx::load_four(four[0], place(column + (turned ? Gap : 0)));
+    ptx::load_four(four[1], place(column + (turned ? 0 : Gap)));
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      v[j] = turned ? four[1][j] : four[0][j];
+      v[j + 4] = turned ? four[0][j] : four[1][j];
+    }
+    finish_row<T, Gap>(p, at, m + row, n + column, v);
+  }
+}
+
+// 64 columns at a time.
 template <class T, int TileN>
 __device__ inline void finish_rows(const MatmulProblem& p, const MatmulBlock& at, int64_t first_row, const float (&sum)[TileN / 2],
                                    uint32_t staging) {
@@ -39,20 +60,10 @@ __device__ inline void finish_rows(const MatmulProblem& p, const MatmulBlock& at
         }
     }
     __syncwarp();
-#pragma unroll 1
-    for (int row = lane / 8; row < 16; row += 4) {
-      const int group = lane % 8 ^ row % 8, upper = group / 4;
-      const uint32_t from = staging + (row * 64 + group * 8) * 4;
-      float half[2][4], v[8];
-      ptx::load_four(half[0], from + upper * 16);
-      ptx::load_four(half[1], from + 16 - upper * 16);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        v[j] = upper ? half[1][j] : half[0][j];
-        v[j + 4] = upper ? half[0][j] : half[1][j];
-      }
-      finish_row<T>(p, at, first_row + row, at.n + column + lane % 8 * 8, v);
-    }
+    if (p.c_f32)
+      finish_part<T, 32>(p, at, first_row, at.n + column, staging);
+    else
+      finish_part<T, 4>(p, at, first_row, at.n + column, staging);
   }
   __syncwarp();
 }
@@ -82,12 +93,7 @@ class BoxFinish {
 #pragma unroll 1
     for (int column = 0; column < TileN; column += 64) {
       float v[32];
-#pragma unroll
-      for (int k = 0; k < TileN; k += 64) {
-        if (k != column) continue;
-#pragma unroll
-        for (int i = 0; i < 32; ++i) v[i] = sum[k / 2 + i];
-      }
+      take(sum, column, v);
       if (p_.a_scale) scale_sums(p_, v);
       if (p_.bias) add_bias(at.n + column, v);
       if (p_.pre) store(&maps_->pre, at, row, column, v);
@@ -110,6 +116,18 @@ class BoxFinish {
 
  private:
   static constexpr int kSlabBytes = 16 * 128;
+
+  // The sums of 64 columns, by branches: the compiler would rather choose among all pieces, element by element.
+  static __device__ void take(const float (&sum)[TileN / 2], int column, float (&v)[32]) {
+#pragma unroll
+    for (int k = 0; k < TileN; k += 64) {
+      if (k != column) continue;
+#pragma unroll
+      for (int i = 0; i < 32; ++i) v[i] = sum[k / 2 + i];
+      ptx::hold_registers(v);
+    }
+  }
+
   static __device__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
   __device__ uint32_t slab(int number) const { return staging_ + number * kSlabBytes; }
 

@@ -45,9 +45,8 @@ struct WarpTile {
       for (int j = 0; j < 2 * kPairs; ++j) ptx::mma<T>(sum[i][j], a[from][i], b[from][j / 2][j % 2 * 2], b[from][j / 2][j % 2 * 2 + 1]);
   }
 
-  // Through the warp's own piece of shared memory, 16 rows at a time, so that a lane gets 8 neighbours of a row.
+  // Through the warp's own piece of shared memory, 16 rows at a time.
   __device__ void finish(const MatmulProblem& p, const MatmulBlock& at, int row, int col, float* shared) {
-    constexpr int kPitch = kSide + 8, kLanes = kSide / 8;  // lanes of a row
     const int lane = threadIdx.x % 32;
 #pragma unroll 1
     for (int i = 0; i < kRows; ++i) {
@@ -63,19 +62,33 @@ struct WarpTile {
         }
       }
       __syncwarp();
+      if (sizeof(T) == 4 || p.c_f32)
+        finish_part<kSide / 2>(p, at, at.m + row + i * 16, at.n + col, shared);
+      else
+        finish_part<4>(p, at, at.m + row + i * 16, at.n + col, shared);
+    }
+  }
+
+ private:
+  static constexpr int kPitch = kSide + 8;
+
+  // 16 rows. A lane has 8 neighbours, 16 bytes of 16 bits; of f32 two fours Gap apart, so that lanes side by side store side by side.
+  template <int Gap>
+  static __device__ void finish_part(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, const float* shared) {
+    constexpr int kLanes = kSide / 8;  // of a row
+    const int lane = threadIdx.x % 32, column = lane % kLanes * (Gap == 4 ? 8 : 4);
+    const int turned = Gap == 4 ? lane / 4 % 2 : 0;  // every other 4 lanes begin with their second four: no bank conflicts
 #pragma unroll 1
-      for (int r = lane / kLanes; r < 16; r += 32 / kLanes) {
-        const float* from = shared + r * kPitch + lane % kLanes * 8;
-        const int half = lane / 4 % 2;  // every other 4 lanes begin with their upper half: no bank conflicts
-        const auto first = load_vector<float, 4>(from + half * 4), second = load_vector<float, 4>(from + 4 - half * 4);
-        float v[8];
+    for (int r = lane / kLanes; r < 16; r += 32 / kLanes) {
+      const float* from = shared + r * kPitch + column;
+      const auto one = load_vector<float, 4>(from + turned * 4), other = load_vector<float, 4>(from + (turned ? 0 : Gap));
+      float v[8];
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          v[j] = half ? second.x[j] : first.x[j];
-          v[j + 4] = half ? first.x[j] : second.x[j];
-        }
-        finish_row<T>(p, at, at.m + row + i * 16 + r, at.n + col + lane % kLanes * 8, v);
+      for (int j = 0; j < 4; ++j) {
+        v[j] = turned ? other.x[j] : one.x[j];
+        v[j + 4] = turned ? one.x[j] : other.x[j];
       }
+      finish_row<T, Gap>(p, at, m + r, n + column, v);
     }
   }
 };

@@ -54,38 +54,47 @@ struct MatmulBlock {
   }
 };
 
-// W neighbours of a row, the first `count` of which exist. vector: all do, and start at a multiple of 16 bytes (W = 4 of 16 bits: 8).
-template <int W, class T>
+// Of the columns of a row that a lane has the i-th: fours, Gap apart. With 4 they are neighbours.
+template <int Gap>
+__host__ __device__ constexpr int column_of(int i) {
+  return i / 4 * Gap + i % 4;
+}
+// As many of them at a time.
+template <int Gap, int W, class T>
+constexpr int kRowPart = Gap == 4 && W > 4 ? kVector<T> : 4;
+
+// Those of W columns that are less than `count`. vector: all are, and a part starts at a multiple of its bytes.
+template <int Gap, int W, class T>
 __device__ inline void load_row(const T* p, int count, bool vector, float (&v)[W]) {
-  constexpr int kPart = W < kVector<T> ? W : kVector<T>;
+  constexpr int kPart = kRowPart<Gap, W, T>;
   if (vector) {
 #pragma unroll
     for (int i = 0; i < W; i += kPart) {
-      const auto part = load_vector<T, kPart>(p + i);
+      const auto part = load_vector<T, kPart>(p + column_of<Gap>(i));
 #pragma unroll
       for (int j = 0; j < kPart; ++j) v[i + j] = to_float(part.x[j]);
     }
   } else {
 #pragma unroll
-    for (int i = 0; i < W; ++i) v[i] = i < count ? to_float(p[i]) : 0.0f;
+    for (int i = 0; i < W; ++i) v[i] = column_of<Gap>(i) < count ? to_float(p[column_of<Gap>(i)]) : 0.0f;
   }
 }
 
-template <int W, class T>
+template <int Gap, int W, class T>
 __device__ inline void store_row(T* p, int count, bool vector, const float (&v)[W]) {
-  constexpr int kPart = W < kVector<T> ? W : kVector<T>;
+  constexpr int kPart = kRowPart<Gap, W, T>;
   if (vector) {
 #pragma unroll
     for (int i = 0; i < W; i += kPart) {
       Vector<T, kPart> part;
 #pragma unroll
       for (int j = 0; j < kPart; ++j) part.x[j] = from_float<T>(v[i + j]);
-      store_vector<T, kPart>(p + i, part);
+      store_vector<T, kPart>(p + column_of<Gap>(i), part);
     }
   } else {
 #pragma unroll
     for (int i = 0; i < W; ++i)
-      if (i < count) p[i] = from_float<T>(v[i]);
+      if (column_of<Gap>(i) < count) p[column_of<Gap>(i)] = from_float<T>(v[i]);
   }
 }
 
@@ -105,38 +114,39 @@ __device__ inline void add_or_multiply(const MatmulProblem& p, float (&v)[W], co
   for (int i = 0; i < W; ++i) v[i] = v[i] + x[i];
 }
 
-// Columns n .. n + W - 1 of row m, summed: the epilogue, then c. T is the type of bias, pre and residual.
-template <class T, int W>
+// W columns of row m from n on, fours of them Gap apart, summed: the epilogue, then c. T is the type of bias, pre and residual.
+template <class T, int Gap = 4, int W>
 __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, float (&v)[W]) {
   if (m >= p.M || n >= p.N) return;
-  const int count = static_cast<int>(min(static_cast<int64_t>(W), p.N - n));
-  const bool vector = p.vector_stores;
+  constexpr int kSpan = column_of<Gap>(W - 1) + 1;
+  const int count = static_cast<int>(min(static_cast<int64_t>(kSpan), p.N - n));
+  const bool vector = p.vector_stores && (Gap == 4 || count == kSpan);  // N is a multiple of 8 then
   float other[W];
   if (p.a_scale) scale_sums(p, v);
   const int64_t c = at.c + m * p.c_m + n, dense = (at.product * p.M + m) * p.N + n;
   if (p.accumulate || at.chunk > 0) {
     if (p.c_f32)
-      load_row<W>(static_cast<const float*>(p.c) + c, count, vector, other);
+      load_row<Gap>(static_cast<const float*>(p.c) + c, count, vector, other);
     else
-      load_row<W>(static_cast<const T*>(p.c) + c, count, vector, other);
+      load_row<Gap>(static_cast<const T*>(p.c) + c, count, vector, other);
 #pragma unroll
     for (int i = 0; i < W; ++i) v[i] = other[i] + v[i];
   }
   if (p.bias) {
-    load_row<W>(static_cast<const T*>(p.bias) + n, count, vector, other);
+    load_row<Gap>(static_cast<const T*>(p.bias) + n, count, vector, other);
 #pragma unroll
     for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
   }
-  if (p.pre) store_row<W>(static_cast<T*>(p.pre) + dense, count, vector, v);
+  if (p.pre) store_row<Gap>(static_cast<T*>(p.pre) + dense, count, vector, v);
   if (!p.derivative) activate(p.activation, v);
   if (p.residual) {
-    load_row<W>(static_cast<const T*>(p.residual) + dense, count, vector, other);
+    load_row<Gap>(static_cast<const T*>(p.residual) + dense, count, vector, other);
     add_or_multiply(p, v, other);
   }
   if (p.c_f32)
-    store_row<W>(static_cast<float*>(p.c) + c, count, vector, v);
+    store_row<Gap>(static_cast<float*>(p.c) + c, count, vector, v);
   else
-    store_row<W>(static_cast<T*>(p.c) + c, count, vector, v);
+    store_row<Gap>(static_cast<T*>(p.c) + c, count, vector, v);
 }
 
 }  // namespace heddle::cuda
