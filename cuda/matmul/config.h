@@ -8,7 +8,9 @@
 //
 // Sums over rows: a weight's gradient dW = dY^T X has few tiles and a K of all tokens of a batch. It is known by its A, whose unit
 // stride runs along m, and by its f32 result without epilogue. Its K is cut into chunks, which are computed side by side and added to
-// c in order (turns.cuh), or, where the caller has no workspace, one launch after another. The bits are the same.
+// c in order (turns.cuh), or, where the caller has no workspace, one launch after another. The bits are the same. How many: few enough that
+// what is around a chunk's sum is little of it, and a number by which the waves of blocks are full on cards of very different size; 12 is
+// what the static report (docs/performance.md) finds for GPT-2's weights on 108 and 132 multiprocessors. A model, not measured.
 #include <cstdint>
 
 #include "matmul/hopper_tile.h"
@@ -84,7 +86,7 @@ inline bool boxes_fit(const MatmulArgs& g, const MatmulPlan& p) {
 inline int64_t chunks_of(const MatmulArgs& g, bool a_k_major) {
   const bool plain = !g.bias && !g.pre && !g.residual && g.activation == Activation::none;
   if (a_k_major || g.c_type != DType::f32 || !plain) return 1;
-  return g.K >= 16384 ? 8 : g.K >= 8192 ? 4 : g.K >= 4096 ? 2 : 1;
+  return g.K >= 32768 ? 12 : g.K >= 16384 ? 8 : g.K >= 8192 ? 4 : g.K >= 4096 ? 2 : 1;
 }
 
 // pieces: of a tile, each with turns of its own.

@@ -144,7 +144,7 @@ void chunks() {
     const MatmulPlan p = plan_matmul(linear(DType::bf16, M, 768, 65536), kH100);
     IS(p.chunks == 1 && p.workspace == 0);
   }
-  for (const int64_t K : {1, 4095, 4096, 8191, 8200, 16384, 65536, 1000003})
+  for (const int64_t K : {1, 4095, 4096, 8191, 8200, 16384, 32768, 65536, 1000003})
     for (const int64_t M : {8, 768, 50304})
       for (const int64_t N : {8, 3072}) {
         const MatmulPlan p = plan_matmul(gradient(DType::bf16, M, N, K), kH100), q = plan_matmul(gradient(DType::bf16, 16, 16, K), kA100);
@@ -155,7 +155,8 @@ void chunks() {
         IS(r.hopper && r.chunks == p.chunks && r.chunk_k == p.chunk_k && r.chunk_k % 64 == 0 + (r.chunks == 1) * (K % 64));
         IS(r.workspace == (r.chunks > 1 ? static_cast<size_t>(4 * (1 + r.tiles_m * r.tiles_n * r.cluster * 8)) : 0u));
       }
-  IS(plan_matmul(gradient(DType::bf16, 768, 768, 65536), kH100).chunks == 8);
+  IS(plan_matmul(gradient(DType::bf16, 768, 768, 65536), kH100).chunks == 12);
+  IS(plan_matmul(gradient(DType::bf16, 768, 768, 16384), kH100).chunks == 8);
   IS(plan_matmul(gradient(DType::bf16, 768, 768, 2048), kH100).chunks == 1);
   MatmulArgs g = gradient(DType::bf16, 768, 768, 65536);
   g.c_type = DType::bf16;  // partial sums would be rounded
@@ -230,8 +231,9 @@ void hopper_tiles() {
   };
   for (const int64_t N : {768, 2304, 3072, 50304}) IS(is_tile(linear(DType::bf16, 65536, N, 768), 128, 256));
   IS(is_tile(linear(DType::bf16, 65536, 128, 768), 128, 128));     // half of a wide one would be empty
-  IS(is_tile(gradient(DType::bf16, 3072, 768, 65536), 128, 256));  // 72 tiles, 8 chunks each: 4.4 waves
-  IS(is_tile(gradient(DType::bf16, 768, 768, 65536), 128, 128));   // 18 of the wide ones: 1.1 waves, of smaller ones 2.2
+  IS(is_tile(gradient(DType::bf16, 3072, 768, 65536), 128, 256));  // 72 tiles, 12 chunks each: 6.5 waves
+  IS(is_tile(gradient(DType::bf16, 768, 768, 65536), 128, 256));   // 18 tiles: 1.6 waves, of smaller ones 3.3
+  IS(is_tile(gradient(DType::bf16, 768, 768, 16384), 128, 128));   // 8 chunks each: 1.1 waves, of smaller ones 2.2
   IS(is_tile(linear(DType::bf16, 512, 768, 768), 128, 64));        // 48 blocks of 132
   IS(is_tile(linear(DType::bf16, 8, 768, 768), 128, 64));
   IS(is_tile(linear(DType::bf16, 64, 50304, 768), 64, 128));  // half of 128 rows would be empty
