@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, T == kLargeTile ? 1 : 2) matmul_fma_
 #pragma unroll
     for (int j = 0; j < kSide; j += 4) {
       float v[4] = {sum[i][j], sum[i][j + 1], sum[i][j + 2], sum[i][j + 3]};
-      finish_row<float>(p, at, at.m + i / 4 * 64 + row + i % 4, at.n + j / 4 * 64 + col, v);
+      finish_row<float, float>(p, at, at.m + i / 4 * 64 + row + i % 4, at.n + j / 4 * 64 + col, v);
     }
   BlockTurn<AKMajor>::pass(p, at);
 }

@@ -21,7 +21,7 @@ constexpr int kWarpStaging = 16 * 64 * 4;  // bytes
 
 // 16 rows of 64 columns out of staging, 8 columns a lane, fours of them Gap apart. Groups of 8 lie in an order that depends on the row,
 // and of lanes that take a whole group every other 4 begin with its second four: no bank conflicts.
-template <class T, int Gap>
+template <class T, class C, int Gap>
 __device__ inline void finish_part(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, uint32_t staging) {
   const int lane = threadIdx.x % 32, column = lane % 8 * (Gap == 4 ? 8 : 4);
 #pragma unroll 1
@@ -36,7 +36,7 @@ __device__ inline void finish_part(const MatmulProblem& p, const MatmulBlock& at
       v[j] = turned ? four[1][j] : four[0][j];
       v[j + 4] = turned ? four[0][j] : four[1][j];
     }
-    finish_row<T, Gap>(p, at, m + row, n + column, v);
+    finish_row<T, C, Gap>(p, at, m + row, n + column, v);
   }
 }
 
@@ -61,9 +61,9 @@ __device__ inline void finish_rows(const MatmulProblem& p, const MatmulBlock& at
     }
     __syncwarp();
     if (p.c_f32)
-      finish_part<T, 32>(p, at, first_row, at.n + column, staging);
+      finish_part<T, float, 32>(p, at, first_row, at.n + column, staging);
     else
-      finish_part<T, 4>(p, at, first_row, at.n + column, staging);
+      finish_part<T, T, 4>(p, at, first_row, at.n + column, staging);
   }
   __syncwarp();
 }

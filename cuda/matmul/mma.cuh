@@ -63,9 +63,9 @@ struct WarpTile {
       }
       __syncwarp();
       if (sizeof(T) == 4 || p.c_f32)
-        finish_part<kSide / 2>(p, at, at.m + row + i * 16, at.n + col, shared);
+        finish_part<float, kSide / 2>(p, at, at.m + row + i * 16, at.n + col, shared);
       else
-        finish_part<4>(p, at, at.m + row + i * 16, at.n + col, shared);
+        finish_part<T, 4>(p, at, at.m + row + i * 16, at.n + col, shared);
     }
   }
 
@@ -73,7 +73,7 @@ struct WarpTile {
   static constexpr int kPitch = kSide + 8;
 
   // 16 rows. A lane has 8 neighbours, 16 bytes of 16 bits; of f32 two fours Gap apart, so that lanes side by side store side by side.
-  template <int Gap>
+  template <class C, int Gap>
   static __device__ void finish_part(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, const float* shared) {
     constexpr int kLanes = kSide / 8;  // of a row
     const int lane = threadIdx.x % 32, column = lane % kLanes * (Gap == 4 ? 8 : 4);
@@ -88,7 +88,7 @@ struct WarpTile {
         v[j] = turned ? other.x[j] : one.x[j];
         v[j + 4] = turned ? one.x[j] : other.x[j];
       }
-      finish_row<T, Gap>(p, at, m + r, n + column, v);
+      finish_row<T, C, Gap>(p, at, m + r, n + column, v);
     }
   }
 };

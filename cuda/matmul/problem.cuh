@@ -114,8 +114,8 @@ __device__ inline void add_or_multiply(const MatmulProblem& p, float (&v)[W], co
   for (int i = 0; i < W; ++i) v[i] = v[i] + x[i];
 }
 
-// W columns of row m from n on, fours of them Gap apart, summed: the epilogue, then c. T is the type of bias, pre and residual.
-template <class T, int Gap = 4, int W>
+// W columns of row m from n on, fours of them Gap apart, summed: the epilogue, then c, of type C. T is the type of bias, pre and residual.
+template <class T, class C, int Gap = 4, int W>
 __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at, int64_t m, int64_t n, float (&v)[W]) {
   if (m >= p.M || n >= p.N) return;
   constexpr int kSpan = column_of<Gap>(W - 1) + 1;
@@ -123,12 +123,10 @@ __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at,
   const bool vector = p.vector_stores && (Gap == 4 || count == kSpan);  // N is a multiple of 8 then
   float other[W];
   if (p.a_scale) scale_sums(p, v);
-  const int64_t c = at.c + m * p.c_m + n, dense = (at.product * p.M + m) * p.N + n;
+  C* const c = static_cast<C*>(p.c) + at.c + m * p.c_m + n;
+  const auto dense = [&] { return (at.product * p.M + m) * p.N + n; };
   if (p.accumulate || at.chunk > 0) {
-    if (p.c_f32)
-      load_row<Gap>(static_cast<const float*>(p.c) + c, count, vector, other);
-    else
-      load_row<Gap>(static_cast<const T*>(p.c) + c, count, vector, other);
+    load_row<Gap>(c, count, vector, other);
 #pragma unroll
     for (int i = 0; i < W; ++i) v[i] = other[i] + v[i];
   }
@@ -137,16 +135,13 @@ __device__ inline void finish_row(const MatmulProblem& p, const MatmulBlock& at,
 #pragma unroll
     for (int i = 0; i < W; ++i) v[i] = v[i] + other[i];
   }
-  if (p.pre) store_row<Gap>(static_cast<T*>(p.pre) + dense, count, vector, v);
+  if (p.pre) store_row<Gap>(static_cast<T*>(p.pre) + dense(), count, vector, v);
   if (!p.derivative) activate(p.activation, v);
   if (p.residual) {
-    load_row<Gap>(static_cast<const T*>(p.residual) + dense, count, vector, other);
+    load_row<Gap>(static_cast<const T*>(p.residual) + dense(), count, vector, other);
     add_or_multiply(p, v, other);
   }
-  if (p.c_f32)
-    store_row<Gap>(static_cast<float*>(p.c) + c, count, vector, v);
-  else
-    store_row<Gap>(static_cast<T*>(p.c) + c, count, vector, v);
+  store_row<Gap>(c, count, vector, v);
 }
 
 }  // namespace heddle::cuda

@@ -1,6 +1,7 @@
 // The static report's reading of machine code, on pieces of what ptxas 13.0 made of our own kernels (sass/, as nvdisasm -hex -gi prints
 // them), and its model: no disassembler, no compiler, no GPU.
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import test from 'ava';
 import { archOf } from '../../../bench/static/archs.ts';
@@ -14,6 +15,7 @@ import { type RecordedLoop, regressions } from '../../../bench/static/recorded.t
 import { kernelRemarks, loopRemarks } from '../../../bench/static/remarks.ts';
 import { type Kernel, parseSass } from '../../../bench/static/sass.ts';
 import { simulate } from '../../../bench/static/schedule.ts';
+import { functionsOf } from '../../../bench/static/symbols.ts';
 import { outsideOf, type TileKernel, tileOf, wholeShare } from '../../../bench/static/whole.ts';
 
 const text = (name: string): string => readFileSync(path.join('test', 'unit', 'bench', 'sass', `${name}.sass`), 'utf8');
@@ -219,6 +221,43 @@ test('worse than recorded: more than 5 % more instructions, a lower ceiling', (t
 test('text of another tool is refused', (t) => {
   t.throws(() => parseSass('hello', 'x.cubin'), { message: /x\.cubin is not what nvdisasm/ });
   t.is(analyse(ampere(), ampere().flow.loops[0] as Launched['flow']['loops'][0], false).l2[0], 0);
+});
+
+test('functions of a cubin stand in its table of symbols', (t) => {
+  const names = Buffer.from('\0first\0data\0second\0');
+  const [header, entry, section] = [64, 24, 64];
+  const symbols = Buffer.alloc(4 * entry); // the first one is nothing
+  const add = (i: number, name: string, kind: number): void => {
+    symbols.writeUInt32LE(names.indexOf(`${name}\0`), i * entry);
+    symbols[i * entry + 4] = 0x10 | kind; // a global one
+  };
+  add(1, 'first', 2);
+  add(2, 'data', 1);
+  add(3, 'second', 2);
+  const elf = Buffer.concat([Buffer.alloc(header), names, symbols, Buffer.alloc(3 * section)]);
+  const sections = header + names.length + symbols.length;
+  elf.writeBigUInt64LE(BigInt(sections), 0x28);
+  elf.writeUInt16LE(section, 0x3a);
+  elf.writeUInt16LE(3, 0x3c);
+  const describe = (i: number, type: number, at: number, size: number, link: number): void => {
+    elf.writeUInt32LE(type, sections + i * section + 4);
+    elf.writeBigUInt64LE(BigInt(at), sections + i * section + 0x18);
+    elf.writeBigUInt64LE(BigInt(size), sections + i * section + 0x20);
+    elf.writeUInt32LE(link, sections + i * section + 0x28);
+  };
+  describe(1, 3, header, names.length, 0);
+  describe(2, 2, header + names.length, symbols.length, 1);
+  const folder = mkdtempSync(path.join(tmpdir(), 'heddle-symbols-'));
+  const file = path.join(folder, 'x.cubin');
+  writeFileSync(file, elf);
+  t.deepEqual(
+    [...functionsOf(file)],
+    [
+      ['first', 1],
+      ['second', 3],
+    ],
+  );
+  rmSync(folder, { recursive: true });
 });
 
 test('HEDDLE_NVDISASM must name a disassembler', (t) => {
