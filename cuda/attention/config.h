@@ -55,6 +55,13 @@ constexpr AttentionTiles attention_tiles(int head) {
   if (head == 128) return {128, 32, 64, 32, 128, 16};
   return {64, 32, 64, 32, 64, 32};
 }
+// Whether forward's registers keep the queries: then K and V have two stages each in shared memory, the second in the queries' place.
+constexpr bool attention_keeps_queries(int head) { return head <= 64; }
+// Dynamic shared memory of forward, of a block of so many queries.
+constexpr int attention_forward_shared(int head, int queries) {
+  const int stage = 2 * attention_tiles(head).tile_k;
+  return head * 2 * (stage + (attention_keeps_queries(head) && queries < stage ? stage : queries));
+}
 // Elements of a head that a block of backward sums: registers hold no more.
 constexpr int attention_width(int head, bool keys) { return keys && head == 256 ? 128 : head; }
 // Dynamic shared memory of backward: the block's own tiles, and stages of the others with 8 bytes for each query.
@@ -155,7 +162,7 @@ inline AttentionPlan plan_attention(const AttentionArgs& a, const Card& card) {
   }
   const int head = head_for(s.D);
   const AttentionTiles tiles = attention_tiles(head);
-  const size_t shared = static_cast<size_t>(head * 2 * (tiles.tile_q + 2 * tiles.tile_k));
+  const auto shared = static_cast<size_t>(attention_forward_shared(head, tiles.tile_q));
   if (shared > card.shared_per_block || (head > kMostHeadBefore80 && card.sm < 80)) return p;
   p = {AttentionKernel::fused, head, tiles.tile_q, tiles.tile_k, kAttentionThreads, shared, static_cast<int>(s.Tk), 1, 0};
   if (few) {

@@ -4,8 +4,10 @@
 //   S = Q K^T;  m' = max(m, rowmax S);  P = 2^(c (S - m'));  l = 2^(c (m - m')) l + rowsum P;  O = 2^(c (m - m')) O + P V
 // with c = scale * log2 e, and in the end o = O / l, lse = scale m + ln l. Accumulators of S are the A fragments of P as they lie.
 //
-// K and V have one tile each in shared memory: V's arrives while S is computed, the next K's during the rest. Plain: neither documents nor
-// dropout; then tiles of which all is seen, most of them, have a loop without masks.
+// A tile's keys pass through the softmax 32 at a time, so that scores of one part are multiplied while those of another become weights. K
+// and V of the next tile arrive meanwhile, where the queries were, once registers have them. Large heads leave no registers for the
+// queries: then K and V have one tile each; V's arrives while S is computed, the next K's during the rest. Plain: neither documents nor
+// dropout; then tiles of which all is seen, most of them, have a loop without masks and without branches.
 #include <type_traits>
 
 #include "attention/forward_rows.cuh"
@@ -21,10 +23,12 @@ template <class T, int Head, int Queries, bool Plain, class Heads>
 __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, const Heads& keys, const Heads& values) {
   if constexpr (has_fused<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
-    constexpr int kQueries = Queries, kKeys = kTiles.tile_k, kRows = kQueries / 4, M = kRows / 16, N = kKeys / 8;
-    constexpr bool kKeepQ = Head <= 64;  // Q's fragments, where registers suffice
+    constexpr bool kKeepQ = attention_keeps_queries(Head);
+    constexpr int kQueries = Queries, kKeys = kTiles.tile_k, kPart = kKeepQ ? 32 : kKeys, kParts = kKeys / kPart;
+    constexpr int kRows = kQueries / 4, M = kRows / 16;
+    constexpr uint32_t kTile = kKeys * Head * 2, kStage = 2 * kTile;  // bytes: of K or V, of both
     extern __shared__ __align__(1024) unsigned char shared[];
-    const uint32_t tile_q = ptx::shared_address(shared), tile_k = tile_q + kQueries * Head * 2, tile_v = tile_k + kKeys * Head * 2;
+    const uint32_t tile_k = ptx::shared_address(shared), tile_v = tile_k + kTile, tile_q = tile_k + kStage;
 
     // blocks: tile and chunk of keys, head, batch; the last queries, which in a causal mask see most, first
     const int chunk = static_cast<int>(blockIdx.x) / p.s.tiles, h = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
@@ -40,104 +44,106 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
     const Interval seen = first + warp_row < mask.Tq ? mask.keys(first + warp_row, min(first + warp_row + kRows, mask.Tq)) : Interval{0, 0};
 
     const auto k_rows = keys.head(b, h / p.s.group, mask.Tk, p.s.D), v_rows = values.head(b, h / p.s.group, mask.Tk, p.s.D);
-    ForwardRows<T, Head, M, N> rows;
+    ForwardRows<T, Head, M, kPart / 8, kParts> rows;
     uint32_t q[kKeepQ ? Head / 16 : 1][M][4];
     int tile = tiles.seen.empty() ? -1 : tiles.before<kKeys>(mask, (tiles.seen.high + kKeys - 1) / kKeys);
     const int last = tiles.seen.low / kKeys;
     if (tile >= last && !tiles.seen.empty()) {
       load_rows<Head, kQueries, kAttentionThreads>(tile_q, p.q.head(b, h, mask.Tq, p.s.D), first);
       load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, tile * kKeys);
+      if constexpr (kKeepQ) load_rows<Head, kKeys, kAttentionThreads>(tile_v, v_rows, tile * kKeys);
       ptx::commit_copies();
-      bool fresh = true;
+      if constexpr (kKeepQ) {
+        ptx::wait_copies<0>();
+        __syncthreads();
+        const HeadFragments<Head, Operand::a> read_q(warp_row);
+#pragma unroll
+        for (int c = 0; c < Head / 16; ++c)
+#pragma unroll
+          for (int m = 0; m < M; ++m) read_q.read(q[c][m], tile_q, m, c);
+      }
+      uint32_t stage = 0;
       // One tile of keys. whole: every query of the block sees all of it.
       const auto step = [&](auto whole) {
         constexpr bool kWhole = decltype(whole)::value;
         const int key = tile * kKeys;
-        const bool sees = kWhole || (key < seen.high && key + kKeys > seen.low);  // the warp
-        ptx::wait_copies<0>();
-        __syncthreads();  // K is there, V has been read
-        load_rows<Head, kKeys, kAttentionThreads>(tile_v, v_rows, key);
-        ptx::commit_copies();
-        const HeadFragments<Head, Operand::a> read_q(warp_row);
-        if (kKeepQ && fresh) {
-#pragma unroll
-          for (int c = 0; c < Head / 16; ++c)
-#pragma unroll
-            for (int m = 0; m < M; ++m) read_q.read(q[kKeepQ ? c : 0][m], tile_q, m, c);
-          fresh = false;
-        }
+        int next;
+        // Where a thread loads and reads is found before the loop without masks, in the other, for want of registers, each time anew.
+        constexpr bool kFound = kWhole && (kKeepQ || ptx::has_async_copies());
+        const auto load = [&](uint32_t to, const auto& from, int tile, bool exists) {
+          if constexpr (kFound)
+            WholeRows<Head, kKeys, kAttentionThreads, T>(from).load(to, tile * kKeys, exists);
+          else if (exists)
+            load_rows<Head, kKeys, kAttentionThreads>(to, from, tile * kKeys);
+        };
+        const auto lane = [] { return kFound ? static_cast<int>(threadIdx.x) % 32 : ptx::lane(); };
+        // whether the warp sees something: a vote, so that the compiler knows that lanes agree
+        const bool sees = kWhole || __any_sync(0xffffffffu, key < seen.high && key + kKeys > seen.low);
         uint32_t keep[M];
-        if (sees) {
-          const HeadFragments<Head, Operand::b> read_k(0);
+        const auto multiply = [&] {
+          const HeadFragments<Head, Operand::a> read_q(warp_row, lane());
+          const HeadFragments<Head, Operand::b> read_k(0, lane());
           if (drops) rows.draw(keep, p.s.dropout, lse_row + first + warp_row, mask.Tk, key);
-#pragma unroll
-          for (int m = 0; m < M; ++m)
-#pragma unroll
-            for (int j = 0; j < N; ++j)
-#pragma unroll
-              for (int e = 0; e < 4; ++e) rows.s[m][j][e] = 0;
-#pragma unroll
-          for (int c = 0; c < Head / 16; ++c) {
+          const auto queries = [&](int c) -> const uint32_t (&)[M][4] {
             if constexpr (!kKeepQ)
 #pragma unroll
               for (int m = 0; m < M; ++m) read_q.read(q[0][m], tile_q, m, c);
+            return q[kKeepQ ? c : 0];
+          };
 #pragma unroll
-            for (int j = 0; j < N / 2; ++j) {
-              uint32_t k[4];
-              read_k.read(k, tile_k, j, c);
-#pragma unroll
-              for (int m = 0; m < M; ++m) {
-                ptx::mma<T>(rows.s[m][2 * j], q[kKeepQ ? c : 0][m], k[0], k[1]);
-                ptx::mma<T>(rows.s[m][2 * j + 1], q[kKeepQ ? c : 0][m], k[2], k[3]);
-              }
-            }
-          }
-        }
-        ptx::wait_copies<0>();
-        __syncthreads();  // V is there, K has been read
-        const int next = tiles.before<kKeys>(mask, tile);
-        if (next >= last) load_rows<Head, kKeys, kAttentionThreads>(tile_k, k_rows, next * kKeys);
-        ptx::commit_copies();
-        if (sees) {
+          for (int part = 0; part < kParts; ++part) rows.multiply(part, queries, read_k, tile_k + stage);
+        };
+        const auto add = [&] {
           const bool all = kWhole || (mask.full(first + warp_row, kRows, key, kKeys) &&
                                       (!mask.k_documents || tiles.documents.same(document_range(mask.k_documents, key, kKeys, mask.Tk))));
-          if (!all) rows.hide(mask, first + warp_row, key);
-          rows.softmax(p.s.scale_log2);
-          if (drops) rows.drop(keep);
-          const HeadFragments<Head, Operand::b_across> read_v(0);
+          if (!all)
 #pragma unroll
-          for (int c = 0; c < kKeys / 16; ++c) {
-            uint32_t weights[M][4];
+            for (int part = 0; part < kParts; ++part) rows.hide(part, mask, first + warp_row, key + part * kPart);
 #pragma unroll
-            for (int m = 0; m < M; ++m)
-#pragma unroll
-              for (int e = 0; e < 4; ++e)
-                weights[m][e] = pack<T>(rows.s[m][2 * c + e / 2][e % 2 * 2], rows.s[m][2 * c + e / 2][e % 2 * 2 + 1]);
-#pragma unroll
-            for (int j = 0; j < Head / 16; ++j) {
-              uint32_t v[4];
-              read_v.read(v, tile_v, c, j);
-#pragma unroll
-              for (int m = 0; m < M; ++m) {
-                ptx::mma<T>(rows.o[m][2 * j], weights[m], v[0], v[1]);
-                ptx::mma<T>(rows.o[m][2 * j + 1], weights[m], v[2], v[3]);
-              }
-            }
+          for (int part = 0; part < kParts; ++part) {
+            rows.softmax(part, p.s.scale_log2);
+            if (drops) rows.drop(part, keep);
+            const HeadFragments<Head, Operand::b_across> read_v(0, lane());
+            rows.add(part, read_v, tile_v + stage);
           }
+        };
+        ptx::wait_copies<0>();
+        __syncthreads();  // what is read has come, where the next comes to has been read
+        if constexpr (kKeepQ) {
+          next = tiles.before<kKeys>(mask, tile);
+          load(tile_k + (stage ^ kStage), k_rows, next, next >= last);
+          load(tile_v + (stage ^ kStage), v_rows, next, next >= last);
+          ptx::commit_copies();
+          if (sees) {
+            multiply();
+            add();
+          }
+          stage ^= kStage;
+        } else {
+          load(tile_v, v_rows, tile, true);
+          ptx::commit_copies();
+          if (sees) multiply();
+          ptx::wait_copies<0>();
+          __syncthreads();  // V is there, K has been read
+          next = tiles.before<kKeys>(mask, tile);
+          load(tile_k, k_rows, next, next >= last);
+          ptx::commit_copies();
+          if (sees) add();
         }
         tile = next;
       };
+      const Interval whole = mask.template full_tiles<kKeys>(first, kQueries);
 #pragma unroll 1
       do {
         if constexpr (Plain) {
-          const auto whole = [&] { return tile >= last && mask.full(first, kQueries, tile * kKeys, kKeys); };
 #pragma unroll 1
-          while (whole()) step(std::true_type{});
+          while (tile < whole.high && tile >= max(whole.low, last)) step(std::true_type{});
           if (tile < last) break;
         }
         step(std::false_type{});
       } while (tile >= last);
       ptx::wait_copies<0>();
+      __syncthreads();  // results go where a stage has been
     }
 
     const int lane = ptx::lane();
@@ -154,7 +160,7 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
         factor[half] = sum == 0.0f ? 0.0f : p.s.dropout.scale / sum;
         const int i = first + warp_row + m * 16 + half * 8 + lane / 4;
         if (i >= mask.Tq) continue;
-        const float lse = sum == 0.0f ? kNegativeInfinity : rows.top[m][half] * p.s.scale + logf(sum);
+        const float lse = sum == 0.0f ? kNegativeInfinity : rows.base[m][half] * kLn2 + logf(sum);
         if (lane % 4 == 0) (p.parts ? p.part_lse[part_row + i] : p.lse[lse_row + i]) = lse;
         if (!p.parts) continue;
         float* to = p.parts + (part_row + i) * p.s.D + lane % 4 * 2;
@@ -163,11 +169,11 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
           if (j * 8 < p.s.D)
             *reinterpret_cast<float2*>(to + j * 8) = {rows.o[m][j][2 * half] * factor[half], rows.o[m][j][2 * half + 1] * factor[half]};
       }
-      if (!p.parts) keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);  // in place of the warp's rows of Q
+      if (!p.parts) keep_rows<T, Head>(tile_q, warp_row + m * 16, rows.o[m], factor[0], factor[1]);
     }
     if (p.parts) return;
     __syncwarp();
-    write_rows<Head, kRows>(shared + warp_row * Head * 2, first + warp_row, p.o.head(b, h, mask.Tq, p.s.D));
+    write_rows<Head, kRows>(shared + kStage + warp_row * Head * 2, first + warp_row, p.o.head(b, h, mask.Tq, p.s.D));
   }
 }
 

@@ -26,7 +26,7 @@ void launch_attention_pages(const char* const (&names)[5], const AttentionArgs& 
                                                                   attention_pages_kernel<T, 96>, attention_pages_kernel<T, 128>,
                                                                   attention_pages_kernel<T, 256>};
   const int which = attention_head_index(plan.head);
-  const auto shared = static_cast<size_t>(plan.head * 2 * (kPagesQueries + 2 * plan.tile_k));
+  const auto shared = static_cast<size_t>(attention_forward_shared(plan.head, kPagesQueries));
   launch(names[which], kernels[which], forward_grid(a, p, plan), static_cast<unsigned>(plan.threads), shared, p,
          page_table(a.pages, queue().fault));
 }

@@ -1,8 +1,11 @@
 #pragma once
 // What a warp of fused attention forward holds in registers, and what it does to it between the two products.
+#include <cfloat>
+
 #include "attention/fused.h"
 #include "common/exp.cuh"
 #include "ptx/thread.cuh"
+#include "tile/heads.cuh"
 
 namespace heddle::cuda {
 
@@ -21,19 +24,20 @@ struct KeyTiles {
   }
 };
 
-// The rows of a warp: M times 16. A lane has 2 M of them, row r = m * 16 + half * 8 + lane / 4.
-template <class T, int Head, int M, int N>
+// The rows of a warp: M times 16. A lane has 2 M of them, row r = m * 16 + half * 8 + lane / 4. The scores of a tile of keys are Parts
+// times N times 8; a part passes through the softmax at a time, and the tensor cores have another one's products meanwhile.
+template <class T, int Head, int M, int N, int Parts>
 struct ForwardRows {
-  float s[M][N][4], o[M][Head / 8][4];
-  float top[M][2], sum[M][2];  // m in units of S; a lane's part of l
+  float s[Parts][M][N][4], o[M][Head / 8][4];
+  float base[M][2], sum[M][2];  // c m, finite where nothing has been seen: 2^(-inf - c m) is 0 then, too; a lane's part of l
 
   __device__ ForwardRows() : o{}, sum{} {
 #pragma unroll
-    for (int m = 0; m < M; ++m) top[m][0] = top[m][1] = kNegativeInfinity;
+    for (int m = 0; m < M; ++m) base[m][0] = base[m][1] = -FLT_MAX;
   }
 
-  // Hides what query first + r does not see of the keys from `key` on.
-  __device__ void hide(const AttentionMask& mask, int first, int key) {
+  // Hides what query first + r does not see of a part, whose keys begin with `key`.
+  __device__ void hide(int part, const AttentionMask& mask, int first, int key) {
     const int lane = ptx::lane();
     key += lane % 4 * 2;
 #pragma unroll
@@ -46,7 +50,7 @@ struct ForwardRows {
         for (int j = 0; j < N; ++j)
 #pragma unroll
           for (int e = 0; e < 2; ++e)
-            if (key + j * 8 + e < low || key + j * 8 + e >= high) s[m][j][2 * half + e] = kNegativeInfinity;
+            if (key + j * 8 + e < low || key + j * 8 + e >= high) s[part][m][j][2 * half + e] = kNegativeInfinity;
       }
     if (!mask.q_documents) return;
     int32_t document[M][2];
@@ -63,33 +67,33 @@ struct ForwardRows {
         for (int m = 0; m < M; ++m)
 #pragma unroll
           for (int half = 0; half < 2; ++half)
-            if (document[m][half] != other) s[m][j][2 * half + e] = kNegativeInfinity;
+            if (document[m][half] != other) s[part][m][j][2 * half + e] = kNegativeInfinity;
       }
   }
 
-  // S to P, with what belongs to it.
-  __device__ void softmax(float scale_log2) {
+  // S to P of a part, with what belongs to it.
+  __device__ void softmax(int part, float scale_log2) {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float most = s[m][0][2 * half];
+        float most = fmaxf(s[part][m][0][2 * half], s[part][m][0][2 * half + 1]);
 #pragma unroll
-        for (int j = 0; j < N; ++j) most = fmaxf(most, fmaxf(s[m][j][2 * half], s[m][j][2 * half + 1]));
+        for (int j = 1; j < N; ++j) most = fmaxf(most, fmaxf(s[part][m][j][2 * half], s[part][m][j][2 * half + 1]));
         most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
-        most = fmaxf(fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2)), top[m][half]);
-        const float base = most == kNegativeInfinity ? 0.0f : most * scale_log2;  // nothing seen yet: 2^(-inf - 0) = 0
-        const float keep = exp2_fast(fmaf(top[m][half], scale_log2, -base));
-        top[m][half] = most;
-        float part = sum[m][half] * keep;
+        most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
+        const float next = fmaxf(base[m][half], most * scale_log2);
+        const float keep = exp2_fast(base[m][half] - next);
+        base[m][half] = next;
+        float more = sum[m][half] * keep;
 #pragma unroll
         for (int j = 0; j < N; ++j)
 #pragma unroll
           for (int e = 2 * half; e < 2 * half + 2; ++e) {
-            s[m][j][e] = exp2_fast(fmaf(s[m][j][e], scale_log2, -base));
-            part += s[m][j][e];
+            s[part][m][j][e] = exp2_fast(fmaf(s[part][m][j][e], scale_log2, -next));
+            more += s[part][m][j][e];
           }
-        sum[m][half] = part;
+        sum[m][half] = more;
 #pragma unroll
         for (int j = 0; j < Head / 8; ++j) {
           o[m][j][2 * half] *= keep;
@@ -98,29 +102,75 @@ struct ForwardRows {
       }
   }
 
-  // Dropout's bits of the keys from `key` on: of row m, tile j, element e in bit e % 2 of pair (e / 2) N + j.
-  __device__ static void draw(uint32_t (&keep)[M], const AttentionDropout& dropout, int64_t row, int Tk, int key) {
-    static_assert(N <= 8, "32 bits");
+  // Dropout's bits of the keys of a tile, from `key` on: of part p, row m, tile j, element e in bit e % 2 of pair (2 p + e / 2) N + j.
+  static __device__ void draw(uint32_t (&keep)[M], const AttentionDropout& dropout, int64_t row, int Tk, int key) {
+    static_assert(Parts * N <= 8, "32 bits");
     const RandomState state = *dropout.random;
     const int lane = ptx::lane();
 #pragma unroll
     for (int m = 0; m < M; ++m) {
       keep[m] = 0;
 #pragma unroll 1
-      for (int pair = 0; pair < 2 * N; ++pair) {
-        const int64_t i = row + m * 16 + pair / N * 8 + lane / 4;
-        keep[m] |= dropout.keeps_pair(state, i * Tk + key + pair % N * 8 + lane % 4 * 2) << 2 * pair;
+      for (int pair = 0; pair < 2 * Parts * N; ++pair) {
+        const int64_t i = row + m * 16 + pair / N % 2 * 8 + lane / 4;
+        keep[m] |= dropout.keeps_pair(state, i * Tk + key + (pair / (2 * N) * N + pair % N) * 8 + lane % 4 * 2) << 2 * pair;
       }
     }
   }
-  __device__ void drop(const uint32_t (&keep)[M]) {
+  __device__ void drop(int part, const uint32_t (&keep)[M]) {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int j = 0; j < N; ++j)
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-          if (!(keep[m] >> (2 * (e / 2 * N + j) + e % 2) & 1)) s[m][j][e] = 0;
+          if (!(keep[m] >> (2 * ((2 * part + e / 2) * N + j) + e % 2) & 1)) s[part][m][j][e] = 0;
+  }
+
+  // S = Q K^T of a part. queries(c): Q's fragments of elements [16 c, 16 c + 16).
+  template <class Queries>
+  __device__ void multiply(int part, const Queries& queries, const HeadFragments<Head, Operand::b>& read_k, uint32_t tile_k) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int j = 0; j < N; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) s[part][m][j][e] = 0;
+#pragma unroll
+    for (int c = 0; c < Head / 16; ++c) {
+      const uint32_t (&q)[M][4] = queries(c);
+#pragma unroll
+      for (int j = 0; j < N / 2; ++j) {
+        uint32_t k[4];
+        read_k.read(k, tile_k, part * (N / 2) + j, c);
+#pragma unroll
+        for (int m = 0; m < M; ++m) {
+          ptx::mma<T>(s[part][m][2 * j], q[m], k[0], k[1]);
+          ptx::mma<T>(s[part][m][2 * j + 1], q[m], k[2], k[3]);
+        }
+      }
+    }
+  }
+  // O += P V of a part.
+  __device__ void add(int part, const HeadFragments<Head, Operand::b_across>& read_v, uint32_t tile_v) {
+#pragma unroll
+    for (int c = 0; c < N / 2; ++c) {
+      uint32_t weights[M][4];
+#pragma unroll
+      for (int m = 0; m < M; ++m)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) weights[m][e] = pack<T>(s[part][m][2 * c + e / 2][e % 2 * 2], s[part][m][2 * c + e / 2][e % 2 * 2 + 1]);
+#pragma unroll
+      for (int j = 0; j < Head / 16; ++j) {
+        uint32_t v[4];
+        read_v.read(v, tile_v, part * (N / 2) + c, j);
+#pragma unroll
+        for (int m = 0; m < M; ++m) {
+          ptx::mma<T>(o[m][2 * j], weights[m], v[0], v[1]);
+          ptx::mma<T>(o[m][2 * j + 1], weights[m], v[2], v[3]);
+        }
+      }
+    }
   }
 };
 

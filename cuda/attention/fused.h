@@ -18,7 +18,7 @@ HeadsOf<T> heads_of(P* data, const int64_t (&stride)[3]) {
   return {static_cast<T*>(data), {stride[0], stride[1], stride[2]}};
 }
 
-constexpr float kLog2e = 1.44269504088896341f;
+constexpr float kLog2e = 1.44269504088896341f, kLn2 = 0.693147180559945309f;
 
 // Whether the kernels of this head size exist on the architecture that is compiled (config.h asks for no others).
 template <class T, int Head>

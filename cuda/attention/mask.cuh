@@ -56,6 +56,12 @@ struct AttentionMask {
   __device__ bool full(int q, int q_count, int k, int k_count) const {
     return q + q_count <= Tq && k + k_count <= Tk && k + k_count <= position(q) + ahead && k >= position(q + q_count - 1) - behind;
   }
+  // The tiles of keys that are so for them.
+  template <int Keys>
+  __device__ Interval full_tiles(int q, int q_count) const {
+    if (q + q_count > Tq) return {0, 0};
+    return {(max(0, position(q + q_count - 1) - behind) + Keys - 1) / Keys, max(0, min(Tk, position(q) + ahead)) / Keys};
+  }
   // Query i, key j, which may not exist (then 0); `distance` is j - position(i).
   __device__ bool near(int distance) const { return distance < ahead && distance >= -behind; }
 };

@@ -6,6 +6,15 @@
 
 namespace heddle::cuda::ptx {
 
+// Whether they exist on the architecture that is compiled.
+constexpr bool has_async_copies() {
+#if __CUDA_ARCH__ >= 800
+  return true;
+#else
+  return false;
+#endif
+}
+
 __device__ inline uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 // 16 bytes to shared memory: the first `bytes` (0 to 16) from `from`, the rest zero. Past L1: every block reads its own tiles once.

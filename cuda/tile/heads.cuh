@@ -68,6 +68,41 @@ __device__ inline void load_rows(uint32_t shared, const HeadRows<const T>& from,
   }
 }
 
+// The same of tiles that exist whole, in a loop: where a thread's chunks are is found once, before it.
+template <int Head, int Rows, int Threads, class T>
+class WholeRows {
+  using Row = HeadRow<Head>;
+  static constexpr int kStep = Threads / Row::kSlabChunks;
+  static_assert(kStep % 8 == 0 && Rows % kStep == 0, "every thread has the same chunks of every tile");
+
+ public:
+  __device__ explicit WholeRows(const HeadRows<const T>& from) : stride_(from.stride) {
+    const int thread = static_cast<int>(threadIdx.x), row = thread / Row::kSlabChunks, chunk = thread % Row::kSlabChunks;
+    place_ = static_cast<uint32_t>(row * Row::kBytes + (chunk ^ Row::swizzle(row)) * 16);
+    at_ = from.data + row * from.stride + chunk * 8;
+    elements_ = from.D - chunk * 8;
+    asm("" : "+l"(at_));  // or the compiler multiplies by row + first, in every turn
+  }
+  // The tile of rows from `first` on; if it is not `wanted`, zeros, without a branch.
+  __device__ void load(uint32_t shared, int first, bool wanted) const {
+    const T* at = at_ + static_cast<uint64_t>(static_cast<uint32_t>(first)) * static_cast<uint64_t>(stride_);
+#pragma unroll
+    for (int i = 0; i < Rows / kStep; ++i) {
+#pragma unroll
+      for (int s = 0; s < Row::kSlabs; ++s)
+        move_chunk(shared + place_ + i * kStep * Row::kBytes + s * Row::kSlabBytes, at + s * Row::kSlabChunks * 8,
+                   wanted && s * Row::kSlabChunks * 8 < elements_);
+      at += kStep * stride_;
+    }
+  }
+
+ private:
+  const T* at_;
+  int64_t stride_;
+  uint32_t place_;
+  int elements_;
+};
+
 // Fragments (ptx/matrix.cuh) of such tiles.
 enum class Operand {
   a,        // 16 rows x 16 elements, A: m along rows
@@ -80,8 +115,7 @@ class HeadFragments {
 
  public:
   // Of the rows from `first`, a multiple of 16, on.
-  __device__ explicit HeadFragments(int first) {
-    const int lane = ptx::lane();
+  __device__ explicit HeadFragments(int first, int lane = ptx::lane()) {
     const int row = first + (Kind == Operand::b ? lane / 16 * 8 + lane % 8 : lane % 16);
     const int half = Kind == Operand::b ? lane / 8 % 2 : lane / 16;
     place_ = static_cast<uint32_t>(row * Row::kBytes + (half ^ Row::swizzle(row)) * 16);
