@@ -7,7 +7,8 @@
 
 namespace heddle::cuda {
 
-// Queries of a step: as many as leave dK, dV and what dropout keeps their registers.
+// Queries of a stage, and of a step where no mask cuts: as many as leave dK, dV and what dropout keeps their registers. Where one does, a
+// step has 64, or two loops would spill.
 template <int D, bool Drops>
 constexpr int kStepQueries = D == 64 && !Drops ? 128 : 64;
 
@@ -36,9 +37,7 @@ struct KeysKernel {
   using Shared = KeysShared<D, kStepQueries<D, Drops>>;
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-  static constexpr int kQueries = Shared::kQueries, kScores = kQueries / 2;
-  // What no mask cuts has a loop of its own, but where the scores of 128 queries leave no registers for a second one.
-  static constexpr bool kTwoLoops = kQueries == 64;
+  static constexpr int kQueries = Shared::kQueries, kCut = 64;
   const BackwardProblem& p;
   Shared& shared;
 
@@ -103,6 +102,7 @@ struct KeysKernel {
   static __device__ bool seen_by_all(const Rows& r, int query) { return !r.mask.q_documents && r.mask.full(query, kQueries, r.first, 64); }
 
   // What is hidden becomes -inf; what does not exist, lse and k do away with.
+  template <int kScores>
   static __device__ void hide(float (&s)[kScores], const Rows& r, int query) {
     const int mine = query + lane() % 4 * 2;
     int low[2], high[2];  // of the queries that see a key, from this lane's first on
@@ -127,10 +127,11 @@ struct KeysKernel {
   }
 
   // Bit i: what dropout keeps of score i.
-  __device__ void draw(uint32_t (&kept)[kScores / 32], const Rows& r, int64_t element, int query) const {
+  template <int Words>
+  __device__ void draw(uint32_t (&kept)[Words], const Rows& r, int64_t element, int query) const {
     const RandomState random = *p.dropout.random;
 #pragma unroll
-    for (int word = 0; word < kScores / 32; ++word) {
+    for (int word = 0; word < Words; ++word) {
       kept[word] = 0;
 #pragma unroll 1
       for (int i = 0; i < 32; ++i) {
@@ -154,24 +155,22 @@ struct KeysKernel {
         ptx::barrier_wait<false>(address_of(shared.keys_full), parity);
         parity ^= 1;
         for (int g = 0; g < p.group; ++g) {
-          const auto next = [&](auto hides, int block) {
-            const int64_t element = Drops ? p.element(w.at.b, w.at.h * p.group + g, 0) : 0;
-            ptx::barrier_wait<false>(address_of(shared.full[from.stage]), from.parity);
-            step<decltype(hides)::value>(dk, dv, r, first, from.stage, element, block * kQueries);
-            hand_back(shared.empty[from.stage]);
-            from.next();
-          };
-          int block = w.first;
-          if constexpr (kTwoLoops) {
-            while (block < w.last) {
+          const int64_t element = Drops ? p.element(w.at.b, w.at.h * p.group + g, 0) : 0;
+          const auto each = [&](int& block, bool whole, const auto& multiply) {
 #pragma unroll 1
-              for (; block < w.last && seen_by_all(r, block * kQueries); ++block) next(std::false_type{}, block);
-#pragma unroll 1
-              for (; block < w.last && !seen_by_all(r, block * kQueries); ++block) next(std::true_type{}, block);
+            for (; block < w.last && seen_by_all(r, block * kQueries) == whole; ++block) {
+              ptx::barrier_wait<false>(address_of(shared.full[from.stage]), from.parity);
+              multiply(block * kQueries);
+              hand_back(shared.empty[from.stage]);
+              from.next();
             }
-          } else {
+          };
+          for (int block = w.first; block < w.last;) {
+            each(block, true, [&](int query) { step<kQueries, false>(dk, dv, r, first, from.stage, 0, element, query); });
+            each(block, false, [&](int query) {
 #pragma unroll 1
-            for (; block < w.last; ++block) next(std::true_type{}, block);
+              for (int at = 0; at < kQueries; at += kCut) step<kCut, true>(dk, dv, r, first, from.stage, at, element, query + at);
+            });
           }
         }
         hand_back(shared.keys_empty);
@@ -184,22 +183,26 @@ struct KeysKernel {
     }
   }
 
-  // Hides: some scores may be hidden.
-  template <bool Hides>
-  __device__ void step(float (&dk)[D / 2], float (&dv)[D / 2], const Rows& r, int first, int stage, int64_t element, int query) const {
+  // Queries of a stage, from row `at` of it on; hides: some scores may be hidden.
+  template <int Queries, bool Hides>
+  __device__ void step(float (&dk)[D / 2], float (&dv)[D / 2], const Rows& r, int first, int stage, int at, int64_t element,
+                       int query) const {
+    static_assert(Queries == kQueries || D == 64, "rows of one slab lie one after another");
+    const auto& q = reinterpret_cast<const HeadTile<D, Queries>*>(&shared.q[stage])[at / Queries];
+    const auto& d_o = reinterpret_cast<const HeadTile<D, Queries>*>(&shared.d_o[stage])[at / Queries];
+    constexpr int kScores = Queries / 2;
     float s[kScores], dp[kScores];
     uint32_t weights[kScores / 2], gradients[kScores / 2], kept[kScores / 32];
     ptx::wgmma_fence();
-    multiply_rows<T>(s, shared.k, first, shared.q[stage]);
+    multiply_rows<T>(s, shared.k, first, q);
     ptx::wgmma_commit();
-    multiply_rows<T>(dp, shared.v, first, shared.d_o[stage]);
+    multiply_rows<T>(dp, shared.v, first, d_o);
     ptx::wgmma_commit();
     if constexpr (Drops) draw(kept, r, element, query);
     ptx::wgmma_wait<1>();
     ptx::hold_registers(s);
-    if constexpr (Hides)
-      if (kTwoLoops || !seen_by_all(r, query)) hide(s, r, query);
-    const uint32_t lse2 = ptx::shared_address(shared.sums[stage]) + lane() % 4 * 2 * 4,
+    if constexpr (Hides) hide(s, r, query);
+    const uint32_t lse2 = ptx::shared_address(shared.sums[stage]) + at * 2 * 4 + lane() % 4 * 2 * 4,
                    delta = lse2 + 64 * 4;  // of this thread's first query
 #pragma unroll
     for (int j = 0; j < kScores / 4; ++j) {
@@ -217,7 +220,7 @@ struct KeysKernel {
     ptx::hold_registers(weights);
     ptx::hold_registers(dv);
     ptx::wgmma_fence();
-    multiply_weights<T>(dv, weights, shared.d_o[stage]);
+    multiply_weights<T>(dv, weights, d_o);
     ptx::wgmma_commit();
     ptx::wgmma_wait<1>();
     ptx::hold_registers(dp);
@@ -237,7 +240,7 @@ struct KeysKernel {
     ptx::hold_registers(gradients);
     ptx::hold_registers(dk);
     ptx::wgmma_fence();
-    multiply_weights<T>(dk, gradients, shared.q[stage]);
+    multiply_weights<T>(dk, gradients, q);
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
     ptx::hold_registers(dk);
@@ -245,7 +248,10 @@ struct KeysKernel {
     ptx::hold_registers(weights);
     ptx::hold_registers(gradients);
   }
-  static __device__ bool keep(const uint32_t (&kept)[kScores / 32], int i) { return kept[i / 32] >> i % 32 & 1; }
+  template <int Words>
+  static __device__ bool keep(const uint32_t (&kept)[Words], int i) {
+    return kept[i / 32] >> i % 32 & 1;
+  }
 };
 
 template <class T, int D, bool Drops>
