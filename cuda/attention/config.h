@@ -17,10 +17,10 @@ struct AttentionPlan {
   int head;            // D rounded up to one that the kernel is made for; what is beyond D is 0 in shared memory
   int tile_q, tile_k;  // forward: queries of a block, keys of a step
   int threads;
-  size_t shared;      // bytes of dynamic shared memory; Hopper's kernels know theirs
-  int chunk, chunks;  // few queries: keys are cut into chunks of so many, computed side by side and put together in order
-  size_t workspace;   // of what the chunks give
-  bool gathers;       // keys and values are copied out of their pages first, for a kernel that does not read pages
+  size_t shared;              // bytes of dynamic shared memory; Hopper's kernels know theirs
+  int chunk = 0, chunks = 0;  // few queries: keys are cut into chunks of so many, computed side by side and put together in order
+  size_t workspace = 0;       // of what the chunks give
+  bool gathers = false;       // keys and values are copied out of their pages first, for a kernel that does not read pages
 };
 
 struct AttentionBackwardPlan {

@@ -5,10 +5,8 @@
 // A consumer has 64 queries. S of the next keys is multiplied before the product of P and V of the last ones, so that the softmax of the
 // next keys runs beside that; P, rounded, stays in registers as an operand. The two consumers issue their products in turns: while one
 // computes its softmax, the tensor cores are the other's.
-//
-// The running maximum is of unscaled scores, and weights are 2^(scale log2(e) (s - max)); scale is positive (config.h).
 #include "attention/hopper.cuh"
-#include "attention/hopper_rows.cuh"
+#include "attention/hopper_softmax.cuh"
 #include "ptx/named.cuh"
 
 namespace heddle::cuda {
@@ -22,8 +20,6 @@ struct ForwardProblem {
   int H, group;
   float scale, scale_log2;
 };
-
-constexpr int kForwardKeys = 128;
 
 template <int D>
 struct ForwardShared {
@@ -50,7 +46,7 @@ struct ForwardKernel {
   using Shared = ForwardShared<D>;
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-  static constexpr int kScores = kForwardKeys / 2;   // a thread's: rows lane / 4 and lane / 4 + 8 of the warp's
+  static constexpr int kScores = kForwardScores;
   static constexpr bool kAhead = D == 64 && !Drops;  // registers suffice for exponents beside the next scores
   const ForwardProblem& p;
   Shared& shared;
@@ -91,81 +87,6 @@ struct ForwardKernel {
     }
   }
 
-  // What a thread knows of its two rows.
-  struct Rows {
-    QueryRows of;
-    float max[2], sum[2], rescale[2];
-  };
-
-  // s becomes weights, of keys of which some may be hidden; maxima and sums (of this thread's keys) move on; `rescale` is what sums so far
-  // count.
-  template <bool Hides>
-  __device__ void softmax(float (&s)[kScores], Rows& r, int key) const {
-    if constexpr (Hides) hide_keys<kForwardKeys>(s, r.of, key);
-    float base[2];
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-      float max = r.max[row];
-#pragma unroll
-      for (int i = row * 2; i < kScores; i += 4) max = fmaxf(max, fmaxf(s[i], s[i + 1]));
-      max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, 1));
-      max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, 2));
-      base[row] = max == kNoScore ? 0.0f : max * p.scale_log2;  // nothing seen yet: 2^(-inf - 0) = 0
-      r.rescale[row] = exp2_fast(fmaf(r.max[row], p.scale_log2, -base[row]));
-      r.max[row] = max;
-      r.sum[row] *= r.rescale[row];
-    }
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) {
-      const int row = i / 2 % 2;
-      s[i] = exp2_fast(fmaf(s[i], p.scale_log2, -base[row]));
-      r.sum[row] += s[i];
-    }
-    // Weights of what is dropped become 0; what the others count instead comes in the end.
-    if constexpr (Drops) {
-      uint32_t kept[2];
-      draw_kept<kForwardKeys>(kept, p.dropout, r.of, key);
-#pragma unroll
-      for (int i = 0; i < kScores; ++i)
-        if (!keeps(kept, i)) s[i] = 0;
-    }
-  }
-
-  // Of the blocks of keys above `first`, the warpgroup sees those in (below, above] whole.
-  __device__ void whole(int& above, int& below, const Rows& r, int first) const {
-    const AttentionMask& mask = r.of.mask;
-    const int low = max(0, mask.position(r.of.first + 63) - mask.behind), high = min(mask.Tk, mask.position(r.of.first) + mask.ahead);
-    above = mask.q_documents ? first : max(high / kForwardKeys - 1, first);  // documents: none
-    below = max((low + kForwardKeys - 1) / kForwardKeys - 1, first);
-    asm volatile("" : "+r"(above), "+r"(below));  // computed once, not in every step
-  }
-
-  // What `softmax` does of maxima: base of the exponents, what sums so far count.
-  __device__ void raise(float (&base)[2], Rows& r, const float (&s)[kScores]) const {
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-      float most[2] = {s[row * 2], s[row * 2 + 1]};  // two chains: one's latency would be in the way
-#pragma unroll
-      for (int i = row * 2 + 4; i < kScores; i += 4)
-#pragma unroll
-        for (int j = 0; j < 2; ++j) most[j] = fmaxf(most[j], s[i + j]);
-      float top = fmaxf(most[0], most[1]);
-      top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-      top = fmaxf(fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2)), r.max[row]);
-      base[row] = top == kNoScore ? 0.0f : top * p.scale_log2;
-      r.rescale[row] = exp2_fast(fmaf(r.max[row], p.scale_log2, -base[row]));
-      r.max[row] = top;
-      r.sum[row] *= r.rescale[row];
-    }
-  }
-
-  __device__ Rows rows_of(const Work& w, int warp) const {
-    Rows r{};
-    r.of = QueryRows::of<Drops>(p.mask, p.H, w.at.b, w.at.h, w.query, warp);
-    r.max[0] = r.max[1] = kNoScore;
-    return r;
-  }
-
   __device__ void consume() const {
     Stages k, v;
     uint32_t q_parity = 0;
@@ -174,7 +95,7 @@ struct ForwardKernel {
     if (consumer == 1) ptx::named_signal(other, 256);
     for (uint32_t unit = blockIdx.x; unit < p.units.count(); unit += gridDim.x) {
       const Work w = work(unit);
-      Rows r = rows_of(w, warp);
+      ForwardRows r(QueryRows::of<Drops>(p.mask, p.H, w.at.b, w.at.h, w.query, warp), p.scale_log2);
       float o[D / 2];
 #pragma unroll
       for (float& x : o) x = 0;
@@ -229,7 +150,7 @@ struct ForwardKernel {
             if constexpr (!kBegins) add();
             if constexpr (decltype(hides)::value) hide_keys<kForwardKeys>(s, r.of, block * kForwardKeys);
             float base[2];
-            raise(base, r, s);
+            r.raise(base, s);
 #pragma unroll
             for (int i = 0; i < kScores; ++i) e[i] = fmaf(s[i], p.scale_log2, -base[i / 2 % 2]);
             ptx::hold_registers(e);
@@ -260,7 +181,7 @@ struct ForwardKernel {
             step(yes, yes, no);
             --block;
             int above, below;
-            whole(above, below, r, w.first);
+            r.whole(above, below, w.first);
 #pragma unroll 1
             for (; block > above; --block) step(yes, no, no);
 #pragma unroll 1
@@ -276,7 +197,7 @@ struct ForwardKernel {
           }
           add();
         } else {
-          softmax<true>(s, r, block * kForwardKeys);
+          r.template softmax<true, Drops>(s, block * kForwardKeys, p.dropout);
           round_pairs<T>(weights, s);
           const auto next = [&](auto hides) {
             ptx::barrier_wait<false>(address_of(shared.k_full[k.stage]), k.parity);
@@ -287,7 +208,7 @@ struct ForwardKernel {
             ptx::named_signal(other, 256);
             ptx::wgmma_wait<1>();
             scored();
-            softmax<decltype(hides)::value>(s, r, block * kForwardKeys);
+            r.template softmax<decltype(hides)::value, Drops>(s, block * kForwardKeys, p.dropout);
             weighed();
 #pragma unroll
             for (int i = 0; i < D / 2; ++i) o[i] *= r.rescale[i / 2 % 2];
@@ -312,7 +233,7 @@ struct ForwardKernel {
     if (consumer == 0) ptx::named_wait(mine, 256);  // the turn that is left over
   }
 
-  __device__ void finish(const Work& w, const Rows& r, const float (&o)[D / 2], int warp) const {
+  __device__ void finish(const Work& w, const ForwardRows& r, const float (&o)[D / 2], int warp) const {
     float factor[2];
 #pragma unroll
     for (int row = 0; row < 2; ++row) {

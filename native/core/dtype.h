@@ -26,7 +26,7 @@ constexpr size_t size_of(DType t) {
 
 constexpr const char* name_of(DType t) {
   constexpr const char* names[kDTypes] = {"f32", "bf16", "f16", "i32", "u8", "bool"};
-  return names[static_cast<int>(t)];
+  return static_cast<unsigned>(t) < kDTypes ? names[static_cast<unsigned>(t)] : "?";
 }
 
 constexpr bool is_float(DType t) { return t == DType::f32 || t == DType::bf16 || t == DType::f16; }
