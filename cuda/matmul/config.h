@@ -145,7 +145,9 @@ inline MatmulPlan plan_matmul(const MatmulArgs& g, const Card& card) {
     return p;
   }
   const int64_t large = ceil_div(g.M, kLargeTile) * ceil_div(g.N, kLargeTile) * p.products;
-  const bool fills = large * p.chunks >= card.multiprocessors && g.M > kSmallTile && g.N > kSmallTile;
+  // Of 16 bits, a large tile alone on a multiprocessor takes less time than four small ones (the static report; a model, not measured).
+  const int64_t least = element == 2 ? 3 * card.multiprocessors / 4 + 1 : card.multiprocessors;
+  const bool fills = large * p.chunks >= least && g.M > kSmallTile && g.N > kSmallTile;
   const int tile = fills && (p.vector_loads || p.path == MatmulPath::fma) ? kLargeTile : kSmallTile;
   set_tiles(g, tile, tile, 1, 1, &p);
   if (p.path == MatmulPath::fma) {

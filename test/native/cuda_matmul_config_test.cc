@@ -116,7 +116,10 @@ void tiles() {
   const auto tile = [](const MatmulArgs& g, const Card& card) { return plan_matmul(g, card).tile_n; };
   IS(tile(linear(DType::bf16, 65536, 2304, 768), kH100) == 128);
   IS(tile(linear(DType::bf16, 8, 2304, 768), kH100) == 64);
-  IS(tile(linear(DType::bf16, 512, 768, 768), kH100) == 64);     // 24 large tiles would leave most multiprocessors idle
+  IS(tile(linear(DType::bf16, 512, 768, 768), kH100) == 64);    // 24 large tiles would leave most multiprocessors idle
+  IS(tile(linear(DType::bf16, 2048, 768, 768), kA100) == 128);  // 96 of 108
+  IS(tile(linear(DType::bf16, 1536, 768, 768), kA100) == 64);   // 72: three small ones each
+  IS(tile(linear(DType::f32, 2048, 768, 768), kA100) == 64);
   IS(tile(linear(DType::bf16, 65536, 2304, 767), kH100) == 64);  // not aligned
   IS(tile(linear(DType::f32, 65536, 2304, 767), kH100) == 128);
   const MatmulPlan p = plan_matmul(linear(DType::bf16, 300, 200, 64), card_of(80, 1, 164));
