@@ -63,26 +63,24 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
           for (int m = 0; m < M; ++m) read_q.read(q[c][m], tile_q, m, c);
       }
       uint32_t stage = 0;
-      // One tile of keys. whole: every query of the block sees all of it.
-      const auto step = [&](auto whole) {
+      // One tile of keys. whole: every query of the block sees all of it. thread(): its number; read before a loop, places that follow from
+      // it are found once and take registers there, read anew they take none.
+      const auto step = [&](auto whole, const auto& thread) {
         constexpr bool kWhole = decltype(whole)::value;
         const int key = tile * kKeys;
         int next;
-        // Where a thread loads and reads is found before the loop without masks, in the other, for want of registers, each time anew.
-        constexpr bool kFound = kWhole && (kKeepQ || ptx::has_async_copies());
         const auto load = [&](uint32_t to, const auto& from, int tile, bool exists) {
-          if constexpr (kFound)
-            WholeRows<Head, kKeys, kAttentionThreads, T>(from).load(to, tile * kKeys, exists);
+          if constexpr (kWhole)
+            WholeRows<Head, kKeys, kAttentionThreads, T>(from, thread()).load(to, tile * kKeys, exists);
           else if (exists)
             load_rows<Head, kKeys, kAttentionThreads>(to, from, tile * kKeys);
         };
-        const auto lane = [] { return kFound ? static_cast<int>(threadIdx.x) % 32 : ptx::lane(); };
         // whether the warp sees something: a vote, so that the compiler knows that lanes agree
         const bool sees = kWhole || __any_sync(0xffffffffu, key < seen.high && key + kKeys > seen.low);
         uint32_t keep[M];
         const auto multiply = [&] {
-          const HeadFragments<Head, Operand::a> read_q(warp_row, lane());
-          const HeadFragments<Head, Operand::b> read_k(0, lane());
+          const HeadFragments<Head, Operand::a> read_q(warp_row, thread() % 32);
+          const HeadFragments<Head, Operand::b> read_k(0, thread() % 32);
           if (drops) rows.draw(keep, p.s.dropout, lse_row + first + warp_row, mask.Tk, key);
           const auto queries = [&](int c) -> const uint32_t (&)[M][4] {
             if constexpr (!kKeepQ)
@@ -103,7 +101,7 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
           for (int part = 0; part < kParts; ++part) {
             rows.softmax(part, p.s.scale_log2);
             if (drops) rows.drop(part, keep);
-            const HeadFragments<Head, Operand::b_across> read_v(0, lane());
+            const HeadFragments<Head, Operand::b_across> read_v(0, thread() % 32);
             rows.add(part, read_v, tile_v + stage);
           }
         };
@@ -136,11 +134,13 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
 #pragma unroll 1
       do {
         if constexpr (Plain) {
+          const int found = kKeepQ ? ptx::thread() : static_cast<int>(threadIdx.x);  // here, or before both loops
+          const auto thread = [&] { return kKeepQ || ptx::has_async_copies() ? found : ptx::thread(); };
 #pragma unroll 1
-          while (tile < whole.high && tile >= max(whole.low, last)) step(std::true_type{});
+          while (tile < whole.high && tile >= max(whole.low, last)) step(std::true_type{}, thread);
           if (tile < last) break;
         }
-        step(std::false_type{});
+        step(std::false_type{}, [] { return ptx::thread(); });
       } while (tile >= last);
       ptx::wait_copies<0>();
       __syncthreads();  // results go where a stage has been

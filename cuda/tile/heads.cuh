@@ -76,8 +76,8 @@ class WholeRows {
   static_assert(kStep % 8 == 0 && Rows % kStep == 0, "every thread has the same chunks of every tile");
 
  public:
-  __device__ explicit WholeRows(const HeadRows<const T>& from) : stride_(from.stride) {
-    const int thread = static_cast<int>(threadIdx.x), row = thread / Row::kSlabChunks, chunk = thread % Row::kSlabChunks;
+  __device__ WholeRows(const HeadRows<const T>& from, int thread) : stride_(from.stride) {
+    const int row = thread / Row::kSlabChunks, chunk = thread % Row::kSlabChunks;
     place_ = static_cast<uint32_t>(row * Row::kBytes + (chunk ^ Row::swizzle(row)) * 16);
     at_ = from.data + row * from.stride + chunk * 8;
     elements_ = from.D - chunk * 8;
