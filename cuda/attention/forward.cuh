@@ -26,6 +26,7 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
     constexpr bool kKeepQ = attention_keeps_queries(Head);
     constexpr int kQueries = Queries, kKeys = kTiles.tile_k, kPart = kKeepQ ? 32 : kKeys, kParts = kKeys / kPart;
     constexpr int kRows = kQueries / 4, M = kRows / 16;
+    constexpr bool kFinds = kKeepQ || ptx::has_async_copies();        // before the loop without masks: where a thread loads and reads
     constexpr uint32_t kTile = kKeys * Head * 2, kStage = 2 * kTile;  // bytes: of K or V, of both
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t tile_k = ptx::shared_address(shared), tile_v = tile_k + kTile, tile_q = tile_k + kStage;
@@ -63,14 +64,14 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
           for (int m = 0; m < M; ++m) read_q.read(q[c][m], tile_q, m, c);
       }
       uint32_t stage = 0;
-      // One tile of keys. whole: every query of the block sees all of it. thread(): its number; read before a loop, places that follow from
-      // it are found once and take registers there, read anew they take none.
+      // One tile of keys. whole: every query of the block sees all of it. thread(): its number; read before the loop, places that follow
+      // from it take registers there, read anew they take none.
       const auto step = [&](auto whole, const auto& thread) {
         constexpr bool kWhole = decltype(whole)::value;
         const int key = tile * kKeys;
         int next;
         const auto load = [&](uint32_t to, const auto& from, int tile, bool exists) {
-          if constexpr (kWhole)
+          if constexpr (kWhole && kFinds)
             WholeRows<Head, kKeys, kAttentionThreads, T>(from, thread()).load(to, tile * kKeys, exists);
           else if (exists)
             load_rows<Head, kKeys, kAttentionThreads>(to, from, tile * kKeys);
@@ -135,7 +136,7 @@ __device__ __forceinline__ void attention_forward(const FusedForward<T>& p, cons
       do {
         if constexpr (Plain) {
           const int found = kKeepQ ? ptx::thread() : static_cast<int>(threadIdx.x);  // here, or before both loops
-          const auto thread = [&] { return kKeepQ || ptx::has_async_copies() ? found : ptx::thread(); };
+          const auto thread = [&] { return kFinds ? found : ptx::thread(); };
 #pragma unroll 1
           while (tile < whole.high && tile >= max(whole.low, last)) step(std::true_type{}, thread);
           if (tile < last) break;
