@@ -26,8 +26,9 @@ struct HopperTuning {
 };
 
 // For cards that nobody has measured, in cycles. A step: the tensor cores' 2048 multiply-adds a cycle, or the 128 bytes a cycle of
-// shared memory, into which operands are copied once and out of which each warpgroup reads its half of a and b. The rest: what the static
-// report (docs/performance.md) makes of the instructions outside of the main loop. A model, not measured.
+// shared memory, into which operands are copied once and out of which each warpgroup reads its half of a and b. The rest: about what
+// the static report (docs/performance.md) makes of what is outside of the main loop where a result is f32 and added to; of 16 bits it is
+// less than half. A model, not measured.
 constexpr HopperTuning kModelledCard = {"", {{1024, 4000}, {640, 2500}, {448, 1750}, {448, 1750}}};
 
 constexpr HopperTuning kTunedCards[] = {
