@@ -219,7 +219,11 @@ export async function serve(model: GPT, tokenizer: Tokenizer, options: ServeOpti
     throw new ArgumentError(`serve: port must be an integer from 0 to 65535, got ${port}`);
   const { createServer } = await import('node:http');
   const service = new Service(model, tokenizer, options);
-  const server: Server = createServer((request, response) => void service.handle(request, response));
+  const server: Server = createServer((request, response) => {
+    // A connection that is kept for another request would keep a server that stops for seconds.
+    response.on('close', () => service.stop.signal.aborted && request.socket.destroySoon());
+    void service.handle(request, response);
+  });
   try {
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
