@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import test from 'ava';
-import { heddle, heddleEntry, tinyProject } from './support.ts';
+import { ENTRY, heddle, tinyProject } from './support.ts';
 
 test.serial('chat: a line is a turn; commands, and Ctrl-C that stops an answer', async (t) => {
   const cwd = tinyProject();
@@ -16,7 +16,7 @@ test.serial('chat: a line is a turn; commands, and Ctrl-C that stops an answer',
   t.is(stderr.match(/^\[\d+ tokens, [\d.]+ tokens\/s\]$/gm)?.length, 2);
   t.regex(stderr, /^\/what is not known\. \/reset forgets/m);
 
-  const child = spawn(process.execPath, [...heddleEntry(), 'chat', 'runs/tiny', '--max-tokens', '1000000', '--temperature', '3'], { cwd });
+  const child = spawn(process.execPath, [...ENTRY, 'chat', 'runs/tiny', '--max-tokens', '1000000', '--temperature', '3'], { cwd });
   let said = '';
   let told = '';
   child.stderr.setEncoding('utf8').on('data', (piece: string) => {

@@ -4,18 +4,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../../../lib/native/load.ts';
 
-/**
- * What `node` takes to be `heddle`: the built commands, as users run them, or their sources where those are newer (which takes half a second
- * longer).
- */
-export function heddleEntry(): string[] {
-  const [sources, built] = ['lib', 'dist/cli/main.js'].map((name) => join(packageRoot(), name)) as [string, string];
-  const made = statSync(built, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  const newer = readdirSync(sources, { recursive: true, encoding: 'utf8' }).some((name) => statSync(join(sources, name)).mtimeMs > made);
-  return newer ? ['--import', import.meta.resolve('tsx'), join(sources, 'cli/main.ts')] : [built];
+/** Whether the built commands are those of the sources. */
+function isBuilt(): boolean {
+  const sources = join(packageRoot(), 'lib');
+  const made = statSync(join(packageRoot(), 'dist/cli/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return readdirSync(sources, { recursive: true, encoding: 'utf8' }).every((name) => statSync(join(sources, name)).mtimeMs <= made);
 }
 
-const ENTRY = heddleEntry();
+// The built commands, as users run them, or their sources where those are newer (which takes half a second longer).
+const built = isBuilt();
+/** What `node` takes to load `LIBRARY`. */
+export const LOADER: readonly string[] = built ? [] : ['--import', import.meta.resolve('tsx')];
+/** The library that belongs to the commands. */
+export const LIBRARY = join(packageRoot(), built ? 'dist/index.js' : 'lib/index.ts');
+/** What `node` takes to be `heddle`. */
+export const ENTRY: readonly string[] = [...LOADER, join(packageRoot(), built ? 'dist/cli/main.js' : 'lib/cli/main.ts')];
 
 export interface Outcome {
   readonly code: number | null;

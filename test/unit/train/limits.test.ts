@@ -4,8 +4,7 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { packageRoot } from '../../../lib/native/load.ts';
-import { heddle, lastLine, tinyProject } from '../cli/support.ts';
+import { heddle, LIBRARY, LOADER, lastLine, tinyProject } from '../cli/support.ts';
 
 /** A test that limits address space, where that can be done. */
 function limitedTest(title: string, body: (t: ExecutionContext) => Promise<void> | void): void {
@@ -54,11 +53,8 @@ limitedTest('the system gives no more address space: the same error, the state i
 limitedTest('heddle pretrain without enough address space: one error, exit code 1', async (t) => {
   const cwd = tinyProject();
   // What a process that does nothing else takes, and room for all but the step.
-  const load = `await import('./lib/index.ts'); console.log(/VmPeak:\\s+(\\d+)/.exec((await import('node:fs')).readFileSync('/proc/self/status'))[1])`;
-  const measured = spawnSync(process.execPath, ['--import=tsx', '--input-type=module', '-e', load], {
-    cwd: packageRoot(),
-    encoding: 'utf8',
-  });
+  const load = `await import(${JSON.stringify(LIBRARY)}); console.log(/VmPeak:\\s+(\\d+)/.exec((await import('node:fs')).readFileSync('/proc/self/status'))[1])`;
+  const measured = spawnSync(process.execPath, [...LOADER, '--input-type=module', '-e', load], { encoding: 'utf8' });
   const room = Number(measured.stdout) * 1024 + 500 * 2 ** 20;
   const preload = join(cwd, 'limit.mjs');
   writeFileSync(
@@ -80,14 +76,13 @@ test.serial('heddle pretrain at the limit: one error, exit code 1, the last chec
   const args = ['pretrain', 'tiny.yaml', '--json', '--set', 'train.steps=20', '--set', 'train.saveEvery=2', '--set', 'train.evalEvery=0'];
   // As a program would that trains with the library; the command has no option for it.
   const preload = join(cwd, 'limit.mjs');
-  const library = new URL('../../../lib/index.ts', import.meta.url).href;
   writeFileSync(
     preload,
     `import { readdirSync, existsSync } from 'node:fs';
      let heddle;
      const timer = setInterval(async () => {
        if (!existsSync('runs/tiny')) return;
-       heddle ??= await import(${JSON.stringify(library)}); // before the first step: it takes a while
+       heddle ??= await import(${JSON.stringify(LIBRARY)}); // before the first step: it takes a while
        if (!existsSync('runs/tiny/checkpoints') || !readdirSync('runs/tiny/checkpoints').includes('step-00000002')) return;
        clearInterval(timer);
        heddle.setMemoryLimit(1, 'cpu');
