@@ -5,7 +5,7 @@ import { type ChatFormat, type Generated, GenerationEngine, plainChatFormat } fr
 import type { GPT } from '../models/index.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { ArgumentError, HeddleError, isOutOfMemory } from '../util/errors.ts';
-import { Answer, type Cost } from './answers.ts';
+import { Answer } from './answers.ts';
 import { RequestError } from './fields.ts';
 import { chatWork, completionWork, type Served, type Work } from './requests.ts';
 
@@ -91,6 +91,7 @@ class Service {
   readonly #served: Served;
   readonly #options: ServeOptions;
   readonly #name: string;
+  readonly #rows: number;
   readonly #maxWaiting: number;
   /** Ends what is under way. */
   readonly stop = new AbortController();
@@ -101,6 +102,7 @@ class Service {
       throw new ArgumentError(`serve: maxWaiting must be an integer of at least 0, got ${maxWaiting}`);
     this.#options = options;
     this.#name = name;
+    this.#rows = rows;
     this.#maxWaiting = maxWaiting;
     this.#engine = new GenerationEngine(model, tokenizer, { rows });
     this.#served = { tokenizer, contextLength: model.config.contextLength, chatFormat, mostTexts: rows + maxWaiting };
@@ -158,10 +160,9 @@ class Service {
 
   async #answer(path: string, body: unknown, response: ServerResponse, cost: { prompt: number; completion: number }): Promise<void> {
     const work = (POSTS[path] as (typeof POSTS)[string])(body, this.#served);
-    const free = this.#maxWaiting - this.#engine.waiting;
     const texts = work.prompts.flatMap((ids) => Array.from({ length: work.samples }, (_, sample) => ({ ids, sample })));
-    const idle = (this.#options.rows ?? 4) - this.#engine.running;
-    if (texts.length > free + Math.max(0, idle))
+    const room = this.#rows - this.#engine.running + this.#maxWaiting - this.#engine.waiting;
+    if (texts.length > room)
       throw new RequestError(429, `too much to do: ${this.#engine.waiting} texts wait already, try again later`, { code: 'overloaded' });
 
     const answer = new Answer(work, this.#name);
@@ -191,9 +192,8 @@ class Service {
     };
     try {
       const generated = await Promise.all(texts.map(generate));
-      const total: Cost = cost;
-      if (!work.stream) return sendJSON(response, 200, answer.whole(generated, total));
-      if (work.usage) say(answer.usage(total));
+      if (!work.stream) return sendJSON(response, 200, answer.whole(generated, cost));
+      if (work.usage) say(answer.usage(cost));
       response.end('data: [DONE]\n\n');
     } catch (error) {
       gone.abort(error); // the other texts of the request
