@@ -32,7 +32,7 @@ const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
   finetune  finetuning GPT-2 124M with LoRA and QLoRA: shares of the memory and speed of finetuning all of it [--memory: memory alone]
   load      GPT-2 124M from a file in the page cache, as a share of copying its bytes
   start     from import of the built package to the first op's result
-  targets   all of these against what the CPU path is asked to reach
+  targets   all of these against what the CPU path is asked to reach; what misses is measured again, up to three times in all
   kernels   single ops on any device [--device cuda:0]
   matmul --tune   the cost of each tile of Hopper's matmul on --device, into the table by which tiles are chosen
   SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]
@@ -179,6 +179,7 @@ async function load(): Promise<unknown> {
 async function targets(): Promise<unknown> {
   const rows = benchTargets(
     machine,
+    list(values.jobs),
     process.argv.slice(2).filter((arg) => arg !== 'targets'),
   );
   for (const r of rows) {
