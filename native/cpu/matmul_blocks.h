@@ -11,12 +11,9 @@
 namespace heddle::cpu::HEDDLE_ISA {
 namespace {
 
-// Cache blocks: of a tile's two panels one stays in L1 while those of the other operand's block come from L2 (B: 256 x 384, 384 KB; A: 144
-// x 256), which also holds the block of c (144 x 384) through all of k.
+// Cache blocks: of a tile's two panels one stays in L1 (kColumnsStay) while those of the other operand's block come from L2 (B: 256 x 384,
+// 384 KB; A: 144 x 256), which also holds the block of c (144 x 384) through all of k.
 constexpr int64_t kBlockRows = 144 / kTileRows * kTileRows;  // kBlockCols: matmul_operands.h
-// Which one: a panel of B that takes at most half of L1 (16 KB with AVX2), so that each step of k reads kTileRows numbers from L2; where it
-// takes all (32 KB with AVX-512), the panel of A, and kTileCols come from L2.
-constexpr bool kColumnsStay = kTileCols * kBlock * 4 <= 16 * 1024;
 // What is packed at a time: at most kPackDepth of k, so that an item's rows of A stay in L2 (144 x 768, 490 KB), and at most
 // kPackFloats of B (8 MB, in L3).
 constexpr int64_t kPackDepth = 3 * kBlock, kPackFloats = int64_t{1} << 21;
@@ -99,10 +96,11 @@ struct Grid {
   Range cols(int64_t item) const { return part(item / row_items, col_items, col_tiles, kTileCols, N); }
 };
 
-// Rows x cols of c, over the depth of `a`. panel(k, column): the packed panel of B. fresh: `a` is of these rows, and yet to be packed, each
-// panel when it is needed for the first time.
-template <class Numbers, class B>
-void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& a, Range rows, Range cols, bool fresh, const B& panel) {
+// Rows x cols of c, over the depth of `a`. fresh: `a` is of these rows, and yet to be packed, each panel when it is needed for the first
+// time.
+template <class Numbers>
+void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& a, Range rows, Range cols, bool fresh,
+              const Columns<Numbers>& b) {
   const TileRegisters registers;
   for (int64_t low = cols.low; low < cols.high; low += kBlockCols) {
     const bool pack = fresh && low == cols.low;
@@ -110,7 +108,7 @@ void multiply(const MatmulArgs& g, const Product& p, const PackedRows<Numbers>& 
       block<Numbers>(
           g, p, rows, {low, smaller(low + kBlockCols, cols.high)}, k,
           [&](int64_t m, bool first) { return pack && first ? a.first_use(g, p, m, k) : RowPanel{a.panel(m, k), {}}; },
-          [&](int64_t, int64_t column, int, int64_t*) { return panel(k, column); });
+          [&](int64_t, int64_t column, int, int64_t* step) { return b.panel(k, column, step); });
     });
   }
 }
@@ -128,24 +126,24 @@ void each_piece(const MatmulArgs& g, const F& f) {
   }
 }
 
-// B is packed once, by all threads, then read by all items. So is A where several items read a row of it; otherwise an item packs its own
-// rows, and has them in its L2.
+// B is packed once, by all threads, where it is packed at all, then read by all items. So is A where several items read a row of it;
+// otherwise an item packs its own rows, and has them in its L2.
 template <class Numbers>
 void run_shared(const MatmulArgs& g, const Product& p) {
   each_piece(g, [&](Range wide, Range depth) {
-    PackedCols<Numbers> b{nullptr, wide, depth};
-    b.data = pool_scratch(kSharedB, b.floats());
+    Columns<Numbers> b(g, p, wide, depth);
+    b.take_scratch(kSharedB);
     const Grid grid(g.M, wide.size(), depth.size(), 1, true);
     // Columns that an item packs: long runs of memory, whichever way it lies, and something to do for every thread.
     const int64_t fair = ceil_div(ceil_div(wide.size(), wanted_items()), kTileCols) * kTileCols;
     const int64_t strip = g.b_n == 1 ? smaller(fair, kBlockCols) : kTileCols;
     PackedRows<Numbers> shared{nullptr, {0, g.M}, depth};
-    const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = ceil_div(wide.size(), strip);
+    const int64_t a_strips = grid.col_items > 1 ? ceil_div(grid.row_tiles, 4) : 0, b_strips = b.in_place ? 0 : ceil_div(wide.size(), strip);
     if (a_strips) shared.data = pool_scratch(kSharedA, shared.floats());
     parallel(a_strips + b_strips, [&](int64_t item) {
       if (item < a_strips) return shared.pack(g, p, part(item, a_strips, grid.row_tiles, kTileRows, g.M));
       const int64_t low = wide.low + (item - a_strips) * strip;
-      b.pack(g, p, {low, smaller(low + strip, wide.high)});
+      b.pack({low, smaller(low + strip, wide.high)});
     });
     parallel(grid.items(), [&](int64_t item) {
       PackedRows<Numbers> a = shared;
@@ -183,11 +181,11 @@ void run_own(const MatmulArgs& g, const Product& p) {
     parallel(items, [&](int64_t item) {
       const Range own = part(item, items, units, unit, cut_rows ? g.M : wide.size());
       PackedRows<Numbers> a{nullptr, cut_rows ? own : Range{0, g.M}, depth};
-      PackedCols<Numbers> b{nullptr, cut_rows ? wide : own.from(wide.low), depth};
+      Columns<Numbers> b(g, p, cut_rows ? wide : own.from(wide.low), depth);
       a.data = pool_scratch(kLocalA, a.floats());
-      b.data = pool_scratch(kLocalB, b.floats());
+      b.take_scratch(kLocalB);
       const bool first = packed_for != piece;
-      if (!cut_rows || first) b.pack(g, p);
+      if (!cut_rows || first) b.pack();
       if (!cut_rows && first) a.pack(g, p, a.rows);
       packed_for = piece;
       multiply(g, p, a, a.rows, b.cols, cut_rows, b);

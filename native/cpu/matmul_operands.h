@@ -47,6 +47,17 @@ void pack_a(const MatmulArgs& g, const Product& p, float* dst, Range rows, Range
   pack_rows<Numbers>(dst, p.a + rows.low * g.a_m + k.low * g.a_k, g.a_m, g.a_k, rows.size(), k.size(), along_k);
 }
 
+// Which of a tile's two panels stays in L1: that of B where it takes at most half of it (16 KB with AVX2), so that each step of k reads
+// kTileRows numbers from L2; where it takes all (32 KB with AVX-512), that of A, and kTileCols come from L2.
+constexpr bool kColumnsStay = kTileCols * kBlock * 4 <= 16 * 1024;
+
+// Whether panels of B are read where they lie, in rows of whole vectors, which come from L2 as packed ones would. Rows that are multiples
+// of 4 KB apart compete for the same places in the caches.
+template <class Numbers>
+bool reads_in_place(const MatmulArgs& g) {
+  return Numbers::kDepth == 1 && !kColumnsStay && g.b_n == 1 && g.N % VW == 0 && g.b_k % 1024 != 0;
+}
+
 // Floats of so many packed rows of A per step of k.
 int64_t packed_rows(int64_t rows) { return ceil_div(rows, kTileRows) * kPanelRows; }
 
@@ -99,28 +110,43 @@ struct PackedRows {
   }
 };
 
-// Columns of B for some depth of k, packed: blocks of k one behind the other, in each the panels.
+// Columns of B for some depth of k: packed, blocks of k one behind the other, in each the panels; or read where they lie.
 template <class Numbers>
-struct PackedCols {
-  float* data;
+struct Columns {
+  const MatmulArgs& g;
+  const Product& p;
   Range cols, depth;
+  bool in_place;
+  float* data = nullptr;
 
-  size_t floats() const { return static_cast<size_t>(padded() * Numbers::steps(depth.size())); }
-  float* operator()(Range k, int64_t column) const {
-    return data + Numbers::steps(k.low - depth.low) * padded() + (column - cols.low) * Numbers::steps(k.size());
+  Columns(const MatmulArgs& g, const Product& p, Range cols, Range depth)
+      : g(g), p(p), cols(cols), depth(depth), in_place(reads_in_place<Numbers>(g)) {}
+
+  // The panel at a column. step: from one k to the next.
+  const float* panel(Range k, int64_t column, int64_t* step) const {
+    if (!in_place) return packed(k, column);
+    *step = g.b_k;
+    return p.b + k.low * g.b_k + column;
   }
-  // Some columns, in long runs of memory, whichever way it lies.
-  void pack(const MatmulArgs& g, const Product& p, Range some) const {
-    each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, (*this)(k, some.low), some, k, true); });
+  // What is not read in place is packed into scratch memory: some columns, in long runs of memory, whichever way it lies.
+  void take_scratch(int slot) {
+    if (!in_place) data = pool_scratch(slot, static_cast<size_t>(padded() * Numbers::steps(depth.size())));
+  }
+  void pack(Range some) const {
+    each_block(depth, [&](Range k) { pack_b<Numbers>(g, p, packed(k, some.low), some, k, true); });
   }
   // All of them, `strip` at a time.
-  void pack(const MatmulArgs& g, const Product& p) const {
+  void pack() const {
+    if (in_place) return;
     const int64_t strip = g.b_n == 1 ? kBlockCols : kTileCols;
-    for (int64_t n = cols.low; n < cols.high; n += strip) pack(g, p, {n, smaller(n + strip, cols.high)});
+    for (int64_t n = cols.low; n < cols.high; n += strip) pack({n, smaller(n + strip, cols.high)});
   }
 
  private:
   int64_t padded() const { return ceil_div(cols.size(), kTileCols) * kTileCols; }
+  float* packed(Range k, int64_t column) const {
+    return data + Numbers::steps(k.low - depth.low) * padded() + (column - cols.low) * Numbers::steps(k.size());
+  }
 };
 
 }  // namespace

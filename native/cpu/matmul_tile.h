@@ -39,7 +39,8 @@ void tile_kernel(int64_t k, const float* a, const float* b, int64_t b_step, floa
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) sum[i][j] = vf{};
   }
-  const auto step = [&] {
+  // Inline whatever the compiler thinks of the file's growth: outside, the sums would be in memory.
+  const auto step = [&]() __attribute__((always_inline)) {
     vf right[V];
 #pragma GCC unroll 4
     for (int j = 0; j < V; ++j) right[j] = load(b + j * VW);

@@ -45,7 +45,7 @@ inline vf load_quads(const float* const* rows, int64_t at) {
 }
 
 // Elements at to at + 3 of VW rows: column[q] holds element at + q of every row.
-inline void transpose_rows(const float* const* rows, int64_t at, vf column[4]) {
+[[gnu::always_inline]] inline void transpose_rows(const float* const* rows, int64_t at, vf column[4]) {
   transpose_quads(load_quads(rows, at), load_quads(rows + 1, at), load_quads(rows + 2, at), load_quads(rows + 3, at), column);
 }
 
