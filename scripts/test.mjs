@@ -1,6 +1,6 @@
 // npm test: native tests (at every instruction-set level of this machine), then the suite, then what touches kernels again at each
 // other level and on each CUDA device: real ones, or, where there is none but nvcc is, simulated cards of three generations.
-// --all: with test/long/, the whole suite at each level, and what emulated.mjs has: processors that this machine is not.
+// --all: with test/long/, the whole suite at each level and on real cards, and what emulated.mjs has: processors that this machine is not.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
@@ -12,7 +12,7 @@ import { cudaRemedy, gpus, noCompiler, nvcc, root } from './tools.mjs';
 
 const all = process.argv.includes('--all');
 const tests = all ? [] : kernelTests;
-const env = all ? { HEDDLE_TEST: 'all' } : {};
+const env = all ? { HEDDLE_TEST: 'all' } : {}; // once: nothing in test/long/ knows of levels
 
 process.env.SIM_CARDS ??= '80,90,75';
 const simulated = path.join(root, 'build/sim/Release/heddle.node');
@@ -25,7 +25,7 @@ const others = isas.filter((name) => name !== isa);
 const absent = compiledIsas.filter((name) => !isas.includes(name));
 
 // Real cards take one test file at a time: their memory is not shared out.
-const onDevice = (name) => ava([...(usesSimulator ? [] : ['--concurrency=1']), ...tests], { ...env, HEDDLE_TEST_DEVICE: name });
+const onDevice = (name) => ava(usesSimulator ? kernelTests : ['--concurrency=1', ...tests], { HEDDLE_TEST_DEVICE: name });
 
 // Every kernel once more with what the simulator checks on request: races, reads of what nobody wrote, habits that only a lenient device forgives.
 const CHECKED = [
@@ -65,7 +65,7 @@ await runSteps([
   ...working.map(({ name, card }) => [`kernel tests on ${name} (${card})`, () => onDevice(name)]),
   ...(usesSimulator ? working : []).map(({ name, card }) => [`every access checked on ${name} (${card})`, () => checked(name)]),
   ...(usesSimulator && working.length ? inTiles : []),
-  ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { ...env, HEDDLE_CPU: name })]),
+  ...others.map((name) => [`${all ? 'suite' : 'kernel tests'} at ${name}`, () => ava(tests, { HEDDLE_CPU: name })]),
   ...inEmulator.steps,
 ]);
 if (!nativeTests) console.log('not run: native tests (nothing was compiled here)');
