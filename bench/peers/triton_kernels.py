@@ -3,9 +3,9 @@
 
     triton_kernels.py OUT SM JOB ...    a line of JSON for each kernel: job, name, tile, cubin, threads, shared; or its error
 
-JOB: forward, dX, dW (products of bf16 operands with a bf16 or f32 result), attention-64 and -128 (forward, by
-head size), layernorm, softmax, cross-entropy, adamw. The tiles, warps and
-stages that are tried stand in configs(); what is in OUT already is not compiled again.
+JOB: forward, dX, dW (products of bf16 operands with a bf16 or f32 result), attention-forward-64 and -128 (by head size), the same of
+attention-keys (dK and dV) and attention-queries (dQ), layernorm, softmax, cross-entropy, adamw. The tiles, warps and stages that are
+tried stand in configs(); what is in OUT already is not compiled again.
 """
 import json
 import os
@@ -17,7 +17,6 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 PRODUCTS = {"forward": (False, True), "dX": (False, False), "dW": (True, False)}  # a transposed, b transposed
-HEADS = {"attention-64": 64, "attention-128": 128}
 
 
 @triton.jit
@@ -146,6 +145,80 @@ def attention(o, lse, q, k, v, T, C, scale, BM: tl.constexpr, BN: tl.constexpr, 
     tl.store(lse + h * T + i, (top + tl.math.log2(total)) * 0.69314718, mask=i < T)
 
 
+@triton.jit
+def attention_keys(dk, dv, q, k, v, do, lse, delta, T, C, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+    """Causal, dK and dV of BN keys: queries on the diagonal with a mask, whole tiles without, the last ones with one again."""
+    first, h = tl.program_id(0) * BN, tl.program_id(1)
+    n, d, m = first + tl.arange(0, BN), tl.arange(0, D), tl.arange(0, BM)
+    rows = h * D + n[:, None] * C + d[None, :]
+    keys = tl.load(k + rows, mask=n[:, None] < T, other=0.0)
+    values = tl.load(v + rows, mask=n[:, None] < T, other=0.0)
+    queries, grads = q + h * D + m[:, None] * C + d[None, :], do + h * D + m[:, None] * C + d[None, :]
+    sums, deltas = lse + h * T + m, delta + h * T + m
+    out_k, out_v = tl.zeros((BN, D), tl.float32), tl.zeros((BN, D), tl.float32)
+    whole = T // BM * BM
+    log2 = scale * 1.44269504
+    for i in range(first, tl.minimum(first + BN, T), BM):
+        x, g = tl.load(queries + i * C, mask=i + m[:, None] < T, other=0.0), tl.load(grads + i * C, mask=i + m[:, None] < T, other=0.0)
+        p = tl.math.exp2(tl.dot(keys, x.T) * log2 - tl.load(sums + i, mask=i + m < T, other=0.0)[None, :] * 1.44269504)
+        p = tl.where((n[:, None] <= i + m[None, :]) & (i + m[None, :] < T), p, 0.0)
+        out_v = tl.dot(p.to(tl.bfloat16), g, out_v)
+        s = p * (tl.dot(values, g.T) - tl.load(deltas + i, mask=i + m < T, other=0.0)[None, :])
+        out_k = tl.dot(s.to(tl.bfloat16), x, out_k)
+    for i in range(first + BN, whole, BM):
+        x, g = tl.load(queries + i * C), tl.load(grads + i * C)
+        p = tl.math.exp2(tl.dot(keys, x.T) * log2 - tl.load(sums + i)[None, :] * 1.44269504)
+        out_v = tl.dot(p.to(tl.bfloat16), g, out_v)
+        s = p * (tl.dot(values, g.T) - tl.load(deltas + i)[None, :])
+        out_k = tl.dot(s.to(tl.bfloat16), x, out_k)
+    if (whole < T) & (whole >= first + BN):
+        i = whole
+        x, g = tl.load(queries + i * C, mask=i + m[:, None] < T, other=0.0), tl.load(grads + i * C, mask=i + m[:, None] < T, other=0.0)
+        p = tl.math.exp2(tl.dot(keys, x.T) * log2 - tl.load(sums + i, mask=i + m < T, other=0.0)[None, :] * 1.44269504)
+        p = tl.where(i + m[None, :] < T, p, 0.0)
+        out_v = tl.dot(p.to(tl.bfloat16), g, out_v)
+        s = p * (tl.dot(values, g.T) - tl.load(deltas + i, mask=i + m < T, other=0.0)[None, :])
+        out_k = tl.dot(s.to(tl.bfloat16), x, out_k)
+    tl.store(dk + rows, (out_k * scale).to(tl.bfloat16), mask=n[:, None] < T)
+    tl.store(dv + rows, out_v.to(tl.bfloat16), mask=n[:, None] < T)
+
+
+@triton.jit
+def attention_queries(dq, q, k, v, do, lse, delta, T, C, scale, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+    """Causal, dQ of BM queries: whole tiles of keys, then those on the diagonal."""
+    first, h = tl.program_id(0) * BM, tl.program_id(1)
+    i, d, n = first + tl.arange(0, BM), tl.arange(0, D), tl.arange(0, BN)
+    rows = h * D + i[:, None] * C + d[None, :]
+    x, g = tl.load(q + rows, mask=i[:, None] < T, other=0.0), tl.load(do + rows, mask=i[:, None] < T, other=0.0)
+    keys, values = k + h * D + n[:, None] * C + d[None, :], v + h * D + n[:, None] * C + d[None, :]
+    sums = tl.load(lse + h * T + i, mask=i < T, other=0.0)[:, None] * 1.44269504
+    deltas = tl.load(delta + h * T + i, mask=i < T, other=0.0)[:, None]
+    out = tl.zeros((BM, D), tl.float32)
+    log2 = scale * 1.44269504
+    for j in range(0, first, BN):
+        y = tl.load(keys + j * C)
+        p = tl.math.exp2(tl.dot(x, y.T) * log2 - sums)
+        s = p * (tl.dot(g, tl.load(values + j * C).T) - deltas)
+        out = tl.dot(s.to(tl.bfloat16), y, out)
+    for j in range(first, tl.minimum(first + BM, T), BN):
+        y = tl.load(keys + j * C, mask=j + n[:, None] < T, other=0.0)
+        p = tl.where(j + n[None, :] <= i[:, None], tl.math.exp2(tl.dot(x, y.T) * log2 - sums), 0.0)
+        s = p * (tl.dot(g, tl.load(values + j * C, mask=j + n[:, None] < T, other=0.0).T) - deltas)
+        out = tl.dot(s.to(tl.bfloat16), y, out)
+    tl.store(dq + rows, (out * scale).to(tl.bfloat16), mask=i[:, None] < T)
+
+
+ATTENTION = {
+    "forward": (attention, ("o q k v", "lse"), [(64, 32, 4, 3), (64, 64, 4, 3), (128, 32, 4, 3), (128, 64, 4, 2), (128, 64, 4, 3),
+                                                (128, 64, 8, 3), (128, 128, 8, 2)]),
+    "keys": (attention_keys, ("dk dv q k v do", "lse delta"), [(32, 64, 4, 2), (32, 64, 4, 3), (32, 128, 4, 2), (32, 128, 4, 3), (32, 128, 8, 3),
+                                                               (64, 64, 4, 2), (64, 64, 4, 3), (64, 128, 4, 2), (64, 128, 8, 2),
+                                                               (64, 128, 8, 3)]),
+    "queries": (attention_queries, ("dq q k v do", "lse delta"), [(64, 32, 4, 2), (64, 32, 4, 3), (64, 64, 4, 2), (128, 32, 4, 2), (128, 32, 4, 3),
+                                                                  (128, 32, 8, 3), (128, 64, 4, 2), (128, 64, 8, 2), (128, 64, 8, 3)]),
+}
+
+
 def kinds(bf16="", fp32="", ints="", floats=""):
     lists = (("*bf16", bf16), ("*fp32", fp32), ("i32", ints), ("fp32", floats))
     return {name: kind for kind, names in lists for name in names.split()}
@@ -169,10 +242,12 @@ def configs(job, sm):
             tensors = {p: f"tensordesc<{out if p == 'c' else 'bf16'}[{x},{y}]>" for p, (x, y) in boxes.items()}
             name = f"{m}x{n}x{k} TMA, {warps} warps, {stages} stages"
             yield name, (m, n, k), matmul_tma, tensors | kinds(ints="M N K"), dict(TA=ta, TB=tb, BM=m, BN=n, BK=k), warps, stages
-    elif job in HEADS:
-        for m, n, warps, stages in [(64, 32, 4, 3), (64, 64, 4, 3), (128, 32, 4, 3), (128, 64, 4, 2), (128, 64, 4, 3), (128, 64, 8, 3), (128, 128, 8, 2)]:
-            signature = kinds("o q k v", "lse", "T C", "scale")
-            yield f"{m}x{n}, {warps} warps, {stages} stages", None, attention, signature, dict(BM=m, BN=n, D=HEADS[job]), warps, stages
+    elif job.startswith("attention-"):
+        _, what, head = job.split("-")
+        function, pointers, tiles = ATTENTION[what]
+        for m, n, warps, stages in tiles:
+            signature = kinds(*pointers, "T C", "scale")
+            yield f"{m}x{n}, {warps} warps, {stages} stages", None, function, signature, dict(BM=m, BN=n, D=int(head)), warps, stages
     elif job == "layernorm":
         for warps in (2, 4, 8):
             yield f"{warps} warps", None, layernorm, kinds("y x w b", "mean rstd", "C"), dict(B=1024), warps, 2

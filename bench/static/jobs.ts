@@ -76,6 +76,7 @@ const FUSED = {
   'dK and dV': /^attention_(backward_kernel<\w+,\d+,1,|keys_hopper_kernel<)/,
   dQ: /^attention_(backward_kernel<\w+,\d+,0,|queries_hopper_kernel<)/,
 };
+const PEER = { forward: 'forward', 'dK and dV': 'keys', dQ: 'queries' };
 const fused = (what: keyof typeof FUSED, D: number): Job => ({
   ...{ subject: 'attention', name: `${what}, D = ${D}`, shape: `1x512x1x${D}, bf16` },
   kernel: FUSED[what],
@@ -83,7 +84,7 @@ const fused = (what: keyof typeof FUSED, D: number): Job => ({
     what === 'forward'
       ? ['cuda/attention/forward_bf16.cu', 'cuda/attention/hopper_forward_bf16_sm90.cu']
       : ['cuda/attention/backward_bf16.cu', 'cuda/attention/hopper_backward_bf16_sm90.cu'],
-  ...(what === 'forward' ? { peer: `attention-${D}` } : {}),
+  peer: `attention-${PEER[what]}-${D}`,
   prepare: (make) => attention(make, D, 'bf16', what !== 'forward'),
 });
 
