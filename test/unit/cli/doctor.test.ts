@@ -75,7 +75,8 @@ test('a level that does not exist: the variable is named, not the binary blamed'
 test('so is what multiplies in bf16', (t) => {
   const { report: r } = report({ HEDDLE_BF16: 'f32' });
   const value = r.findings.find((f) => f.name === 'instructions')?.value;
-  t.true(value?.includes('forced by HEDDLE_BF16') && !value.includes('products in bf16'), value);
+  t.regex(value ?? '', /forced by .*HEDDLE_BF16/); // and by HEDDLE_CPU, where the suite runs at another level
+  t.false(value?.includes('products in bf16'));
   const { report: unknown } = report({ HEDDLE_BF16: 'tiles' });
   t.is(unknown.findings.find((f) => f.name === 'binary')?.remedy, 'correct HEDDLE_BF16 or unset it');
 });
