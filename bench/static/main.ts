@@ -8,11 +8,13 @@ import { archOf } from './archs.ts';
 import { budgetLines } from './budget.ts';
 import { DISASSEMBLER_REMEDY, findDisassembler } from './disassembler.ts';
 import { JOBS, SUBJECTS } from './jobs.ts';
+import { MEMORY_JOBS, memoryLines } from './memory.ts';
 import { compilerVersion, cudaRemedy, nvcc, type Own, ownKernels } from './ours.ts';
 import { tritonPeers } from './peers.ts';
 import { plansOf, planTile } from './plans.ts';
 import { ownLines, peerLines } from './print.ts';
 import { GPT2_PRODUCTS } from './products.ts';
+import { profileJobs } from './profile.ts';
 import { record } from './recorded.ts';
 import { shapeLines, shapeShares } from './shapes.ts';
 import { tileKernels } from './tiles.ts';
@@ -65,6 +67,8 @@ export async function staticReport(o: StaticOptions): Promise<unknown> {
     }
     const shares = shapeShares(tiles, plans, peers);
     for (const line of budget ? budgetLines(owns, shares) : shapeLines(shares)) console.log(line);
+    if (o.subjects.length === 0 || o.subjects.includes('memory'))
+      for (const line of memoryLines(profileJobs(MEMORY_JOBS, sm))) console.log(line);
   }
   if (o.record) record(version, rows);
   return rows.map(({ sm, own }) => ({

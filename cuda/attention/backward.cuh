@@ -6,9 +6,10 @@
 // queries of a tile of keys, head after head of its group, for dK and dV; one walks the keys of a tile of queries, for dQ. P and dS are
 // computed in both.
 //
-// A block's own tiles are A operands: 32 or 16 rows a warp. What it walks ("columns") comes 32 or 16 at a time, in two stages where shared
-// memory suffices. For dK and dV scores are transposed, so that accumulators of P^T and dS^T are A fragments as they lie. Plain: neither
-// documents nor dropout; then tiles of which all is seen, most of them, have a loop without masks.
+// A block's own tiles are A operands: 32 or 16 rows a warp, in shared memory or, of heads of 128, in registers. What it walks ("columns")
+// comes 32 or 16 at a time, in two stages where shared memory suffices. For dK and dV scores are transposed, so that accumulators of P^T
+// and dS^T are A fragments as they lie. Plain: neither documents nor dropout; then tiles of which all is seen, most of them, have a loop
+// without masks.
 #include <type_traits>
 
 #include "attention/backward_delta.cuh"
@@ -34,11 +35,14 @@ struct FusedBackward {
 };
 
 template <class T, int Head, bool Keys, bool Plain>
-__global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kernel(const __grid_constant__ FusedBackward<T> a) {
+__global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attention_backward_threads(Head))
+    attention_backward_kernel(const __grid_constant__ FusedBackward<T> a) {
   if constexpr (has_fused_backward<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
     constexpr int kOwn = Keys ? kTiles.key_rows : kTiles.query_rows, kColumns = Keys ? kTiles.key_columns : kTiles.query_columns;
-    constexpr int kRows = kOwn / 4, M = kRows / 16, N = kColumns / 8, kWidth = attention_width(Head, Keys);
+    constexpr int kThreads = attention_backward_threads(Head);
+    constexpr int kChunks = Head / 16, kKept = attention_kept_chunks(Head, Keys);
+    constexpr int kRows = kOwn / (kThreads / 32), M = kRows / 16, N = kColumns / 8, kWidth = attention_width(Head, Keys);
     constexpr int kOwnBytes = kOwn * Head * 2, kColumnBytes = kColumns * Head * 2, kStage = 2 * kColumnBytes + kColumns * 8;
     using Scores = BackwardScores<T, Head, Keys, M, N>;
     extern __shared__ __align__(1024) unsigned char shared[];
@@ -74,8 +78,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
       const int at = walk.tile * kColumns;
       const auto& x = Keys ? a.q : a.k;
       const auto& y = Keys ? a.d_o : a.v;
-      load_rows<Head, kColumns, kAttentionThreads>(stage, x.head(b, h, column_count, a.s.D), at);
-      load_rows<Head, kColumns, kAttentionThreads>(stage + kColumnBytes, y.head(b, h, column_count, a.s.D), at);
+      load_rows<Head, kColumns, kThreads>(stage, x.head(b, h, column_count, a.s.D), at);
+      load_rows<Head, kColumns, kThreads>(stage + kColumnBytes, y.head(b, h, column_count, a.s.D), at);
       if constexpr (Keys) {
         const int thread = ptx::thread();
         if (thread < kColumns / 2)
@@ -102,11 +106,24 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
     if (!walk.done()) {
       const auto& x = Keys ? a.k : a.q;
       const auto& y = Keys ? a.v : a.d_o;
-      load_rows<Head, kOwn, kAttentionThreads>(own, x.head(b, head, row_count, a.s.D), first);
-      load_rows<Head, kOwn, kAttentionThreads>(own + kOwnBytes, y.head(b, head, row_count, a.s.D), first);
+      load_rows<Head, kOwn, kThreads>(own, x.head(b, head, row_count, a.s.D), first);
+      load_rows<Head, kOwn, kThreads>(own + kOwnBytes, y.head(b, head, row_count, a.s.D), first);
       load_columns(stages);
       ptx::commit_copies();
-      uint32_t stage = 0;
+      uint32_t kept[kKept + 1][M][4];  // the last: what is read for one product
+      const auto read_kept = [&](const HeadFragments<Head, Operand::a>& read_own, int to, int n) {
+#pragma unroll
+        for (int m = 0; m < M; ++m) read_own.read(kept[to][m], own + n / kChunks * kOwnBytes, m, n % kChunks);
+      };
+      if constexpr (kKept > 0) {
+        ptx::wait_copies<0>();
+        __syncthreads();
+        const HeadFragments<Head, Operand::a> read_own(warp_row);
+#pragma unroll
+        for (int n = 0; n < kKept; ++n) read_kept(read_own, n, n);
+      }
+      const bool two_stages = (Plain && attention_two_stages(Head)) || a.stages == 2;
+      uint32_t stage = stages;
       const auto seen_whole = [&](int from, int count, int column) {
         return Keys ? mask.full(column, kColumns, from, count) : mask.full(from, count, column, kColumns);
       };
@@ -114,14 +131,14 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
       const auto step = [&](auto whole) {
         constexpr bool kWhole = decltype(whole)::value;
         const int column = walk.tile * kColumns;
-        const uint32_t columns = stages + stage;
+        const uint32_t columns = stage;
         const int walk_head = walk.head;
         ptx::wait_copies<0>();
         __syncthreads();  // these columns are there, the other stage has been read
         walk.next<kColumns>();
-        if (a.stages == 2) {
-          stage = kStage - stage;
-          if (!walk.done()) load_columns(stages + stage);
+        if (two_stages) {
+          stage = 2 * stages + kStage - stage;  // the other one
+          if (!walk.done()) load_columns(stage);
           ptx::commit_copies();
         }
         const int warp_first = first + ptx::thread() / 32 * kRows;                                 // `row`, without a register for it
@@ -131,11 +148,20 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
           uint32_t keep = 0;
           const int64_t dropout_head = static_cast<int64_t>(b) * a.s.H + (Keys ? head * a.s.group + walk_head : head);
           if (drops) keep = Scores::draw(a.s.dropout, dropout_head, mask.Tq, mask.Tk, warp_first, column);
-          Scores::multiply(x.p, own, warp_row, columns);
+          const HeadFragments<Head, Operand::a> read_own(warp_row);
+          const auto own_tile = [&](int i) {
+            return [&, i](int c) -> const uint32_t (&)[M][4] {
+              const int n = i * kChunks + c;
+              if (n < kKept) return kept[n];
+              read_kept(read_own, kKept, n);
+              return kept[kKept];
+            };
+          };
+          Scores::multiply(x.p, own_tile(0), columns);
           const bool full = kWhole || (seen_whole(warp_first, kRows, column) &&
                                        (!walk.documents || walk.own.same(document_range(walk.documents, column, kColumns, column_count))));
           if (!full) x.hide(mask, warp_first, column);
-          Scores::multiply(x.dp, own + kOwnBytes, warp_row, columns + kColumnBytes);
+          Scores::multiply(x.dp, own_tile(1), columns + kColumnBytes);
           if (drops) x.drop(x.dp, keep, a.s.dropout.scale);
           const uint32_t sums = columns + 2 * kColumnBytes + ptx::lane() % 4 * 16;
 #pragma unroll
@@ -155,7 +181,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_backward_kerne
           if constexpr (Keys) Scores::template add<kWidth>(second_sum, x.p, columns + kColumnBytes + offset);
           Scores::template add<kWidth>(first_sum, x.dp, columns + offset);
         }
-        if (a.stages == 1) {
+        if (!two_stages) {
           __syncthreads();
           if (!walk.done()) load_columns(stages);
           ptx::commit_copies();

@@ -37,9 +37,9 @@ template <class T, int Head, bool Keys, int M, int N>
 struct BackwardScores {
   float p[M][N][4], dp[M][N][4];  // P, dP; then k P, dS
 
-  // x = own tile times columns^T.
-  static __device__ void multiply(float (&x)[M][N][4], uint32_t own, int warp_row, uint32_t columns) {
-    const HeadFragments<Head, Operand::a> read_own(warp_row);
+  // x = own tile times columns^T. own(a, c): the tile's fragments of elements [16 c, 16 c + 16).
+  template <class Own>
+  static __device__ void multiply(float (&x)[M][N][4], const Own& own, uint32_t columns) {
     const HeadFragments<Head, Operand::b> read_columns(0);
 #pragma unroll
     for (int m = 0; m < M; ++m)
@@ -49,9 +49,7 @@ struct BackwardScores {
         for (int e = 0; e < 4; ++e) x[m][j][e] = 0;
 #pragma unroll
     for (int c = 0; c < Head / 16; ++c) {
-      uint32_t a[M][4];
-#pragma unroll
-      for (int m = 0; m < M; ++m) read_own.read(a[m], own, m, c);
+      const uint32_t (&a)[M][4] = own(c);
 #pragma unroll
       for (int j = 0; j < N / 2; ++j) {
         uint32_t b[4];

@@ -3,6 +3,7 @@
 //
 // The fused kernels keep scores in registers, on the tensor cores, in 16-bit types: mma.sync (forward.cuh), or Hopper's own (hopper*.cuh).
 // Composed of matmuls is what they don't take: f32, bf16 before sm_80, heads whose rows are not whole vectors of 16 bytes.
+#include <algorithm>
 #include <cstdint>
 
 #include "ops/backend.h"
@@ -51,10 +52,17 @@ constexpr int attention_head_index(int head) { return head == 32 ? 0 : head == 6
 
 constexpr AttentionTiles attention_tiles(int head) {
   if (head <= 64) return {128, 64, 128, 32, 128, 32};
-  if (head == 96) return {128, 64, 64, 32, 128, 32};
-  if (head == 128) return {128, 32, 64, 32, 128, 16};
+  if (head == 96) return {128, 32, 64, 32, 128, 32};
+  if (head == 128) return {128, 32, 128, 32, 128, 32};
   return {64, 32, 64, 32, 64, 32};
 }
+// Threads of a block of backward: a warp has 32 or 16 of its rows.
+constexpr int attention_backward_threads(int head) { return head == 128 ? 256 : kAttentionThreads; }
+// How much of its own two tiles a warp of backward keeps in registers, in fragments of 16 elements of all its rows, so that what is walked
+// is most of what it reads: of heads of 128 queries and dO, or the keys and a quarter of the values.
+constexpr int attention_kept_chunks(int head, bool keys) { return head != 128 ? 0 : keys ? 10 : 16; }
+// Whether what a block of backward walks always has two stages; large heads have one where shared memory has no more.
+constexpr bool attention_two_stages(int head) { return head <= 128; }
 // Whether forward's registers keep the queries: then K and V have two stages each in shared memory, the second in the queries' place.
 constexpr bool attention_keeps_queries(int head) { return head <= 64; }
 // Dynamic shared memory of forward, of a block of so many queries.
@@ -194,8 +202,8 @@ inline AttentionBackwardPlan plan_attention_backward(const AttentionBackwardArgs
     while (most > 0 && static_cast<size_t>(attention_backward_shared(head, keys, most)) > card.shared_per_block) --most;
     return most;
   };
-  p = {AttentionKernel::fused, head, kAttentionThreads, stages(true), stages(false), ceil_div(s.Tq, kRowTile) * kRowTile};
-  if (p.key_stages == 0 || p.query_stages == 0) return {};
+  p = {AttentionKernel::fused, head, attention_backward_threads(head), stages(true), stages(false), ceil_div(s.Tq, kRowTile) * kRowTile};
+  if (std::min(p.key_stages, p.query_stages) < (attention_two_stages(head) ? 2 : 1)) return {};
   return p;
 }
 

@@ -3,7 +3,7 @@
 namespace heddle::cuda {
 
 void attention_forward_bf16(const AttentionArgs& a, const AttentionPlan& plan) {
-  static constexpr const char* kNames[] = {"attention bf16 128x64 of 32", "attention bf16 128x64 of 64", "attention bf16 128x64 of 96",
+  static constexpr const char* kNames[] = {"attention bf16 128x64 of 32", "attention bf16 128x64 of 64", "attention bf16 128x32 of 96",
                                            "attention bf16 128x32 of 128", "attention bf16 64x32 of 256"};
   launch_attention_forward<bf16>(kNames, a, plan);
 }

@@ -13,6 +13,7 @@
 #include "common/exp.cuh"
 #include "common/types.cuh"
 #include "ptx/async.cuh"
+#include "ptx/matrix.cuh"
 #include "ptx/mbarrier.cuh"
 #include "ptx/pair.cuh"
 #include "ptx/registers.cuh"
@@ -30,6 +31,19 @@ constexpr int kAttentionConsumers = 2, kAttentionConsumerWarps = 4 * kAttentionC
 constexpr int kAttentionRows = 64 * kAttentionConsumers;  // of a block: queries, or keys
 constexpr int kAttentionStaging = 16 * 64 * 4;            // bytes, of a warp
 constexpr float kLog2E = 1.44269504088896341f, kNoScore = -__builtin_huge_valf();
+
+// ---- warps ----
+
+// The same for all lanes, and known to be.
+__device__ inline int warp_index() { return __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0); }
+__device__ inline int lane() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ inline uint32_t address_of(const uint64_t& barrier) { return ptx::shared_address(&barrier); }
+
+// The warp is done with what the barrier guards. kAttentionConsumerWarps of these empty a stage.
+__device__ inline void hand_back(const uint64_t& barrier) {
+  __syncwarp();
+  if (lane() == 0) ptx::barrier_arrive(address_of(barrier));
+}
 
 // ---- tiles ----
 
@@ -58,6 +72,29 @@ __device__ inline void multiply_rows(float (&c)[BRows / 2], const HeadTile<D, AR
     const int slab = kk / 4, within = kk % 4 * 32;
     ptx::wgmma<T, false, false>(c, first_a + ((slab * HeadTile<D, ARows>::kSlab + within) >> 4),
                                 first_b + ((slab * HeadTile<D, BRows>::kSlab + within) >> 4), kk > 0);
+  }
+}
+
+// The 64 rows of a tile from `first` on, as A in registers.
+template <int D, int Rows>
+__device__ inline void keep_rows(uint32_t (&to)[D / 4], const HeadTile<D, Rows>& tile, int first) {
+  const int row = first + warp_index() % 4 * 16 + lane() % 16;
+#pragma unroll
+  for (int kk = 0; kk < D / 16; ++kk) {
+    uint32_t part[4];
+    ptx::load_matrices(part, tile.address() + kk / 4 * HeadTile<D, Rows>::kSlab + row * 128 + ((kk % 4 * 2 + lane() / 16) ^ row % 8) * 16);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) to[kk * 4 + i] = part[i];
+  }
+}
+// c = a b^T over D: a so, b all rows of a tile.
+template <class T, int D, int Rows>
+__device__ inline void multiply_kept(float (&c)[Rows / 2], const uint32_t (&a)[D / 4], const HeadTile<D, Rows>& b) {
+  const uint64_t first_b = ptx::matrix_descriptor(b.address(), 0);
+#pragma unroll
+  for (int kk = 0; kk < D / 16; ++kk) {
+    const uint32_t part[4] = {a[kk * 4], a[kk * 4 + 1], a[kk * 4 + 2], a[kk * 4 + 3]};
+    ptx::wgmma<T, false>(c, part, first_b + ((kk / 4 * HeadTile<D, Rows>::kSlab + kk % 4 * 32) >> 4), kk > 0);
   }
 }
 
@@ -110,18 +147,7 @@ inline AttentionUnits attention_units(int64_t rows, int64_t B, int64_t heads, in
   return u;
 }
 
-// ---- warps ----
-
-// The same for all lanes, and known to be.
-__device__ inline int warp_index() { return __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 32, 0); }
-__device__ inline int lane() { return static_cast<int>(threadIdx.x) % 32; }
-__device__ inline uint32_t address_of(const uint64_t& barrier) { return ptx::shared_address(&barrier); }
-
-// The warp is done with what the barrier guards. kAttentionConsumerWarps of these empty a stage.
-__device__ inline void hand_back(const uint64_t& barrier) {
-  __syncwarp();
-  if (lane() == 0) ptx::barrier_arrive(address_of(barrier));
-}
+// ---- results ----
 
 // A (B, T, H, D) tensor that a kernel writes.
 struct HeadsOutput {

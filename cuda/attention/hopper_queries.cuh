@@ -30,6 +30,9 @@ struct QueriesKernel {
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
   static constexpr int kKeys = Shared::kKeys, kScores = kKeys / 2;
+  // Whether registers keep a warpgroup's queries and their dO: shared memory could not feed the products otherwise.
+  static constexpr bool kKeeps = D == 128;
+  using Kept = uint32_t[kKeeps ? D / 4 : 1];
   const BackwardProblem& p;
   Shared& shared;
 
@@ -99,9 +102,14 @@ struct QueriesKernel {
       if (w.first < w.last) {
         ptx::barrier_wait<false>(address_of(shared.queries_full), parity);
         parity ^= 1;
+        Kept q = {}, d_o = {};
+        if constexpr (kKeeps) {
+          keep_rows<D>(q, shared.q, first);
+          keep_rows<D>(d_o, shared.d_o, first);
+        }
         const auto next = [&](auto hides, int block) {
           ptx::barrier_wait<false>(address_of(shared.full[from.stage]), from.parity);
-          step<decltype(hides)::value>(dq, r, first, from.stage, block * kKeys);
+          step<decltype(hides)::value>(dq, q, d_o, r, first, from.stage, block * kKeys);
           hand_back(shared.empty[from.stage]);
           from.next();
         };
@@ -124,14 +132,19 @@ struct QueriesKernel {
 
   // Hides: some keys may be hidden.
   template <bool Hides>
-  __device__ void step(float (&dq)[D / 2], const Rows& r, int first, int stage, int key) const {
+  __device__ void step(float (&dq)[D / 2], const Kept& q, const Kept& d_o, const Rows& r, int first, int stage, int key) const {
     float s[kScores], dp[kScores];
     uint32_t gradients[kScores / 2], kept[2];
     ptx::wgmma_fence();
-    multiply_rows<T>(s, shared.q, first, shared.k[stage]);
-    ptx::wgmma_commit();
-    multiply_rows<T>(dp, shared.d_o, first, shared.v[stage]);
-    ptx::wgmma_commit();
+    const auto multiply = [&](float (&to)[kScores], const Kept& kept, const auto& rows, const auto& columns) {
+      if constexpr (kKeeps)
+        multiply_kept<T, D>(to, kept, columns);
+      else
+        multiply_rows<T>(to, rows, first, columns);
+      ptx::wgmma_commit();
+    };
+    multiply(s, q, shared.q, shared.k[stage]);
+    multiply(dp, d_o, shared.d_o, shared.v[stage]);
     if constexpr (Drops) draw_kept<kKeys>(kept, p.dropout, r.of, key);
     ptx::wgmma_wait<1>();
     ptx::hold_registers(s);

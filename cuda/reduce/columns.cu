@@ -13,11 +13,11 @@ __global__ void __launch_bounds__(32 * kWarps, 2) columns_kernel(const __grid_co
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t inner = p.kept.size[0], blocks = (inner + 32 * V - 1) / (32 * V);
   const int64_t rest = blockIdx.x / blocks, outer = rest / p.chunks, chunk = rest - outer * p.chunks;
-  const int64_t column = ((blockIdx.x - rest * blocks) * 32 + lane) * V, output = outer * inner + column;
+  const int64_t first = (blockIdx.x - rest * blocks) * 32 * V, column = first + lane * V;
   State s[V];
   if (column < inner) {
     const int64_t low = chunk * p.chunk, high = low + p.chunk < p.count ? low + p.chunk : p.count;
-    const T* from = x + p.kept.offset(output);
+    const T* from = x + p.kept.offset(outer * inner + column);
     const auto take = [&](int64_t i, int64_t at) {
       const Vector<T, V> v = load_vector<T, V>(from + at);
 #pragma unroll
@@ -32,23 +32,21 @@ __global__ void __launch_bounds__(32 * kWarps, 2) columns_kernel(const __grid_co
       for (int64_t i = low + warp; i < high; i += kWarps) take(i, p.reduced.offset(i));
     }
   }
-  __shared__ float values[V][kWarps][32];
-  __shared__ int64_t places[State::kSums ? 1 : V][kWarps][32];
+  // One more than a warp's, so that neighbouring outputs, of which a lane had V, lie in different banks.
+  __shared__ float values[V][kWarps][33];
+  __shared__ int64_t places[State::kSums ? 1 : V][kWarps][33];
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     values[j][warp][lane] = s[j].value;
     if (!State::kSums) places[j][warp][lane] = s[j].place();
   }
   __syncthreads();
-  if (column >= inner) return;
+  const int mine = static_cast<int>(threadIdx.x), j = mine % V, of = mine / V;  // an output for each thread, side by side
+  if (mine >= 32 * V || first + mine >= inner) return;
+  State all = State::stored(values[j][0][of], State::kSums ? 0 : places[j][0][of]);
 #pragma unroll
-  for (int j = 0; j < V; ++j) {
-    if (j % kWarps != warp) continue;
-    State all = State::stored(values[j][0][lane], State::kSums ? 0 : places[j][0][lane]);
-#pragma unroll
-    for (int w = 1; w < kWarps; ++w) all.merge(State::stored(values[j][w][lane], State::kSums ? 0 : places[j][w][lane]));
-    put(p, chunk, output + j, all);
-  }
+  for (int w = 1; w < kWarps; ++w) all.merge(State::stored(values[j][w][of], State::kSums ? 0 : places[j][w][of]));
+  put(p, chunk, outer * inner + first + mine, all);
 }
 
 template <int V, class State, class T>
