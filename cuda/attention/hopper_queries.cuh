@@ -136,9 +136,9 @@ struct QueriesKernel {
     float s[kScores], dp[kScores];
     uint32_t gradients[kScores / 2], kept[2];
     ptx::wgmma_fence();
-    const auto multiply = [&](float (&to)[kScores], const Kept& kept, const auto& rows, const auto& columns) {
+    const auto multiply = [&](float (&to)[kScores], const Kept& own, const auto& rows, const auto& columns) {
       if constexpr (kKeeps)
-        multiply_kept<T, D>(to, kept, columns);
+        multiply_kept<T, D>(to, own, columns);
       else
         multiply_rows<T>(to, rows, first, columns);
       ptx::wgmma_commit();
