@@ -4,6 +4,7 @@ import type { DType } from '../../lib/tensor/index.ts';
 import { RandomSource, type Tensor, tensor } from '../../lib/tensor/index.ts';
 import type { Make } from '../values.ts';
 import type { Job, Prepared } from './jobs.ts';
+import { times } from './print.ts';
 import type { Profile, Traffic } from './profile.ts';
 
 const R = 256;
@@ -89,15 +90,14 @@ export const MEMORY_JOBS: readonly Job[] = (['bf16', 'f32'] as const).flatMap((d
   }),
 ]);
 
-const ratio = (x: number): string => `${x.toFixed(2)}x`;
 const wide = ({ requests, bytes }: Traffic): string => (requests > 0 ? `${Math.round(bytes / requests / 32)} B` : '-');
-const sectors = (t: Traffic): string => (t.idealSectors > 0 ? ratio(t.sectors / t.idealSectors) : '-');
+const sectors = (t: Traffic): string => (t.idealSectors > 0 ? times(t.sectors / t.idealSectors) : '-');
 
 /** A line for each job: bytes that all its kernels ask for beside those of the operands; of the longest kernel, width and sectors. */
 export function memoryLines(profiles: ReadonlyMap<Job, Profile>): string[] {
   const head = ['', 'kernel', 'bytes', 'loads', 'sectors', 'stores', 'sectors'];
   const rows = [...profiles].map(([{ name }, { main, bytes, total }]) => [
-    ...[name, main.kernel, ratio(total.bytes / bytes)],
+    ...[name, main.kernel, times(total.bytes / bytes)],
     ...[wide(main.globalLoad), sectors(main.globalLoad), wide(main.globalStore), sectors(main.globalStore)],
   ]);
   const all = [head, ...rows];

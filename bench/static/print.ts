@@ -10,7 +10,7 @@ import { kernelRemarks, loopRemarks } from './remarks.ts';
 export const percent = (x: number): string => `${Math.round(100 * x)} %`;
 const span = ([low, high]: [number, number]): string =>
   Math.round(100 * low) === Math.round(100 * high) ? percent(high) : `${Math.round(100 * low)}-${percent(high)}`;
-const times = (x: number): string => `${x.toFixed(2)}x`;
+export const times = (x: number): string => `${x.toFixed(2)}x`;
 
 const perMma = (r: LoopReport): string => (r.mmas > 0 ? `${(r.instructions / r.mmas).toFixed(2)} per MMA` : '');
 
