@@ -93,12 +93,12 @@ export const MEMORY_JOBS: readonly Job[] = (['bf16', 'f32'] as const).flatMap((d
 const wide = ({ requests, bytes }: Traffic): string => (requests > 0 ? `${Math.round(bytes / requests / 32)} B` : '-');
 const sectors = (t: Traffic): string => (t.idealSectors > 0 ? times(t.sectors / t.idealSectors) : '-');
 
-/** A line for each job: bytes that all its kernels ask for beside those of the operands; of the longest kernel, width and sectors. */
+/** A line for each job: bytes that all its kernels ask for beside those of the operands; of the longest kernel, width, sectors, bank conflicts. */
 export function memoryLines(profiles: ReadonlyMap<Job, Profile>): string[] {
-  const head = ['', 'kernel', 'bytes', 'loads', 'sectors', 'stores', 'sectors'];
+  const head = ['', 'kernel', 'bytes', 'loads', 'sectors', 'stores', 'sectors', 'conflicts'];
   const rows = [...profiles].map(([{ name }, { main, bytes, total }]) => [
     ...[name, main.kernel, times(total.bytes / bytes)],
-    ...[wide(main.globalLoad), sectors(main.globalLoad), wide(main.globalStore), sectors(main.globalStore)],
+    ...[wide(main.globalLoad), sectors(main.globalLoad), wide(main.globalStore), sectors(main.globalStore), `${main.conflicts}`],
   ]);
   const all = [head, ...rows];
   const width = head.map((_, i) => Math.max(...all.map((row) => (row[i] as string).length)));

@@ -351,3 +351,22 @@ agrees(
     exact: true,
   },
 );
+
+// Sides whose rows begin where vectors may, and end within one; within a tile, and in several.
+const other = (x: Tensor): 'f32' | 'bf16' => (x.dtype === 'f32' ? 'bf16' : 'f32');
+agrees(
+  'a turned copy in vectors',
+  (m) => {
+    const turned = (x: Tensor): Tensor => ops.permute(x, [0, 2, 1]);
+    const into = m.full(2, 2, 45, 80);
+    ops.copyInto(ops.slice(into, 2, 0, 69), turned(ops.slice(m.draw(2, 69, 48), 2, 0, 45)));
+    const x = m.draw(2, 72, 136);
+    return [into, ops.clone(turned(x)), ops.cast(turned(x), other(x))];
+  },
+  { dtypes: SOME, exact: true },
+);
+agrees(
+  'a turned copy in vectors of bytes',
+  (m) => [ops.cast(ops.clone(ops.permute(ops.cast(m.ints(250, 144, 272), 'u8'), [1, 0])), 'f32')],
+  { dtypes: ['f32'], exact: true },
+);
