@@ -36,6 +36,13 @@ function locateBuildPackages(stdio) {
   return { program: resolve(files['cmake-js']), headers: path.dirname(resolve(files['node-addon-api'])) };
 }
 
+// What the build without the simulator has compiled for the CPU, if all of it is there.
+function cpuObjects() {
+  const list = path.join(root, 'build/cmake/cpu_objects.txt');
+  const complete = existsSync(list) && readFileSync(list, 'utf8').trim().split('\n').every(existsSync);
+  return complete ? list : '';
+}
+
 // Throws with a message for people. `stdio` as in child_process. Returns what was built, in words. `sim`: the addon whose CUDA device
 // is simulated, in build/sim/Release. `tests`: the native tests, too.
 export function build(stdio = 'inherit', { sim = false, tests = sim } = {}) {
@@ -45,7 +52,8 @@ export function build(stdio = 'inherit', { sim = false, tests = sim } = {}) {
   const { program, headers } = locateBuildPackages(stdio);
   const env = { ...process.env, HEDDLE_NODE_ADDON_API: headers };
   const out = path.join(root, 'build', ...(sim ? ['sim'] : []), 'cmake');
-  const options = sim ? ['--CDHEDDLE_SIM=ON'] : []; // kept in the CMake folder: ninja may configure it anew by itself
+  // kept in the CMake folder: ninja may configure it anew by itself
+  const options = sim ? ['--CDHEDDLE_SIM=ON', `--CDHEDDLE_CPU_OBJECTS=${cpuObjects()}`] : [];
   const cmakeJs = (...args) =>
     spawnSync(process.execPath, [program, ...args, ...options, '--directory', root, '--out', out], { stdio, cwd: root, env }).status === 0;
   // A CMake folder made at another place, or before ninja was installed, cannot be used again.
