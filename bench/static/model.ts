@@ -119,7 +119,8 @@ export function analyse(kernel: Launched, loop: Loop, schedule = true): LoopRepo
   // What TMA brings per iteration of a block: announced in this loop, or by the producer for each barrier that is waited for. An epilogue's
   // tensors come in smaller pieces.
   const waits = path.filter((c) => c.op.includes('PHASECHK')).length;
-  const theirs = producers.flatMap((l) => expectedBytes(kernel, l.path));
+  const innermost = producers.filter((l) => l.nested === 0); // around them comes what stays for a whole tile
+  const theirs = (innermost.length ? innermost : producers).flatMap((l) => expectedBytes(kernel, l.path));
   const tmaBytes = loads ? sum(expectedBytes(kernel, path)) : specialised ? waits * Math.max(0, ...theirs) : 0;
 
   const cost: Record<string, number> = { issue: path.length };

@@ -6,10 +6,10 @@
 // queries of a tile of keys, head after head of its group, for dK and dV; one walks the keys of a tile of queries, for dQ. P and dS are
 // computed in both.
 //
-// A block's own tiles are A operands: 32 or 16 rows a warp, in shared memory or, of heads of 128, in registers. What it walks ("columns")
-// comes 32 or 16 at a time, in two stages where shared memory suffices. For dK and dV scores are transposed, so that accumulators of P^T
-// and dS^T are A fragments as they lie. Plain: neither documents nor dropout; then tiles of which all is seen, most of them, have a loop
-// without masks.
+// A block's own tiles are A operands: 32 or 16 rows a warp, in shared memory or, where that would not feed the products, in part in
+// registers. What it walks ("columns") comes 32 or 16 at a time, in one or two stages. For dK and dV scores are transposed, so that
+// accumulators of P^T and dS^T are A fragments as they lie. Plain: neither documents nor dropout; then tiles of which all is seen, most of
+// them, have a loop without masks.
 #include <type_traits>
 
 #include "attention/backward_delta.cuh"
@@ -35,15 +35,20 @@ struct FusedBackward {
 };
 
 template <class T, int Head, bool Keys, bool Plain>
-__global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attention_backward_threads(Head))
+__global__ void __launch_bounds__(attention_backward_threads(Head, Keys), 256 / attention_backward_threads(Head, Keys))
     attention_backward_kernel(const __grid_constant__ FusedBackward<T> a) {
   if constexpr (has_fused_backward<T, Head>()) {
     constexpr AttentionTiles kTiles = attention_tiles(Head);
     constexpr int kOwn = Keys ? kTiles.key_rows : kTiles.query_rows, kColumns = Keys ? kTiles.key_columns : kTiles.query_columns;
-    constexpr int kThreads = attention_backward_threads(Head);
+    constexpr int kThreads = attention_backward_threads(Head, Keys), kStages = attention_stages(Head, Keys);
     constexpr int kChunks = Head / 16, kKept = attention_kept_chunks(Head, Keys);
     constexpr int kRows = kOwn / (kThreads / 32), M = kRows / 16, N = kColumns / 8, kWidth = attention_width(Head, Keys);
     constexpr int kOwnBytes = kOwn * Head * 2, kColumnBytes = kColumns * Head * 2, kStage = 2 * kColumnBytes + kColumns * 8;
+#if __CUDA_ARCH__ >= 900  // where a second loop of these would spill
+    constexpr bool kPlain = Plain && kStages != 1;
+#else
+    constexpr bool kPlain = Plain;
+#endif
     using Scores = BackwardScores<T, Head, Keys, M, N>;
     extern __shared__ __align__(1024) unsigned char shared[];
     const uint32_t own = ptx::shared_address(shared), stages = own + 2 * kOwnBytes;
@@ -54,8 +59,8 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
     const int head = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
     const int tile = Keys ? block : a.s.tiles - 1 - block;  // the most work first
     const int first = tile * kOwn, warp_row = static_cast<int>(threadIdx.x) / 32 * kRows, row = first + warp_row;
-    const AttentionMask mask = Plain ? a.s.mask.plain() : a.s.mask.of_batch(b);
-    const bool drops = !Plain && a.s.dropout.random != nullptr;
+    const AttentionMask mask = kPlain ? a.s.mask.plain() : a.s.mask.of_batch(b);
+    const bool drops = !kPlain && a.s.dropout.random != nullptr;
     const int row_count = Keys ? mask.Tk : mask.Tq, column_count = Keys ? mask.Tq : mask.Tk;
     const auto seen_by = [&](int from, int count) {
       if (from >= row_count) return Interval{0, 0};
@@ -74,7 +79,7 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
     walk.start<kColumns>();
 
     const auto load_columns = [&](uint32_t stage) {
-      const int h = Keys ? head * a.s.group + walk.head : head / a.s.group;
+      const const int h = Keys ? head * a.s.group + walk.head : head / a.s.group;
       const int at = walk.tile * kColumns;
       const auto& x = Keys ? a.q : a.k;
       const auto& y = Keys ? a.d_o : a.v;
@@ -89,19 +94,20 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
     };
 
     float first_sum[M][kWidth / 8][4] = {}, second_sum[Keys ? M : 1][Keys ? kWidth / 8 : 1][4] = {};
-    float lse[Keys ? 1 : M][2], delta[Keys ? 1 : M][2];  // of rows
-    if constexpr (!Keys) {
+    float lse[Keys ? 1 : M][2], delta[Keys ? 1 : M][2];  // of rows; read in every step where no registers are left to keep them
+    const auto read_sums = [&] {
 #pragma unroll
       for (int m = 0; m < M; ++m)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          const int i = row + m * 16 + half * 8 + static_cast<int>(threadIdx.x) % 32 / 4;
+          const int i = first + ptx::thread() / 32 * kRows + m * 16 + half * 8 + ptx::lane() / 4;
           const float2 of =
               i < mask.Tq ? a.rows[(static_cast<int64_t>(b) * a.s.H + head) * a.row_count + i] : float2{-kNegativeInfinity, 0};
           lse[m][half] = of.x;
           delta[m][half] = of.y;
         }
-    }
+    };
+    if constexpr (!Keys && kStages != 1) read_sums();
 
     if (!walk.done()) {
       const auto& x = Keys ? a.k : a.q;
@@ -122,7 +128,7 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
 #pragma unroll
         for (int n = 0; n < kKept; ++n) read_kept(read_own, n, n);
       }
-      const bool two_stages = (Plain && attention_two_stages(Head)) || a.stages == 2;
+      const bool two_stages = (kStages ? kStages : a.stages) == 2;
       uint32_t stage = stages;
       const auto seen_whole = [&](int from, int count, int column) {
         return Keys ? mask.full(column, kColumns, from, count) : mask.full(from, count, column, kColumns);
@@ -161,20 +167,29 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
           const bool full = kWhole || (seen_whole(warp_first, kRows, column) &&
                                        (!walk.documents || walk.own.same(document_range(walk.documents, column, kColumns, column_count))));
           if (!full) x.hide(mask, warp_first, column);
+          const auto exponential = [&](float& score, float of) { score = exp2_fast(fmaf(score, a.s.scale_log2, -of)); };
+          if constexpr (!Keys) {
+            if constexpr (kStages == 1) read_sums();
+            Scores::each(x.p, [&](int m, int, int e, float& score) { exponential(score, lse[m][e / 2]); });
+          }
           Scores::multiply(x.dp, own_tile(1), columns + kColumnBytes);
           if (drops) x.drop(x.dp, keep, a.s.dropout.scale);
-          const uint32_t sums = columns + 2 * kColumnBytes + ptx::lane() % 4 * 16;
+          if constexpr (Keys) {
+            const uint32_t sums = columns + 2 * kColumnBytes + ptx::lane() % 4 * 16;
 #pragma unroll
-          for (int j = 0; j < N; ++j) {
-            float of[4];  // lse, delta of the lane's two columns
-            if constexpr (Keys) ptx::load_four(of, sums + j * 64);
+            for (int j = 0; j < N; ++j) {
+              float of[4];  // lse, delta of the lane's two columns
+              ptx::load_four(of, sums + j * 64);
 #pragma unroll
-            for (int m = 0; m < M; ++m)
+              for (int m = 0; m < M; ++m)
 #pragma unroll
-              for (int e = 0; e < 4; ++e) {
-                x.p[m][j][e] = exp2_fast(fmaf(x.p[m][j][e], a.s.scale_log2, -(Keys ? of[e % 2 * 2] : lse[Keys ? 0 : m][e / 2])));
-                x.dp[m][j][e] = x.p[m][j][e] * (x.dp[m][j][e] - (Keys ? of[e % 2 * 2 + 1] : delta[Keys ? 0 : m][e / 2]));
-              }
+                for (int e = 0; e < 4; ++e) {
+                  exponential(x.p[m][j][e], of[e % 2 * 2]);
+                  x.dp[m][j][e] = x.p[m][j][e] * (x.dp[m][j][e] - of[e % 2 * 2 + 1]);
+                }
+            }
+          } else {
+            Scores::each(x.dp, [&](int m, int j, int e, float& score) { score = x.p[m][j][e] * (score - delta[m][e / 2]); });
           }
           if (Keys && drops) x.drop(x.p, keep, 1);
           const uint32_t offset = part * kWidth * 2;
@@ -189,7 +204,7 @@ __global__ void __launch_bounds__(attention_backward_threads(Head), 256 / attent
       };
 #pragma unroll 1
       do {
-        if constexpr (Plain) {
+        if constexpr (kPlain) {
 #pragma unroll 1
           while (!walk.done() && seen_whole(first, kOwn, walk.tile * kColumns)) step(std::true_type{});
           if (walk.done()) break;
@@ -285,11 +300,11 @@ void launch_attention_backward(const char* delta, const char* const (&names)[2][
   const int which = attention_head_index(plan.head);
   const bool is_plain = p.keys.s.plain() && (plan.head == 64 || plan.head == 128);
   const auto kernel = [&](int what) { return is_plain ? plain[what][plan.head == 128] : kernels[what][which]; };
-  const auto threads = static_cast<unsigned>(plan.threads);
+  const auto threads = [&](bool keys) { return static_cast<unsigned>(attention_backward_threads(plan.head, keys)); };
   const auto shared = [&](bool keys, int stages) { return static_cast<size_t>(attention_backward_shared(plan.head, keys, stages)); };
   launch(delta, attention_delta_kernel<T>, static_cast<unsigned>(attention_config::ceil_div(p.rows.all, 256 / kRowLanes)), 256, 0, p.rows);
-  launch(names[0][which], kernel(0), p.key_blocks, threads, shared(true, plan.key_stages), p.keys);
-  launch(names[1][which], kernel(1), p.query_blocks, threads, shared(false, plan.query_stages), p.queries);
+  launch(names[0][which], kernel(0), p.key_blocks, threads(true), shared(true, plan.key_stages), p.keys);
+  launch(names[1][which], kernel(1), p.query_blocks, threads(false), shared(false, plan.query_stages), p.queries);
 }
 
 }  // namespace heddle::cuda

@@ -37,16 +37,22 @@ template <class T, int Head, bool Keys, int M, int N>
 struct BackwardScores {
   float p[M][N][4], dp[M][N][4];  // P, dP; then k P, dS
 
-  // x = own tile times columns^T. own(a, c): the tile's fragments of elements [16 c, 16 c + 16).
-  template <class Own>
-  static __device__ void multiply(float (&x)[M][N][4], const Own& own, uint32_t columns) {
-    const HeadFragments<Head, Operand::b> read_columns(0);
+  // f(m, j, e, score) for all of them.
+  template <class F>
+  static __device__ __forceinline__ void each(float (&x)[M][N][4], const F& f) {
 #pragma unroll
     for (int m = 0; m < M; ++m)
 #pragma unroll
       for (int j = 0; j < N; ++j)
 #pragma unroll
-        for (int e = 0; e < 4; ++e) x[m][j][e] = 0;
+        for (int e = 0; e < 4; ++e) f(m, j, e, x[m][j][e]);
+  }
+
+  // x = own tile times columns^T. own(a, c): the tile's fragments of elements [16 c, 16 c + 16).
+  template <class Own>
+  static __device__ void multiply(float (&x)[M][N][4], const Own& own, uint32_t columns) {
+    const HeadFragments<Head, Operand::b> read_columns(0);
+    each(x, [](int, int, int, float& score) { score = 0; });
 #pragma unroll
     for (int c = 0; c < Head / 16; ++c) {
       const uint32_t (&a)[M][4] = own(c);
@@ -134,12 +140,7 @@ struct BackwardScores {
     return keep;
   }
   static __device__ void drop(float (&x)[M][N][4], uint32_t keep, float scale) {
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int j = 0; j < N; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) x[m][j][e] = keep >> ((m * N + j) * 4 + e) & 1 ? x[m][j][e] * scale : 0.0f;
+    each(x, [&](int m, int j, int e, float& score) { score = keep >> ((m * N + j) * 4 + e) & 1 ? score * scale : 0.0f; });
   }
 };
 

@@ -27,7 +27,6 @@ struct AttentionPlan {
 struct AttentionBackwardPlan {
   AttentionKernel kernel;
   int head;
-  int threads;
   int key_stages, query_stages;  // of the kernels of dK and dV, and of dQ; Hopper's know theirs
   int64_t row_count;             // Tq in whole tiles
 };
@@ -56,13 +55,13 @@ constexpr AttentionTiles attention_tiles(int head) {
   if (head == 128) return {128, 32, 128, 32, 128, 32};
   return {64, 32, 64, 32, 64, 32};
 }
-// Threads of a block of backward: a warp has 32 or 16 of its rows.
-constexpr int attention_backward_threads(int head) { return head == 128 ? 256 : kAttentionThreads; }
-// How much of its own two tiles a warp of backward keeps in registers, in fragments of 16 elements of all its rows, so that what is walked
-// is most of what it reads: of heads of 128 queries and dO, or the keys and a quarter of the values.
-constexpr int attention_kept_chunks(int head, bool keys) { return head != 128 ? 0 : keys ? 10 : 16; }
-// Whether what a block of backward walks always has two stages; large heads have one where shared memory has no more.
-constexpr bool attention_two_stages(int head) { return head <= 128; }
+// Threads of a block of backward: a warp has 32 of its rows, or 16 where it sums twice as much as registers hold of 32.
+constexpr int attention_backward_threads(int head, bool keys) { return keys && head == 128 ? 256 : kAttentionThreads; }
+// How much of its own two tiles such a warp keeps in registers, in fragments of 16 elements of all its rows, so that what is walked is most
+// of what it reads: the keys and a quarter of the values.
+constexpr int attention_kept_chunks(int head, bool keys) { return keys && head == 128 ? 10 : 0; }
+// Stages of what a block of backward walks; one where that leaves shared memory for a second block. 0: two where they fit, else one.
+constexpr int attention_stages(int head, bool keys) { return head > 128 ? 0 : head == 128 && !keys ? 1 : 2; }
 // Whether forward's registers keep the queries: then K and V have two stages each in shared memory, the second in the queries' place.
 constexpr bool attention_keeps_queries(int head) { return head <= 64; }
 // Dynamic shared memory of forward, of a block of so many queries.
@@ -193,17 +192,18 @@ inline AttentionBackwardPlan plan_attention_backward(const AttentionBackwardArgs
   if (!fits(s, card) || !aligned) return p;
   if (hopper_takes(a, card)) {
     const int64_t rows = ceil_div(s.Tq, kHopperAttentionTile) * kHopperAttentionTile;
-    return {AttentionKernel::hopper, static_cast<int>(s.D), kHopperAttentionThreads, 0, 0, rows};
+    return {AttentionKernel::hopper, static_cast<int>(s.D), 0, 0, rows};
   }
   const int head = head_for(s.D);
   if (head > kMostBackwardHeadBefore80 && card.sm < 80) return p;
-  const auto stages = [&](bool keys) {
-    int most = 2;
+  const auto stages = [&](bool keys) {  // 0: they do not fit
+    const int wanted = attention_stages(head, keys);
+    int most = wanted ? wanted : 2;
     while (most > 0 && static_cast<size_t>(attention_backward_shared(head, keys, most)) > card.shared_per_block) --most;
-    return most;
+    return wanted && most < wanted ? 0 : most;
   };
-  p = {AttentionKernel::fused, head, attention_backward_threads(head), stages(true), stages(false), ceil_div(s.Tq, kRowTile) * kRowTile};
-  if (std::min(p.key_stages, p.query_stages) < (attention_two_stages(head) ? 2 : 1)) return {};
+  p = {AttentionKernel::fused, head, stages(true), stages(false), ceil_div(s.Tq, kRowTile) * kRowTile};
+  if (p.key_stages == 0 || p.query_stages == 0) return {};
   return p;
 }
 

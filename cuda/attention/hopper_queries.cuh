@@ -29,7 +29,9 @@ struct QueriesKernel {
   using Shared = QueriesShared<D>;
   using Stages = Ring<Shared::kStages>;
   static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-  static constexpr int kKeys = Shared::kKeys, kScores = kKeys / 2;
+  // Keys pass through the exponentials in parts: the gradients of one are multiplied while those of the next are computed.
+  static constexpr int kKeys = Shared::kKeys, kParts = kKeys / 64, kScores = 64 / 2;
+  using Part = HeadTile<D, 64>;
   // Whether registers keep a warpgroup's queries and their dO: shared memory could not feed the products otherwise.
   static constexpr bool kKeeps = D == 128;
   using Kept = uint32_t[kKeeps ? D / 4 : 1];
@@ -133,40 +135,50 @@ struct QueriesKernel {
   // Hides: some keys may be hidden.
   template <bool Hides>
   __device__ void step(float (&dq)[D / 2], const Kept& q, const Kept& d_o, const Rows& r, int first, int stage, int key) const {
-    float s[kScores], dp[kScores];
-    uint32_t gradients[kScores / 2], kept[2];
-    ptx::wgmma_fence();
-    const auto multiply = [&](float (&to)[kScores], const Kept& own, const auto& rows, const auto& columns) {
+    static_assert(kParts == 1 || D == 64, "rows of one slab lie one after another");
+    const auto* k = reinterpret_cast<const Part*>(&shared.k[stage]);
+    float s[kParts][kScores], dp[kParts * kScores];
+    uint32_t gradients[kParts][kScores / 2], kept[2];
+    const auto multiply = [&](auto& to, const Kept& own, const auto& rows, const auto& columns) {
       if constexpr (kKeeps)
         multiply_kept<T, D>(to, own, columns);
       else
         multiply_rows<T>(to, rows, first, columns);
       ptx::wgmma_commit();
     };
-    multiply(s, q, shared.q, shared.k[stage]);
+    ptx::wgmma_fence();
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) multiply(s[part], q, shared.q, k[part]);
     multiply(dp, d_o, shared.d_o, shared.v[stage]);
     if constexpr (Drops) draw_kept<kKeys>(kept, p.dropout, r.of, key);
-    ptx::wgmma_wait<1>();
-    ptx::hold_registers(s);
-    if constexpr (Hides) hide_keys<kKeys>(s, r.of, key);
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) s[i] = exp2_fast(fmaf(s[i], p.scale_log2, -r.lse2[i / 2 % 2]));
-    ptx::wgmma_wait<0>();
-    ptx::hold_registers(dp);
+    for (int part = 0; part < kParts; ++part) {
+      if (part == 0) ptx::wgmma_wait<kParts>();
+      ptx::hold_registers(s[part]);
+      if constexpr (Hides) hide_keys<64>(s[part], r.of, key + part * 64);
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) {
-      if constexpr (Drops) dp[i] = keeps(kept, i) ? dp[i] * p.dropout.scale : 0;
-      s[i] *= dp[i] - r.delta[i / 2 % 2];
+      for (int i = 0; i < kScores; ++i) s[part][i] = exp2_fast(fmaf(s[part][i], p.scale_log2, -r.lse2[i / 2 % 2]));
+      if (part == 0) {
+        ptx::wgmma_wait<0>();
+        ptx::hold_registers(dp);
+      }
+#pragma unroll
+      for (int i = 0; i < kScores; ++i) {
+        float& x = dp[part * kScores + i];
+        if constexpr (Drops) x = keeps(kept, part * kScores + i) ? x * p.dropout.scale : 0;
+        s[part][i] *= x - r.delta[i / 2 % 2];
+      }
+      round_pairs<T>(gradients[part], s[part]);
+      ptx::hold_registers(gradients[part]);
+      if (part == 0) ptx::hold_registers(dq);
+      ptx::wgmma_fence();
+      multiply_weights<T>(dq, gradients[part], k[part]);
+      ptx::wgmma_commit();
     }
-    round_pairs<T>(gradients, s);
-    ptx::hold_registers(gradients);
-    ptx::hold_registers(dq);
-    ptx::wgmma_fence();
-    multiply_weights<T>(dq, gradients, shared.k[stage]);
-    ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
     ptx::hold_registers(dq);
-    ptx::hold_registers(gradients);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) ptx::hold_registers(gradients[part]);
   }
 };
 

@@ -137,7 +137,9 @@ void shared_memory() {
       }
     }
   IS(plan_attention_backward(backward(DType::bf16, 64), k3090).key_stages == 2);
-  IS(plan_attention_backward(backward(DType::bf16, 128), k3090).key_stages == 2);  // always, of what has a loop without masks
+  IS(plan_attention_backward(backward(DType::bf16, 128), k3090).key_stages == 2);
+  IS(plan_attention_backward(backward(DType::bf16, 128), kA100).query_stages == 1);  // so that two blocks fit
+  static_assert(2 * (attention_backward_shared(128, false, 1) + 1024) <= 164 * 1024);
   IS(plan_attention_backward(backward(DType::bf16, 256), k3090).key_stages == 1);
   IS(plan_attention_backward(backward(DType::bf16, 256), kA100).key_stages == 2);
 }
