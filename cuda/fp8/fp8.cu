@@ -47,6 +47,7 @@ __global__ void __launch_bounds__(kBlock)
   const float scale = fp8_scale(Format, block_reduce<Max>(largest, scratch));
   if (blockIdx.x == 0 && threadIdx.x == 0) *scale_out = scale;
   constexpr int V = kVector<T>;
+#pragma unroll 1  // registers that divisions call for would spill on sm_100
   for (int64_t item = int64_t{blockIdx.x} * kBlock + threadIdx.x; item < d.items; item += int64_t{gridDim.x} * kBlock) {
     if (item < d.vectors) {
       float v[V];

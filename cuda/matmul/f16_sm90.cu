@@ -1,4 +1,4 @@
-#include "matmul/hopper.cuh"
+#include "matmul/hopper_launch.cuh"
 
 namespace heddle::cuda {
 

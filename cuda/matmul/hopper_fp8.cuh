@@ -1,6 +1,6 @@
 #pragma once
 // Hopper's kernel on codes of fp8, for fp8_*_sm90.cu: pairs of formats, tiles.
-#include "matmul/hopper.cuh"
+#include "matmul/hopper_launch.cuh"
 
 namespace heddle::cuda {
 
