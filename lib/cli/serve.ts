@@ -17,6 +17,12 @@ export const run = command(
       port: { kind: 'integer', value: 'N', min: 0, help: 'default 8000; 0: one that is free' },
       rows: { kind: 'integer', value: 'N', min: 1, help: 'texts that are computed together; default 4' },
       'max-waiting': { kind: 'integer', value: 'N', min: 0, help: 'texts that may wait before requests are refused; default 64' },
+      'max-tokens': {
+        kind: 'integer',
+        value: 'N',
+        min: 1,
+        help: "tokens that a text may have; default the model's context, at least 4096",
+      },
       name: { kind: 'text', value: 'NAME', help: "what clients call the model; default its folder's name, or its id" },
       ...MODEL_OPTIONS,
     },
@@ -37,6 +43,7 @@ export const run = command(
         ...(values.port !== undefined && { port: values.port }),
         ...(values.rows !== undefined && { rows: values.rows }),
         ...(values['max-waiting'] !== undefined && { maxWaiting: values['max-waiting'] }),
+        ...(values['max-tokens'] !== undefined && { maxTokens: values['max-tokens'] }),
         ...(opened.chatTemplate && { chatFormat: opened.chatTemplate }), // the one that a model comes with
         ...(apiKey && { apiKey }),
         onAnswer: ({ method, path: url, status, promptTokens, completionTokens, seconds, error }) =>

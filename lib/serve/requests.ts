@@ -24,6 +24,8 @@ export interface Served {
   readonly chatFormat: ChatFormat;
   /** The most texts of one request. */
   readonly mostTexts: number;
+  /** Of each text. */
+  readonly maxTokens: number;
 }
 
 const isText = (v: unknown): v is string => typeof v === 'string';
@@ -94,7 +96,7 @@ export function completionWork(body: unknown, served: Served): Work {
     return ids.length === 0 && endOfText !== undefined ? [endOfText] : ids; // nothing: the beginning of a text
   });
   const shared = common(fields, served, prompts.length);
-  const maxTokens = fields.number('max_tokens', { min: 0, integer: true }) ?? 16;
+  const maxTokens = fields.number('max_tokens', { min: 0, max: served.maxTokens, integer: true }) ?? Math.min(16, served.maxTokens);
   const options = { ...sampling(fields), maxTokens };
   fields.end();
   for (const ids of prompts) room(ids, served);
@@ -140,8 +142,9 @@ export function chatWork(body: unknown, served: Served): Work {
   const prompt = rendered(chatFormat, messages);
   const ids = Array.from(tokenizer.encode(prompt, { allowedSpecial: plain ? [] : 'all' }));
   const shared = common(fields, served, 1);
-  const old = fields.number('max_tokens', { min: 1, integer: true });
-  const maxTokens = fields.number('max_completion_tokens', { min: 1, integer: true }) ?? old ?? room(ids, served);
+  const range = { min: 1, max: served.maxTokens, integer: true };
+  const old = fields.number('max_tokens', range);
+  const maxTokens = fields.number('max_completion_tokens', range) ?? old ?? Math.min(room(ids, served), served.maxTokens);
   const { stop = [], ...drawn } = sampling(fields);
   fields.end();
   room(ids, served);

@@ -20,6 +20,8 @@ export interface ServeOptions {
   rows?: number;
   /** Texts that may wait for a row; a request beyond them is refused with 429. Default 64. */
   maxWaiting?: number;
+  /** Tokens that a request may ask for, of each text; more is refused with 400. Default: the model's context, at least 4096. */
+  maxTokens?: number;
   /** How a conversation becomes a prompt. Default `plainChatFormat`. */
   chatFormat?: ChatFormat;
   /** What clients must send as `Authorization: Bearer KEY`. Default: nothing. */
@@ -97,15 +99,18 @@ class Service {
   readonly stop = new AbortController();
 
   constructor(model: GPT, tokenizer: Tokenizer, options: ServeOptions) {
-    const { rows = 4, maxWaiting = 64, name = 'heddle', chatFormat = plainChatFormat } = options;
+    const { contextLength } = model.config;
+    const { rows = 4, maxWaiting = 64, maxTokens = Math.max(contextLength, 4096), name = 'heddle', chatFormat = plainChatFormat } = options;
     if (!(Number.isInteger(maxWaiting) && maxWaiting >= 0))
       throw new ArgumentError(`serve: maxWaiting must be an integer of at least 0, got ${maxWaiting}`);
+    if (!(Number.isInteger(maxTokens) && maxTokens >= 1))
+      throw new ArgumentError(`serve: maxTokens must be an integer of at least 1, got ${maxTokens}`);
     this.#options = options;
     this.#name = name;
     this.#rows = rows;
     this.#maxWaiting = maxWaiting;
     this.#engine = new GenerationEngine(model, tokenizer, { rows });
-    this.#served = { tokenizer, contextLength: model.config.contextLength, chatFormat, mostTexts: rows + maxWaiting };
+    this.#served = { tokenizer, contextLength, chatFormat, mostTexts: rows + maxWaiting, maxTokens };
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

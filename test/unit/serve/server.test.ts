@@ -146,12 +146,13 @@ test('what is wrong is said, with status and field', async (t) => {
       throw new Error(`no ${messages[0]?.role}`);
     },
   };
-  await withServer({ maxWaiting: 2, rows: 1, chatFormat }, async ({ url, post, answered }) => {
+  await withServer({ maxWaiting: 2, rows: 1, maxTokens: 500, chatFormat }, async ({ url, post, answered }) => {
     const cases: [string, unknown, number, RegExp, (string | null)?][] = [
       ['/v1/completions', {}, 400, /^prompt must be a text or token ids, got nothing$/, 'prompt'],
       ['/v1/completions', { prompt: 7 }, 400, /^prompt must be .*, got 7$/, 'prompt'],
       ['/v1/completions', { prompt: [999] }, 400, /prompt\[0\] must be a token id from 0 to 256, got 999/],
-      ['/v1/completions', { prompt: 'x', max_tokens: -1 }, 400, /^max_tokens must be an integer of at least 0, got -1$/, 'max_tokens'],
+      ['/v1/completions', { prompt: 'x', max_tokens: -1 }, 400, /^max_tokens must be an integer from 0 to 500, got -1$/, 'max_tokens'],
+      ['/v1/completions', { prompt: 'x', max_tokens: 501 }, 400, /^max_tokens must be an integer from 0 to 500, got 501$/, 'max_tokens'],
       [
         '/v1/completions',
         { prompt: 'x', temperature: 'hot' },
@@ -209,7 +210,7 @@ test('what is wrong is said, with status and field', async (t) => {
 });
 
 test('a key, the list of models, health; too many texts at once; who goes away; close amid a stream', async (t) => {
-  await withServer({ apiKey: 'secret', rows: 1, maxWaiting: 1 }, async ({ url, post, answered, close }) => {
+  await withServer({ apiKey: 'secret', rows: 1, maxWaiting: 1, maxTokens: 1_000_000 }, async ({ url, post, answered, close }) => {
     const key = { authorization: 'Bearer secret' };
     t.is((await post('/v1/completions', { prompt: 'x' })).status, 401);
     t.is((await post('/v1/completions', { prompt: 'x' }, { authorization: 'Bearer other' })).status, 401);
@@ -255,6 +256,7 @@ test('wrong options, and a port that is taken', async (t) => {
     await t.throwsAsync(serve(model, bytes, { port: 0, maxWaiting: -1 }), {
       message: /maxWaiting must be an integer of at least 0, got -1/,
     });
+    await t.throwsAsync(serve(model, bytes, { port: 0, maxTokens: 0 }), { message: /maxTokens must be an integer of at least 1, got 0/ });
     // A client that sends half a request and leaves is no trouble.
     const half = http.request(`${url}/v1/completions`, {
       method: 'POST',
