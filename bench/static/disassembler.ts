@@ -51,7 +51,7 @@ export function findDisassembler(nvcc: string, python?: string): string | undefi
 
 /** The kernels of a cubin whose names `wanted` accepts. The others are not disassembled: all of a large one take a quarter of a minute. */
 export function disassemble(command: string, cubin: string, wanted?: (name: string) => boolean): Kernel[] {
-  const indices = wanted && [...functionsOf(cubin)].filter(([symbol]) => wanted(demangle(symbol))).map(([, index]) => index);
+  const indices = wanted && [...functionsOf(cubin)].filter(([symbol]) => wanted(demangle(symbol))).map(([, { index }]) => index);
   if (indices?.length === 0) return [];
   const only = indices ? ['-fun', indices.join(',')] : [];
   const run = spawnSync(command, ['-hex', '-gi', ...only, cubin], { encoding: 'utf8', maxBuffer: 1 << 30 });

@@ -1,13 +1,16 @@
 // Our own kernels of a set of jobs: launched on the simulator, compiled, read.
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { packageRoot } from '../../lib/native/load.ts';
+import { demangle } from './demangle.ts';
 import { disassemble } from './disassembler.ts';
 import type { Job } from './jobs.ts';
 import type { Loop } from './loops.ts';
 import { analyseKernel, hotLoop, type Launched, type LoopReport, launched, loopOf } from './model.ts';
 import { type Profile, profileJobs } from './profile.ts';
+import { functionsOf } from './symbols.ts';
 
 const root = packageRoot();
 const load = <T>(name: string): Promise<T> => import(pathToFileURL(path.join(root, 'scripts', name)).href) as Promise<T>;
@@ -37,7 +40,7 @@ export interface Own {
   profile: Profile;
   source: string;
   /** Without a disassembler there is none of these. */
-  code?: { kernel: Launched; loop: LoopReport; hot: Loop };
+  code?: { kernel: Launched; hash: string; loop: LoopReport; hot: Loop };
 }
 
 /** `80`: compiled for sm_80; `90` and `90a`: for sm_90, *_sm90.cu for sm_90a. */
@@ -55,9 +58,22 @@ const mentions = (source: string, kernel: string): boolean =>
 
 export interface Found {
   kernel: Launched;
+  /** Of its machine code. */
+  hash: string;
   loop: LoopReport;
   hot: Loop;
   source: string;
+}
+
+function hashIn(cubin: string, kernel: string): string | undefined {
+  const [, found] = [...functionsOf(cubin)].find(([symbol]) => demangle(symbol) === kernel) ?? [];
+  return found && createHash('sha256').update(found.code).digest('hex').slice(0, 16);
+}
+
+/** Of a kernel's machine code: the same digits, the same instructions. Needs no disassembler. */
+export async function codeHash(compiler: string, kernel: string, source: string, sm: number): Promise<string | undefined> {
+  const cubin = mentions(source, kernel) ? await cubinOf(compiler, source, sm) : undefined;
+  return cubin && hashIn(cubin.cubin, kernel);
 }
 
 /** The kernel of that name in the first of the sources that has it. */
@@ -73,7 +89,8 @@ export async function findKernel(
     const kernel = launched(code, shape);
     const loop = hotLoop(analyseKernel(kernel, o.schedule ?? true));
     const hot = loop && loopOf(kernel, loop);
-    if (loop && hot) return { kernel, loop, hot, source };
+    const hash = cubin && hashIn(cubin.cubin, name);
+    if (loop && hot && hash) return { kernel, hash, loop, hot, source };
   }
   return undefined;
 }

@@ -19,6 +19,8 @@ export interface RecordedLoop {
   ceiling: number;
   /** 0 without MMA. */
   instructionsPerMflop: number;
+  /** Of its machine code: where there is no disassembler, another one asks for a record. */
+  code: string;
 }
 export interface Recorded {
   compiler: string;
@@ -36,7 +38,10 @@ export function record(compiler: string, rows: readonly { sm: number; own: Own }
     const { job, profile, code, source } = own;
     if (!code) return [];
     const { kernel, threads, dynamicShared } = profile.main;
-    const facts = { ceiling: round(code.loop.ceiling), instructionsPerMflop: round(instructionsPerMflop(code.loop)) };
+    const facts = {
+      ...{ ceiling: round(code.loop.ceiling), instructionsPerMflop: round(instructionsPerMflop(code.loop)) },
+      code: code.hash,
+    };
     return [
       {
         sm,

@@ -1,12 +1,19 @@
-// The functions of a cubin, an ELF file of 64 bits: their symbols and where those stand in its table.
+// The functions of a cubin, an ELF file of 64 bits.
 import { readFileSync } from 'node:fs';
 
 const [SYMBOLS, FUNCTION] = [2, 2]; // SHT_SYMTAB, STT_FUNC
 
-/** Symbol -> index in the table of symbols. */
-export function functionsOf(cubin: string): Map<string, number> {
+export interface CubinFunction {
+  /** In the table of symbols. */
+  index: number;
+  /** Machine code. */
+  code: Buffer;
+}
+
+/** By their symbols. */
+export function functionsOf(cubin: string): Map<string, CubinFunction> {
   const bytes = readFileSync(cubin);
-  const found = new Map<string, number>();
+  const found = new Map<string, CubinFunction>();
   const sections = Number(bytes.readBigUInt64LE(0x28));
   const header = (i: number): { type: number; at: number; size: number; link: number } => {
     const at = sections + i * bytes.readUInt16LE(0x3a);
@@ -18,8 +25,12 @@ export function functionsOf(cubin: string): Map<string, number> {
     if (table.type !== SYMBOLS) continue;
     const names = header(table.link).at;
     for (let k = 0; 24 * k < table.size; k++) {
-      const [name, kind] = [names + bytes.readUInt32LE(table.at + 24 * k), (bytes[table.at + 24 * k + 4] as number) & 15];
-      if (kind === FUNCTION) found.set(bytes.toString('latin1', name, bytes.indexOf(0, name)), k);
+      const at = table.at + 24 * k;
+      if (((bytes[at + 4] as number) & 15) !== FUNCTION) continue;
+      const name = names + bytes.readUInt32LE(at);
+      const start = header(bytes.readUInt16LE(at + 6)).at + Number(bytes.readBigUInt64LE(at + 8));
+      const code = bytes.subarray(start, start + Number(bytes.readBigUInt64LE(at + 16)));
+      found.set(bytes.toString('latin1', name, bytes.indexOf(0, name)), { index: k, code });
     }
   }
   return found;

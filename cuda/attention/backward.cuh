@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(attention_backward_threads(Head, Keys), 256 / 
     walk.start<kColumns>();
 
     const auto load_columns = [&](uint32_t stage) {
-      const const int h = Keys ? head * a.s.group + walk.head : head / a.s.group;
+      const int h = Keys ? head * a.s.group + walk.head : head / a.s.group;
       const int at = walk.tile * kColumns;
       const auto& x = Keys ? a.q : a.k;
       const auto& y = Keys ? a.d_o : a.v;

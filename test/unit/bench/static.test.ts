@@ -225,20 +225,24 @@ test('text of another tool is refused', (t) => {
 
 test('functions of a cubin stand in its table of symbols', (t) => {
   const names = Buffer.from('\0first\0data\0second\0');
+  const code = Buffer.from('..codeof it');
   const [header, entry, section] = [64, 24, 64];
   const symbols = Buffer.alloc(4 * entry); // the first one is nothing
-  const add = (i: number, name: string, kind: number): void => {
+  const add = (i: number, name: string, kind: number, text = ''): void => {
     symbols.writeUInt32LE(names.indexOf(`${name}\0`), i * entry);
     symbols[i * entry + 4] = 0x10 | kind; // a global one
+    symbols.writeUInt16LE(3, i * entry + 6); // of section 3
+    symbols.writeBigUInt64LE(BigInt(code.indexOf(text)), i * entry + 8);
+    symbols.writeBigUInt64LE(BigInt(text.length), i * entry + 16);
   };
-  add(1, 'first', 2);
+  add(1, 'first', 2, 'code');
   add(2, 'data', 1);
-  add(3, 'second', 2);
-  const elf = Buffer.concat([Buffer.alloc(header), names, symbols, Buffer.alloc(3 * section)]);
-  const sections = header + names.length + symbols.length;
+  add(3, 'second', 2, 'of it');
+  const elf = Buffer.concat([Buffer.alloc(header), names, symbols, code, Buffer.alloc(4 * section)]);
+  const sections = header + names.length + symbols.length + code.length;
   elf.writeBigUInt64LE(BigInt(sections), 0x28);
   elf.writeUInt16LE(section, 0x3a);
-  elf.writeUInt16LE(3, 0x3c);
+  elf.writeUInt16LE(4, 0x3c);
   const describe = (i: number, type: number, at: number, size: number, link: number): void => {
     elf.writeUInt32LE(type, sections + i * section + 4);
     elf.writeBigUInt64LE(BigInt(at), sections + i * section + 0x18);
@@ -247,14 +251,15 @@ test('functions of a cubin stand in its table of symbols', (t) => {
   };
   describe(1, 3, header, names.length, 0);
   describe(2, 2, header + names.length, symbols.length, 1);
+  describe(3, 1, header + names.length + symbols.length, code.length, 0);
   const folder = mkdtempSync(path.join(tmpdir(), 'heddle-symbols-'));
   const file = path.join(folder, 'x.cubin');
   writeFileSync(file, elf);
   t.deepEqual(
-    [...functionsOf(file)],
+    [...functionsOf(file)].map(([symbol, { index, code }]) => [symbol, index, code.toString()]),
     [
-      ['first', 1],
-      ['second', 3],
+      ['first', 1, 'code'],
+      ['second', 3, 'of it'],
     ],
   );
   rmSync(folder, { recursive: true });
