@@ -4,6 +4,9 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { DeviceInfo } from '../native/addon.ts';
 import type { NativeInfo } from '../native/load.ts';
+import { formatCount } from '../train/metrics/format.ts';
+import { cardPeak } from '../util/cards.ts';
+import { expectedTokensPerSecond, OF_MEMORY, OF_TENSOR } from './card-speed.ts';
 import type { Finding } from './doctor.ts';
 import { gib } from './machine.ts';
 import type { Verdict } from './self_test.ts';
@@ -51,6 +54,16 @@ function describe({ name, card, capability, memory, free, multiprocessors, probl
   return problem ? { name, status: 'note', value, remedy: problem } : { name, status: 'ok', value };
 }
 
+/** How fast it should be, where its peaks are known. */
+function expected({ name, card, simulated }: DeviceInfo): Finding[] {
+  const peak = simulated ? undefined : cardPeak(card);
+  if (!peak) return [];
+  const percent = (share: number): string => `${100 * share} %`;
+  const parts = `${percent(OF_TENSOR)} of ${peak.tensor / 1e12} TFLOP/s, ${percent(OF_MEMORY)} of ${peak.memory / 1e9} GB/s`;
+  const value = `GPT-2 124M should train at about ${formatCount(expectedTokensPerSecond(peak))} tokens/s in bf16 (${parts}); heddle bench measures it`;
+  return [{ name: `${name} speed`, status: 'ok', value }];
+}
+
 /** What a test says in the report; `who` is the card's name, or the instruction set. */
 function verdictOf({ device, verdicts, failure }: SelfTest, who: string, like: string): Finding {
   const name = `${device} kernels`;
@@ -71,5 +84,5 @@ function verdictOf({ device, verdicts, failure }: SelfTest, who: string, like: s
 export function deviceFindings(info: NativeInfo | undefined, devices: readonly DeviceInfo[], tests: readonly SelfTest[]): Finding[] {
   const test = (device: string, who: string, like: string) => tests.filter((t) => t.device === device).map((t) => verdictOf(t, who, like));
   const cpu = info === undefined ? [] : test('cpu', info.isa, info.isa === 'baseline' ? 'run to the end' : 'as baseline');
-  return [...cpu, ...devices.flatMap((d) => [describe(d), ...test(d.name, d.card, 'as on the CPU')])];
+  return [...cpu, ...devices.flatMap((d) => [describe(d), ...expected(d), ...test(d.name, d.card, 'as on the CPU')])];
 }

@@ -68,6 +68,7 @@ function training(
   steps: number,
   folder: string,
   options: QuickstartOptions,
+  contextLength?: number,
 ): { hooks: RunHooks; view: RunView; close: () => void } {
   const view = new RunView(label, steps);
   let recorder: MetricsRecorder | undefined;
@@ -84,7 +85,7 @@ function training(
       onPrepare: (progress) => view.prepare(progress),
       onStart({ model }, from) {
         const device = describeDevice(model.device);
-        recorder = new MetricsRecorder(folder, { resumeAt: from, device });
+        recorder = new MetricsRecorder(folder, { resumeAt: from, model, ...(contextLength !== undefined && { contextLength }) });
         view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
       },
       beforeSave: () => recorder?.sync(),
@@ -150,7 +151,7 @@ async function generateStep(run: RunConfig, folder: string): Promise<void> {
 export async function quickstart(run: RunConfig, options: QuickstartOptions): Promise<QuickstartResult | null> {
   const started = performance.now();
   const seconds = (): number => (performance.now() - started) / 1000;
-  const first = training('pretrain', run.train.steps, run.out, options);
+  const first = training('pretrain', run.train.steps, run.out, options, run.train.contextLength);
   try {
     heading('Prepare the text', started);
     const { model, text, ngram } = await prepareStep(run, first.hooks, first.view);

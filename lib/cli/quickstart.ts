@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { fileURLToPath } from 'node:url';
+import type { DeviceInfo } from '../native/addon.ts';
 import type { RunConfig } from '../train/config.ts';
 import { HeddleError } from '../util/errors.ts';
 import { UsageError } from './args.ts';
@@ -11,7 +12,16 @@ import { note, print, printJSON } from './output.ts';
 import { TRAINING_OPTIONS, type TrainingValues } from './training.ts';
 
 /** configs/ lies beside lib/ and dist/. */
-const CONFIG = fileURLToPath(new URL('../../configs/quickstart.yaml', import.meta.url));
+const configFile = (name: string): string => fileURLToPath(new URL(`../../configs/${name}.yaml`, import.meta.url));
+
+/** Which model fits the device, with what it computes in; `gpus`: those that there are. A simulated one is slower than the CPU. */
+export function quickstartFor(device: string, gpus: readonly DeviceInfo[]): { file: string; set: string[] } {
+  const works = gpus.filter(({ problem, simulated }) => problem === '' && !simulated);
+  const name = device === 'cuda' ? 'cuda:0' : device;
+  const gpu = name === 'auto' ? works[0] : works.find((g) => g.name === name);
+  if (!gpu) return { file: configFile('quickstart'), set: [] };
+  return { file: configFile('quickstart-gpu'), set: [`train.policy.compute=${gpu.capability >= 80 ? 'bf16' : 'f16'}`] };
+}
 
 /** Whether to go on with a run that is there: as the options say, or as the person at the terminal does. */
 async function goesOn(run: RunConfig, values: TrainingValues): Promise<boolean> {
@@ -35,7 +45,7 @@ export const run = command(
     options: TRAINING_OPTIONS,
     details: [
       'Prepares a text (Moby-Dick, or yours with --data), builds a GPT, pretrains it, finetunes it on a task made from the text,',
-      'evaluates both and lets them write. Everything lands in runs/quickstart.',
+      'evaluates both and lets them write. Everything lands in runs/quickstart. On a GPU the model is larger.',
     ].join('\n'),
     examples: [
       ['heddle quickstart', 'all of it, on Moby-Dick'],
@@ -46,7 +56,9 @@ export const run = command(
   async ({ values }) => {
     if (values.resume && values.fresh) throw new UsageError('quickstart: --resume and --fresh contradict each other');
     const { loadConfig } = await import('./training.ts');
-    const config = await loadConfig(CONFIG, values);
+    const { gpus } = await import('../tensor/device.ts');
+    const { file, set } = quickstartFor(values.device ?? 'auto', gpus());
+    const config = await loadConfig(file, { ...values, set: [...set, ...(values.set ?? [])] });
     const resume = await goesOn(config, values);
     const { quickstart } = await import('./quickstart-steps.ts');
     return interruptible('Stopping after this step and saving a checkpoint.', async (signal) => {

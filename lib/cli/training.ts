@@ -102,7 +102,8 @@ export async function runTraining(task: TrainingTask): Promise<number> {
         onDownload: (progress) => view.download(progress),
         onStart({ model, module }, from) {
           const device = describeDevice(model.device);
-          recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, device });
+          const whole = command === 'pretrain' && { contextLength: run.train.contextLength };
+          recorder = new metricsModule.MetricsRecorder(metrics, { resumeAt: from, model, ...whole });
           view.start(from, model.device === 'cpu' ? undefined : `computing on ${device} in ${model.compute}`);
           const [learned, all] = [module.trainableCount(), module.parameterCount()];
           if (learned < all) view.say(`training ${learned} of ${all} parameters (${((100 * learned) / all).toFixed(2)} %)`);

@@ -76,11 +76,11 @@ export async function train(project: string, options: Started): Promise<{ from: 
   }
 }
 
-/** Rows of a log without what the clock says. */
+/** Rows of a log without what the clock and the allocator say. */
 export function rowsOf(file: string): unknown[] {
   if (!existsSync(file)) return [];
   const lines = readFileSync(file, 'utf8')
     .split('\n')
     .filter((line) => line !== '');
-  return lines.map((line) => ({ ...(JSON.parse(line) as object), tokensPerSecond: undefined }));
+  return lines.map((line) => ({ ...(JSON.parse(line) as object), tokensPerSecond: undefined, memory: undefined }));
 }

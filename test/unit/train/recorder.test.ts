@@ -2,8 +2,9 @@ import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { GPT, gptConfig } from '../../../lib/models/index.ts';
 import { readMetrics } from '../../../lib/train/metrics/log.ts';
-import { MetricsRecorder } from '../../../lib/train/metrics/recorder.ts';
+import { MetricsRecorder, peakTokens } from '../../../lib/train/metrics/recorder.ts';
 import type { TrainerEvent } from '../../../lib/train/trainer.ts';
 
 const step = (n: number, loss = 10 - n): TrainerEvent => ({
@@ -50,4 +51,25 @@ test('rows and event files; what is no figure is left out; a resumed run drops w
   const third = new MetricsRecorder(folder);
   third.close();
   t.deepEqual(readMetrics(file), [], 'a fresh run starts its log anew');
+});
+
+test('rows of a model have its device and the memory that this has held', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'heddle-recorder-'));
+  const model = new GPT(gptConfig({ vocabSize: 5, contextLength: 4, layers: 1, heads: 1, width: 8 }), { device: 'cpu' });
+  const recorder = new MetricsRecorder(folder, { model, contextLength: 4 });
+  recorder.record(step(1));
+  recorder.close();
+  model.dispose();
+  const [row] = readMetrics(join(folder, 'metrics.jsonl'));
+  t.is(row?.device, 'cpu');
+  t.true(Number(row?.memory) > 0);
+  t.false('mfuPalm' in (row ?? {}), 'nobody knows the peak of this one');
+});
+
+test('utilisation is of the card of that name', (t) => {
+  const config = gptConfig({}, 'gpt2');
+  const perToken = 6 * 123_653_376 + 12 * 12 * 768 * 1024;
+  t.is(peakTokens('NVIDIA H100 80GB HBM3', config, 1024), 989e12 / perToken);
+  t.is(peakTokens('NVIDIA A100-SXM4-40GB', config, 1024), 312e12 / perToken);
+  t.is(peakTokens('a card of next year', config, 1024), undefined);
 });
