@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { fileURLToPath } from 'node:url';
-import type { DeviceInfo } from '../native/addon.ts';
+import type { DeviceInfo } from '../tensor/device.ts';
 import type { RunConfig } from '../train/config.ts';
 import { HeddleError } from '../util/errors.ts';
 import { UsageError } from './args.ts';
