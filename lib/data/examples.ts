@@ -5,6 +5,7 @@
 import type { ChatTemplate } from '../tokenizer/chat.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { ArgumentError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { type Batch, checkPositive, IGNORE } from './loader.ts';
 import type { Conversation } from './records.ts';
 import { Permutation, STREAM, seedWords } from './rng.ts';
@@ -288,12 +289,12 @@ export class ExamplesLoader {
     const own = this.state();
     for (const field of ['batch', 'length', 'tokens'] as const) {
       if (state[field] !== own[field])
-        throw new ArgumentError(`ExamplesLoader: restored state must have ${field} ${own[field]}, got ${state[field]}`);
+        throw new ArgumentError(`ExamplesLoader: restored state must have ${field} ${own[field]}, got ${show(state[field])}`);
     }
     for (const field of ['step', 'epoch', 'position'] as const) {
       const value = state[field];
       if (!(Number.isSafeInteger(value) && value >= 0 && (field !== 'position' || value < this.#data.documents))) {
-        throw new ArgumentError(`ExamplesLoader: restored state must have a ${field} within the data, got ${value}`);
+        throw new ArgumentError(`ExamplesLoader: restored state must have a ${field} within the data, got ${show(value)}`);
       }
     }
     this.#order = new Permutation(this.#data.documents, state.seed, STREAM.examples, state.epoch);

@@ -1,5 +1,6 @@
 // Documents that belong together, a row for each: a text to classify, the answers to choose from, a chosen and a rejected one.
 import { ArgumentError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { type Batch, checkPositive, IGNORE } from './loader.ts';
 import { Permutation, STREAM, seedWords } from './rng.ts';
 import type { TokenData } from './tokens.ts';
@@ -127,10 +128,10 @@ export class GroupsLoader {
   /** @throws ArgumentError when the state is of other data. */
   restore({ seed, epoch, position, tokens }: GroupsState): void {
     if (tokens !== this.#data.length)
-      throw new ArgumentError(`GroupsLoader: restored state must have tokens ${this.#data.length}, got ${tokens}`);
+      throw new ArgumentError(`GroupsLoader: restored state must have tokens ${this.#data.length}, got ${show(tokens)}`);
     for (const [field, value] of Object.entries({ epoch, position }))
       if (!(Number.isSafeInteger(value) && value >= 0 && (field !== 'position' || value < this.#count)))
-        throw new ArgumentError(`GroupsLoader: restored state must have a ${field} within the data, got ${value}`);
+        throw new ArgumentError(`GroupsLoader: restored state must have a ${field} within the data, got ${show(value)}`);
     seedWords('GroupsLoader', seed);
     this.#order = new Permutation(this.#count, seed, STREAM.examples, epoch);
     [this.#seed, this.#epoch, this.#position] = [seed, epoch, position];

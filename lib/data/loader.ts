@@ -1,6 +1,7 @@
 // Rows of tokens for training and evaluation. What a step gets is a pure function of (data, seed, step): the loader's state is
 // a few numbers, and a resumed run goes on with the batch that the stopped one would have had next.
 import { ArgumentError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 import { Permutation, Random, STREAM, seedWords } from './rng.ts';
 import { type SlidingWindow, slidingWindows } from './sliding.ts';
 import { documentAt, type TokenData } from './tokens.ts';
@@ -206,10 +207,10 @@ export class Loader {
     const own = this.state();
     for (const field of ['batch', 'length', 'tokens'] as const) {
       if (state[field] !== own[field])
-        throw new ArgumentError(`Loader: restored state must have ${field} ${own[field]}, got ${state[field]}`);
+        throw new ArgumentError(`Loader: restored state must have ${field} ${own[field]}, got ${show(state[field])}`);
     }
     if (!(Number.isSafeInteger(state.step) && state.step >= 0))
-      throw new ArgumentError(`Loader: restored state must have a step of at least 0, got ${state.step}`);
+      throw new ArgumentError(`Loader: restored state must have a step of at least 0, got ${show(state.step)}`);
     this.#random = new Random(state.seed, STREAM.windows);
     this.#seed = state.seed;
     this.#step = state.step;

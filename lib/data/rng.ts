@@ -2,6 +2,7 @@
 // as 1, 2, 3", SC 2011), the same function and argument order as native/core/random.h. A number is a pure function of
 // (seed, stream, step, block), so a loader needs no generator state: it needs to know which step it is at.
 import { ArgumentError } from '../util/errors.ts';
+import { show } from '../util/show.ts';
 
 /** Which part of the data code draws: different streams never share numbers, whatever the seed. */
 export const STREAM = { windows: 0x64617461, epochs: 0x65706f63, examples: 0x6578616d, task: 0x7461736b, rows: 0x726f7773 } as const;
@@ -42,7 +43,8 @@ export function philox4x32(out: Uint32Array, c0: number, c1: number, c2: number,
 
 /** Checks a seed (a safe integer of at least 0) and splits it into its low and high 32 bits. */
 export function seedWords(what: string, seed: number): [low: number, high: number] {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError(`${what}: seed must be an integer from 0 to 2^53-1, got ${seed}`);
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ArgumentError(`${what}: seed must be an integer from 0 to 2^53-1, got ${show(seed)}`);
   return [(seed % 0x100000000) >>> 0, Math.floor(seed / 0x100000000)];
 }
 

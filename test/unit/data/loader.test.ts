@@ -218,6 +218,10 @@ test('wrong arguments and foreign states are named', (t) => {
   t.throws(() => loader.restore({ ...state, tokens: 11 }), { instanceOf: ArgumentError, message: /must have tokens 10, got 11/ });
   t.throws(() => loader.restore({ ...state, length: 5 }), { instanceOf: ArgumentError, message: /must have length 4, got 5/ });
   t.throws(() => loader.restore({ ...state, step: -1 }), { instanceOf: ArgumentError, message: /step of at least 0, got -1/ });
+  // From a file that somebody damaged: what has no text of its own is still told.
+  const strange = { toString: 1 } as unknown as number;
+  for (const field of ['batch', 'step', 'seed'] as const)
+    t.throws(() => loader.restore({ ...state, [field]: strange }), { instanceOf: ArgumentError, message: /got \{"toString":1\}$/ }, field);
   t.throws(() => loader.restore({ ...state, seed: Number.NaN }), { instanceOf: ArgumentError, message: /seed must be/ });
   t.deepEqual(loader.state(), state, 'a refused state changes nothing');
 });
