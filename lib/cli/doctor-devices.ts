@@ -55,12 +55,13 @@ function describe({ name, card, capability, memory, free, multiprocessors, probl
 }
 
 /** How fast it should be, where its peaks are known. */
-function expected({ name, card, simulated }: DeviceInfo): Finding[] {
+function expected({ name, card, capability, simulated }: DeviceInfo): Finding[] {
   const peak = simulated ? undefined : cardPeak(card);
   if (!peak) return [];
   const percent = (share: number): string => `${100 * share} %`;
   const parts = `${percent(OF_TENSOR)} of ${peak.tensor / 1e12} TFLOP/s, ${percent(OF_MEMORY)} of ${peak.memory / 1e9} GB/s`;
-  const value = `GPT-2 124M should train at about ${formatCount(expectedTokensPerSecond(peak))} tokens/s in bf16 (${parts}); heddle bench measures it`;
+  const how = `${formatCount(expectedTokensPerSecond(peak))} tokens/s in ${capability >= 80 ? 'bf16' : 'f16'}`;
+  const value = `GPT-2 124M should train at about ${how} (${parts}); heddle bench measures it`;
   return [{ name: `${name} speed`, status: 'ok', value }];
 }
 

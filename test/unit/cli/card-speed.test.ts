@@ -32,6 +32,8 @@ test('the doctor says so of a card that it knows, and of no simulated one', (t) 
   const [said] = speeds('NVIDIA H100 80GB HBM3', false);
   t.is(said?.status, 'ok');
   t.regex(said?.value ?? '', /^GPT-2 124M should train at about 7\d\dk tokens\/s in bf16 \(70 % of 989 TFLOP\/s, 80 % of 3350 GB\/s\)/);
+  const [t4] = deviceFindings(undefined, [{ ...device, card: 'Tesla T4', capability: 75, simulated: false }], []).slice(1);
+  t.regex(t4?.value ?? '', /tokens\/s in f16 \(70 % of 65 TFLOP/);
   t.deepEqual(speeds('simulated sm_90', true), []);
   t.deepEqual(speeds('a card of next year', false), []);
 });
